@@ -1,0 +1,89 @@
+# Every target installs what it needs first; `make help` lists them. V=1 shows the commands.
+SHELL := /bin/sh
+ARCH := $(shell uname -m | sed 's/x86_64/x64/;s/aarch64/arm64/')
+PINNED := node_modules/node-linux-$(ARCH)
+NODE := $(CURDIR)/$(PINNED)/bin/node
+BIN := $(CURDIR)/node_modules/.bin
+Q := $(if $(V),,@)
+# The pinned Node before any other, for tools whose first line asks for `node`.
+export PATH := $(CURDIR)/$(PINNED)/bin:$(BIN):$(PATH)
+ADDON := native/build/Release/culvert.node
+BPF := bpf/build/.built
+
+.PHONY: help build demo demo-down test test-unit test-netns test-kernels bench lint format gen check-gen asan clean distclean packages
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+build: node_modules/.installed $(ADDON) $(BPF) ## install dependencies, compile the addon and the BPF programs
+
+node_modules/.installed: package-lock.json
+	@echo "installing npm packages (with the pinned Node)"
+	$(Q)npm ci --no-audit --no-fund --loglevel=error
+	$(Q)test -x $(NODE) || { echo "no pinned Node for $(ARCH): npm left out $(PINNED)" >&2; exit 69; }
+	@touch $@
+
+packages: ## install the system packages that building needs
+	$(Q)sh native/packages.sh build
+
+$(ADDON): node_modules/.installed native/binding.gyp $(wildcard native/src/*) bpf/culvert.h
+	$(Q)sh native/packages.sh build
+	@echo "compiling the addon"
+	$(Q)node-gyp rebuild --directory native --nodedir=$(CURDIR)/$(PINNED) --loglevel=warn >native-build.log 2>&1 || { tail -n 40 native-build.log >&2; rm -f native-build.log; exit 1; }
+	@rm -f native-build.log; touch $@
+
+$(BPF): $(wildcard bpf/*.c) $(wildcard bpf/*.h) bpf/Makefile
+	$(Q)sh native/packages.sh build
+	@echo "compiling the BPF programs"
+	$(Q)$(MAKE) --no-print-directory -C bpf
+	@touch $@
+
+demo: build ## two nodes and their pods on this machine, real programs, one report (KEEP=1 leaves it up)
+	$(Q)sh native/packages.sh lab
+	$(Q)$(NODE) cli/demo.ts $(if $(KEEP),--keep)
+
+demo-down: build ## take down what `make demo KEEP=1` left
+	$(Q)$(NODE) cli/demo.ts --down
+
+test: build lint check-gen ## all tests that can run here
+	$(Q)sh native/packages.sh lab
+	$(Q)$(NODE) test/run.ts
+
+test-unit: build ## pure code only, no root needed
+	$(Q)$(NODE) test/run.ts unit direct
+
+test-netns: build ## real BPF and real namespaces (root)
+	$(Q)sh native/packages.sh lab
+	$(Q)$(NODE) test/run.ts netns
+
+test-kernels: build ## other kernels under emulation (root)
+	$(Q)sh native/packages.sh kernels
+	$(Q)$(NODE) test/run.ts kernels
+
+bench: build ## the table of docs/performance.md, into bench/results.json
+	$(Q)sh native/packages.sh lab
+	$(Q)$(NODE) bench/run.ts
+
+lint: node_modules/.installed ## types, lint rules, import directions, formatting
+	$(Q)tsc --noEmit -p .
+	$(Q)oxlint --type-aware --deny-warnings
+	$(Q)oxfmt --check .
+
+format: node_modules/.installed ## format everything in place
+	$(Q)oxfmt --write .
+
+gen: node_modules/.installed ## write generated files (crds/)
+	$(Q)$(NODE) crds/generate.ts
+
+check-gen: node_modules/.installed
+	$(Q)$(NODE) crds/generate.ts --check
+
+asan: build ## the addon's tests under AddressSanitizer
+	$(Q)sh native/asan.sh
+
+clean: ## remove what was compiled
+	rm -rf native/build native/build-asan bpf/build bench/build
+
+distclean: clean
+	rm -rf node_modules

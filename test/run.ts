@@ -1,0 +1,114 @@
+/**
+ * Runs the test tiers with tap and ends with one line that a machine can read: `N passed, N failed[, N skipped]`.
+ *
+ *   node test/run.ts [TIER…]     default: all; tiers and what they need are in the table below
+ *
+ * A tier that cannot run here says why and counts as skipped. With CI=true a skip is a failure, unless the tier is
+ * named in CULVERT_SKIP_TIERS: nothing is left out by accident.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+interface Tier {
+  readonly name: string;
+  readonly folders: readonly string[];
+  /** Test files side by side. */
+  readonly jobs: number;
+  /** Seconds for one file. */
+  readonly timeout: number;
+  /** Why it cannot run on this machine, or null. */
+  readonly obstacle: () => string | null;
+}
+
+interface Count {
+  pass: number;
+  fail: number;
+  skip: number;
+}
+
+const needsRoot = (): string | null => {
+  if (process.platform !== 'linux') return 'needs Linux';
+  if (process.getuid?.() !== 0) return 'needs root';
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  return major > 5 || (major === 5 && minor >= 15) ? null : `needs Linux 5.15, this is ${release()}`;
+};
+
+const tiers: readonly Tier[] = [
+  { name: 'unit', folders: ['model', 'base', 'control', 'crds', 'tunnel', 'agent', 'cli'], jobs: 2, timeout: 180, obstacle: () => null },
+  { name: 'direct', folders: ['direct'], jobs: 2, timeout: 180, obstacle: () => null },
+  { name: 'netns', folders: ['native', 'netns'], jobs: 1, timeout: 300, obstacle: needsRoot },
+  { name: 'kernels', folders: ['kernels'], jobs: 1, timeout: 900, obstacle: needsRoot },
+];
+
+const here = import.meta.dirname;
+
+function testFiles(tier: Tier): string[] {
+  return tier.folders.flatMap(folder => filesBelow(join(here, folder))).sort();
+}
+
+function filesBelow(folder: string): string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true, recursive: true })
+      .filter(entry => entry.isFile() && entry.name.endsWith('.ts'))
+      .map(entry => join(entry.parentPath, entry.name))
+      // Children that tests start live beside them.
+      .filter(path => readFileSync(path, 'utf8').includes("from 'tap'"));
+  } catch {
+    return [];
+  }
+}
+
+/** tap writes its totals as a comment: `# { total: 4, pass: 2, fail: 1, skip: 1 }`. */
+function totals(output: string): Count {
+  const lines = output.split('\n').filter(line => line.startsWith('# {'));
+  const last = lines.at(-1) ?? '';
+  const number = (key: string): number => Number(new RegExp(`\\b${key}: (\\d+)`).exec(last)?.[1] ?? 0);
+  return { pass: number('pass'), fail: number('fail'), skip: number('skip') + number('todo') };
+}
+
+async function run(tier: Tier): Promise<Count> {
+  const files = testFiles(tier);
+  if (files.length === 0) return { pass: 0, fail: 0, skip: 0 };
+  const work = mkdtempSync(join(tmpdir(), 'culvert-test-'));
+  const report = join(work, 'report.tap');
+  const args = ['run', '--disable-coverage', '--allow-empty-coverage', '--reporter=terse', `--output-file=${report}`];
+  args.push(`--jobs=${tier.jobs}`, `--timeout=${tier.timeout}`, ...files);
+  const child = spawn(join(here, '../node_modules/.bin/tap'), args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const code = await new Promise<number>(resolve => child.once('close', status => resolve(status ?? 1)));
+  const count = totals(readFileSync(report, 'utf8'));
+  rmSync(work, { recursive: true });
+  if (code !== 0 && count.fail === 0) count.fail += 1;
+  if (count.pass + count.fail === 0) count.fail += 1;
+  return count;
+}
+
+const asked = process.argv.slice(2);
+const unknown = asked.filter(name => !tiers.some(tier => tier.name === name));
+if (unknown.length > 0) {
+  process.stderr.write(`unknown tier ${unknown.join(', ')}; there are ${tiers.map(tier => tier.name).join(', ')}\n`);
+  process.exit(64);
+}
+const allowed = new Set((process.env['CULVERT_SKIP_TIERS'] ?? '').split(',').filter(name => name !== ''));
+const sum: Count = { pass: 0, fail: 0, skip: 0 };
+for (const tier of tiers) {
+  if (asked.length > 0 && !asked.includes(tier.name)) continue;
+  const obstacle = allowed.has(tier.name) ? 'left out by CULVERT_SKIP_TIERS' : tier.obstacle();
+  if (obstacle !== null) {
+    const unexpected = process.env['CI'] === 'true' && !allowed.has(tier.name);
+    process.stdout.write(`\n== ${tier.name}: ${unexpected ? 'FAILED' : 'skipped'}, ${obstacle}\n`);
+    if (unexpected) sum.fail += 1;
+    else sum.skip += 1;
+    continue;
+  }
+  process.stdout.write(`\n== ${tier.name}\n`);
+  const started = Date.now();
+  const count = await run(tier);
+  process.stdout.write(`== ${tier.name}: ${count.pass} passed, ${count.fail} failed in ${Math.round((Date.now() - started) / 1000)} s\n`);
+  sum.pass += count.pass;
+  sum.fail += count.fail;
+  sum.skip += count.skip;
+}
+process.stdout.write(`\n${sum.pass} passed, ${sum.fail} failed${sum.skip > 0 ? `, ${sum.skip} skipped` : ''}\n`);
+process.exit(sum.fail > 0 ? 1 : 0);
