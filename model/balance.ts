@@ -1,0 +1,143 @@
+/**
+ * Chooses the endpoint of a service for one connection: random by capacity, inside the best locality that has any.
+ *
+ * Runs on the outbound path for every connection to a VIP; one walk over the endpoints keeps those of the best rank.
+ */
+import { isIpv6 } from './address.ts';
+import type { Mesh } from './mesh.ts';
+import { serviceKey } from './service.ts';
+import type { RoutingScope, Service } from './service.ts';
+import type { Locality, Workload } from './workload.ts';
+
+/** Anything that can say whether an endpoint is in it, by uid: a Set of those tried, a record of recent failures. */
+export interface EndpointSet {
+  has(uid: string): boolean;
+}
+
+export interface PickOptions {
+  /** The client, for locality; null if unknown: then no endpoint is nearer than another. */
+  readonly from: Workload | null;
+  /** A number in [0, 1). */
+  readonly random: () => number;
+  /** Never picked, for example what this connection has tried. */
+  readonly exclude: EndpointSet;
+  /** Picked only when there is nothing else, for example what could not be dialled a moment ago. */
+  readonly avoid?: EndpointSet;
+  /** The family the client asked for. */
+  readonly family: 4 | 6;
+}
+
+export interface Endpoint {
+  readonly workload: Workload;
+  readonly address: string;
+  readonly targetPort: number;
+}
+
+const none: EndpointSet = { has: () => false };
+
+/** The endpoint to dial for a port of a service, or null if none is fit. */
+export function pickEndpoint(
+  mesh: Mesh,
+  service: Service,
+  servicePort: number,
+  options: PickOptions,
+): Endpoint | null {
+  const picked = pick(mesh, service, servicePort, options, options.avoid ?? none);
+  if (picked !== null || options.avoid === undefined) return picked;
+  return pick(mesh, service, servicePort, options, none);
+}
+
+function pick(
+  mesh: Mesh,
+  service: Service,
+  servicePort: number,
+  options: PickOptions,
+  avoid: EndpointSet,
+): Endpoint | null {
+  const key = serviceKey(service);
+  let candidates: Workload[] = [];
+  let best = unfit;
+  let capacity = 0;
+  for (const workload of mesh.endpoints(key)) {
+    if (avoid.has(workload.uid) || !isFit(workload, service, key, servicePort, options)) continue;
+    const near = rank(service, options.from, workload);
+    if (near < best || near === unfit) continue;
+    if (near > best) {
+      best = near;
+      candidates = [];
+      capacity = 0;
+    }
+    candidates.push(workload);
+    capacity += workload.capacity;
+  }
+
+  let left = options.random() * capacity;
+  const chosen = candidates.find(workload => (left -= workload.capacity) < 0) ?? candidates.at(-1);
+  if (chosen === undefined) return null;
+  const address = addressOf(chosen, service, options.family);
+  const targetPort = targetPortOf(chosen, key, servicePort);
+  return address === null || targetPort === null ? null : { workload: chosen, address, targetPort };
+}
+
+/** Whether an endpoint may be dialled at all. Another network would need a gateway, and none is known. */
+function isFit(
+  workload: Workload,
+  service: Service,
+  key: string,
+  servicePort: number,
+  options: PickOptions,
+): boolean {
+  return (
+    workload.capacity > 0 &&
+    !options.exclude.has(workload.uid) &&
+    (workload.status === 'HEALTHY' || service.loadBalancing?.healthPolicy === 'ALLOW_ALL') &&
+    (options.from === null || options.from.network === workload.network) &&
+    targetPortOf(workload, key, servicePort) !== null &&
+    addressOf(workload, service, options.family) !== null
+  );
+}
+
+function targetPortOf(workload: Workload, key: string, servicePort: number): number | null {
+  for (const mapping of workload.services[key] ?? []) {
+    if (mapping.servicePort === servicePort) return mapping.targetPort === 0 ? null : mapping.targetPort;
+  }
+  return null;
+}
+
+/** An address of the family asked for if the service permits it, else of the other one. */
+function addressOf(workload: Workload, service: Service, family: 4 | 6): string | null {
+  let other: string | null = null;
+  for (const ip of workload.addresses) {
+    const v6 = isIpv6(ip);
+    if (service.ipFamilies === (v6 ? 'IPV4_ONLY' : 'IPV6_ONLY')) continue;
+    if (v6 === (family === 6)) return ip;
+    other ??= ip;
+  }
+  return other;
+}
+
+const unfit = -1;
+
+/** How near an endpoint is: the scopes it shares with the client, counted until the first that differs. */
+function rank(service: Service, from: Workload | null, to: Workload): number {
+  const { routingPreference = [], mode } = service.loadBalancing ?? {};
+  let shared = 0;
+  for (const scope of routingPreference) {
+    if (from === null || !shares[scope](from, to)) break;
+    shared++;
+  }
+  if (mode === 'STRICT') return shared === routingPreference.length ? shared : unfit;
+  return mode === 'FAILOVER' ? shared : 0;
+}
+
+const nowhere: Locality = { region: '', zone: '', subzone: '' };
+
+const shares: Readonly<Record<RoutingScope, (a: Workload, b: Workload) => boolean>> = {
+  NETWORK: (a, b) => a.network === b.network,
+  CLUSTER: (a, b) => a.clusterId === b.clusterId,
+  REGION: (a, b) => (a.locality ?? nowhere).region === (b.locality ?? nowhere).region,
+  ZONE: (a, b) => (a.locality ?? nowhere).zone === (b.locality ?? nowhere).zone,
+  SUBZONE: (a, b) => (a.locality ?? nowhere).subzone === (b.locality ?? nowhere).subzone,
+  // What runs on no known node is near nobody.
+  NODE: (a, b) => a.node !== '' && a.node === b.node,
+};

@@ -1,0 +1,130 @@
+/**
+ * The kinds the mesh reads, and those it knows to leave alone: which schema a document of YAML is held against, and
+ * what is said about one that has none.
+ */
+import type * as z from 'zod';
+import { type AuthorizationPolicy, authorizationPolicy } from './authorization-policy.ts';
+import { type EndpointSlice, endpointSlice } from './endpoint-slice.ts';
+import { type MeshConfigObject, meshConfig } from './mesh-config.ts';
+import { type Namespace, namespace } from './namespace.ts';
+import { type Node, node } from './node.ts';
+import { type PeerAuthentication, peerAuthentication } from './peer-authentication.ts';
+import { type Pod, pod } from './pod.ts';
+import { type ServiceAccount, serviceAccount } from './service-account.ts';
+import { type Service, service } from './service.ts';
+
+/** Every kind that is read, by name, with the type its schema gives. */
+export interface KindTypes {
+  readonly Namespace: Namespace;
+  readonly Node: Node;
+  readonly Pod: Pod;
+  readonly Service: Service;
+  readonly EndpointSlice: EndpointSlice;
+  readonly ServiceAccount: ServiceAccount;
+  readonly AuthorizationPolicy: AuthorizationPolicy;
+  readonly PeerAuthentication: PeerAuthentication;
+  readonly MeshConfig: MeshConfigObject;
+}
+
+export type KindName = keyof KindTypes;
+
+export interface Kind<Name extends KindName> {
+  readonly apiVersions: readonly string[];
+  readonly namespaced: boolean;
+  /**
+   * Whether the object says what the mesh shall do. A field of such an object that nobody knows refuses it: a
+   * misspelt selector must not widen a policy. Kinds of Kubernetes itself only get a warning.
+   */
+  readonly own: boolean;
+  readonly schema: z.ZodType<KindTypes[Name]>;
+}
+
+const policyVersions = ['culvert.dev/v1', 'security.istio.io/v1', 'security.istio.io/v1beta1'];
+
+export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
+  Namespace: { apiVersions: ['v1'], namespaced: false, own: false, schema: namespace },
+  Node: { apiVersions: ['v1'], namespaced: false, own: false, schema: node },
+  Pod: { apiVersions: ['v1'], namespaced: true, own: false, schema: pod },
+  Service: { apiVersions: ['v1'], namespaced: true, own: false, schema: service },
+  EndpointSlice: {
+    apiVersions: ['discovery.k8s.io/v1'],
+    namespaced: true,
+    own: false,
+    schema: endpointSlice,
+  },
+  ServiceAccount: { apiVersions: ['v1'], namespaced: true, own: false, schema: serviceAccount },
+  AuthorizationPolicy: {
+    apiVersions: policyVersions,
+    namespaced: true,
+    own: true,
+    schema: authorizationPolicy,
+  },
+  PeerAuthentication: {
+    apiVersions: policyVersions,
+    namespaced: true,
+    own: true,
+    schema: peerAuthentication,
+  },
+  MeshConfig: { apiVersions: ['culvert.dev/v1'], namespaced: false, own: true, schema: meshConfig },
+};
+
+/** API groups whose objects say what a mesh shall do: one that is not understood is never passed over lightly. */
+export const meshGroups: readonly string[] = [
+  'culvert.dev',
+  'security.istio.io',
+  'networking.istio.io',
+  'telemetry.istio.io',
+  'extensions.istio.io',
+  'gateway.networking.k8s.io',
+  'gateway.networking.x-k8s.io',
+  'split.smi-spec.io',
+  'specs.smi-spec.io',
+];
+
+/** Kinds of Kubernetes that share manifests with what the mesh reads and are none of its business. */
+export const irrelevantKinds: ReadonlySet<string> = new Set([
+  'APIService',
+  'CertificateSigningRequest',
+  'ClusterRole',
+  'ClusterRoleBinding',
+  'ConfigMap',
+  'ControllerRevision',
+  'CronJob',
+  'CSIDriver',
+  'CSINode',
+  'CustomResourceDefinition',
+  'DaemonSet',
+  'Deployment',
+  'Endpoints',
+  'Event',
+  'HorizontalPodAutoscaler',
+  'Ingress',
+  'IngressClass',
+  'Job',
+  'Lease',
+  'LimitRange',
+  'MutatingWebhookConfiguration',
+  'NetworkPolicy',
+  'PersistentVolume',
+  'PersistentVolumeClaim',
+  'PodDisruptionBudget',
+  'PodTemplate',
+  'PriorityClass',
+  'ReplicaSet',
+  'ReplicationController',
+  'ResourceQuota',
+  'Role',
+  'RoleBinding',
+  'RuntimeClass',
+  'Secret',
+  'StatefulSet',
+  'StorageClass',
+  'ValidatingAdmissionPolicy',
+  'ValidatingAdmissionPolicyBinding',
+  'ValidatingWebhookConfiguration',
+  'VolumeAttachment',
+]);
+
+export function isKindName(kind: string): kind is KindName {
+  return Object.hasOwn(kinds, kind);
+}
