@@ -1,0 +1,364 @@
+/**
+ * The complete typed face of the C++ addon: what Node cannot do by itself. Sockets in another network namespace, BPF
+ * objects, maps, links and events, and the few options of sockets that `node:net` lacks.
+ *
+ * One declaration per export, in the order of src/addon.cc. All calls are synchronous and short; descriptors are plain
+ * numbers that every thread of the process may use, close-on-exec, and belong to the caller unless said otherwise. A
+ * failed system call throws NativeError (errors.ts), a wrong argument TypeError. Absent is null. Longer than other
+ * files because of the doc comments: there is one place to look.
+ */
+import { native } from './addon.ts';
+
+// ── Network namespaces ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** Opens a namespace file such as `/run/netns/x` or `/proc/7/ns/net`; throws unless it is a network namespace. */
+export const openNetns: (path: string) => number = native('openNetns');
+
+/** Returns the cookie of a network namespace, as `bpf_get_netns_cookie` sees it: never reused until reboot. */
+export const netnsCookie: (netnsFd: number) => bigint = native('netnsCookie');
+
+/** Tells whether an IPv6 listener can be opened in a network namespace. */
+export const hasIpv6: (netnsFd: number) => boolean = native('hasIpv6');
+
+// ── Sockets ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Makes `count` (1–1024) unconnected non-blocking TCP sockets inside a network namespace, all or none. */
+export const tcpSockets: (netnsFd: number, family: 4 | 6, count: number) => number[] = native('tcpSockets');
+
+export interface BindOptions {
+  /** Canonical IP; its family is the socket's. `0.0.0.0` and `::` for any. */
+  readonly address: string;
+  /** 0 lets the kernel choose; socketAddress tells which. */
+  readonly port: number;
+  readonly reusePort: boolean;
+  /** For an IPv6 address: false takes IPv4 too. No meaning for IPv4. */
+  readonly v6Only: boolean;
+}
+
+export interface ListenOptions extends BindOptions {
+  /** Connections that wait for accept; the kernel caps it at net.core.somaxconn of that namespace. */
+  readonly backlog: number;
+}
+
+/** Opens a bound and listening non-blocking TCP socket inside a network namespace (SO_REUSEADDR is on). */
+export const tcpListener: (netnsFd: number, options: ListenOptions) => number = native('tcpListener');
+
+/** Opens a bound non-blocking UDP socket inside a network namespace. */
+export const udpSocket: (netnsFd: number, options: BindOptions) => number = native('udpSocket');
+
+export interface SocketAddress {
+  /** Canonical: a v4-mapped address is dotted IPv4. */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Returns the local address of a socket (getsockname). */
+export const socketAddress: (fd: number) => SocketAddress = native('socketAddress');
+
+/** Makes close() of a TCP socket send RST instead of FIN and throw away what is unsent (SO_LINGER 0). */
+export const resetOnClose: (fd: number) => void = native('resetOnClose');
+
+/** Turns on TCP keep-alive: seconds idle before the first probe, seconds between probes, probes until given up. */
+export const setKeepalive: (fd: number, idle: number, interval: number, count: number) => void =
+  native('setKeepalive');
+
+/** Returns a new close-on-exec descriptor of the same open file. */
+export const duplicate: (fd: number) => number = native('duplicate');
+
+/** Closes a descriptor that no Node object owns. */
+export const close: (fd: number) => void = native('close');
+
+// ── What BPF remembers of a socket (BPF_MAP_TYPE_SK_STORAGE of struct culvert_addr, bpf/culvert.h) ───────────────
+
+/** Returns where the client of an accepted socket wanted to go, or null where nothing was recorded: not redirected. */
+export const originalDestination: (mapFd: number, socketFd: number) => SocketAddress | null =
+  native('originalDestination');
+
+/** Records on the agent's own socket, before connect, whom the application shall see as its peer. */
+export const setPeerName: (mapFd: number, socketFd: number, address: string, port: number) => void =
+  native('setPeerName');
+
+// ── The machine ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Returns nanoseconds of the clock that `bpf_ktime_get_ns` reads. */
+export const monotonicNs: () => bigint = native('monotonicNs');
+
+/** Returns the id of a cgroup v2 directory, as `bpf_get_current_cgroup_id` sees it. */
+export const cgroupId: (path: string) => bigint = native('cgroupId');
+
+/** Raises the soft limit of open files to the hard limit; returns the limit now in force. */
+export const raiseFileLimit: () => number = native('raiseFileLimit');
+
+/** Mounts bpffs at an existing directory, mode 0700; returns false where bpffs was mounted already. */
+export const mountBpffs: (path: string) => boolean = native('mountBpffs');
+
+/** Mounts the cgroup v2 hierarchy at an existing directory; returns false where it was mounted already. */
+export const mountCgroup2: (path: string) => boolean = native('mountCgroup2');
+
+/** Unmounts a filesystem, lazily: what still uses it keeps it until it is done. */
+export const unmount: (path: string) => void = native('unmount');
+
+export interface Feature {
+  /** Stable key, for example `sk_lookup programs`. */
+  readonly name: string;
+  readonly available: boolean;
+  /** What brings it, for example `Linux 5.9` or `root or CAP_BPF`. */
+  readonly needs: string;
+  /** The version or value found, or why it is missing. */
+  readonly detail: string;
+}
+
+/** Asks this kernel, by trying, for everything that Culvert builds on. A missing feature is a value, never a throw. */
+export const probe: () => Feature[] = native('probe');
+
+// ── BPF objects ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface ObjectOptions {
+  /** Values of `const volatile` globals by symbol, checked against the size of the variable (1, 2, 4 or 8 bytes). */
+  readonly rodata: Readonly<Record<string, number | bigint>>;
+  /** Descriptors of existing maps to use in place of those of the object, by map name; the shapes must agree. */
+  readonly reuseMaps: Readonly<Record<string, number>>;
+  /** Sizes that replace those in the source, by map name. */
+  readonly maxEntries: Readonly<Record<string, number>>;
+  /** Programs, by function name, that are not loaded. */
+  readonly skipPrograms: readonly string[];
+}
+
+declare const objectBrand: unique symbol;
+interface ObjectHandle {
+  readonly [objectBrand]: true;
+}
+const objectOpen: (path: string, options: ObjectOptions) => ObjectHandle = native('objectOpen');
+const objectLoad: (object: ObjectHandle) => void = native('objectLoad');
+const objectPrograms: (object: ObjectHandle) => string[] = native('objectPrograms');
+const objectMaps: (object: ObjectHandle) => string[] = native('objectMaps');
+const objectProgramFd: (object: ObjectHandle, name: string) => number = native('objectProgramFd');
+const objectMapFd: (object: ObjectHandle, name: string) => number = native('objectMapFd');
+const objectClose: (object: ObjectHandle) => void = native('objectClose');
+
+/** A compiled BPF object: opened, loaded, and closed; what is attached or pinned outlives it. */
+export class BpfObject implements Disposable {
+  readonly #handle: ObjectHandle;
+
+  constructor(handle: ObjectHandle) {
+    this.#handle = handle;
+  }
+
+  /**
+   * Creates the maps and loads the programs.
+   *
+   * @throws NativeError whose syscall names the program or map, whose message ends in the last telling lines of the
+   * verifier and whose log has all of them; the object is then only good for close()
+   */
+  load(): void {
+    objectLoad(this.#handle);
+  }
+
+  /** Names of the programs, in the order of the source, without those skipped. */
+  programs(): string[] {
+    return objectPrograms(this.#handle);
+  }
+
+  /** Names of the maps, those of global variables included. */
+  maps(): string[] {
+    return objectMaps(this.#handle);
+  }
+
+  /** Descriptor of a loaded program. It belongs to the object: valid until close(), duplicate() it to keep it. */
+  programFd(name: string): number {
+    return objectProgramFd(this.#handle, name);
+  }
+
+  /** Descriptor of a map. It belongs to the object: valid until close(), duplicate() it to keep it. */
+  mapFd(name: string): number {
+    return objectMapFd(this.#handle, name);
+  }
+
+  /**
+   * Closes the object with its descriptors; a second close does nothing. Without close() it lives until its thread
+   * ends: the garbage collector never takes a descriptor that someone holds as a number.
+   */
+  close(): void {
+    objectClose(this.#handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Reads a compiled BPF object; nothing reaches the kernel before load(). */
+export function openObject(path: string, options: ObjectOptions): BpfObject {
+  return new BpfObject(objectOpen(path, options));
+}
+
+// ── Links and pins ──────────────────────────────────────────────────────────────────────────────────────────────
+
+export type CgroupAttachType =
+  | 'connect4'
+  | 'connect6'
+  | 'sendmsg4'
+  | 'sendmsg6'
+  | 'recvmsg4'
+  | 'recvmsg6'
+  | 'getpeername4'
+  | 'getpeername6'
+  | 'getsockname4'
+  | 'getsockname6'
+  | 'bind4'
+  | 'bind6'
+  | 'post_bind4'
+  | 'post_bind6'
+  | 'sock_create'
+  | 'sock_release'
+  | 'sock_ops'
+  | 'ingress'
+  | 'egress'
+  | 'getsockopt'
+  | 'setsockopt';
+
+/** Attaches a program to a cgroup by a link; closing the last descriptor of an unpinned link detaches it. */
+export const attachCgroup: (programFd: number, cgroupFd: number, attachType: CgroupAttachType) => number =
+  native('attachCgroup');
+
+/** Attaches an sk_lookup program to a network namespace by a link. */
+export const attachNetns: (programFd: number, netnsFd: number) => number = native('attachNetns');
+
+/** Replaces the program of a link atomically; with `expectedFd` only if that is the one it runs (EPERM otherwise). */
+export const updateLink: (linkFd: number, programFd: number, expectedFd: number | null) => void =
+  native('updateLink');
+
+/** Detaches the program of a link at once, whoever else holds the link. */
+export const detachLink: (linkFd: number) => void = native('detachLink');
+
+/** Pins a program, map or link at a path on bpffs, so that it outlives the process. */
+export const pin: (fd: number, path: string) => void = native('pin');
+
+/** Removes a pin; returns false where there was none. */
+export const unpin: (path: string) => boolean = native('unpin');
+
+/** Opens what is pinned at a path; null where nothing is. */
+export const openPinned: (path: string) => number | null = native('openPinned');
+
+// ── What the kernel says about a descriptor ─────────────────────────────────────────────────────────────────────
+
+export interface LinkInfo {
+  readonly id: number;
+  /** `cgroup`, `netns`, … or the number where this build has no name for it. */
+  readonly type: string;
+  readonly programId: number;
+  /** As in CgroupAttachType, `sk_lookup`, or the number. */
+  readonly attachType: string | null;
+  /** For a cgroup link; 0 after the cgroup was removed. */
+  readonly cgroupId: bigint | null;
+  /** For a netns link, inode of the namespace file; 0 after the namespace is gone. */
+  readonly netnsInode: number | null;
+}
+export const linkInfo: (linkFd: number) => LinkInfo = native('linkInfo');
+
+export interface MapInfo {
+  readonly id: number;
+  /** At most 15 characters: the kernel keeps no more. */
+  readonly name: string;
+  /** In lower case as in bpftool, for example `hash` or `sk_storage`. */
+  readonly type: string;
+  readonly keySize: number;
+  /** Bytes of one value; a per-CPU map returns possibleCpus() of them, each rounded up to 8 bytes. */
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly flags: number;
+}
+export const mapInfo: (mapFd: number) => MapInfo = native('mapInfo');
+
+export interface ProgramInfo {
+  readonly id: number;
+  /** At most 15 characters: the kernel keeps no more. */
+  readonly name: string;
+  /** In lower case as in bpftool, for example `cgroup_sock_addr`. */
+  readonly type: string;
+  /** 16 hex digits over the instructions: equal for equal programs. */
+  readonly tag: string;
+  readonly mapIds: readonly number[];
+}
+export const programInfo: (programFd: number) => ProgramInfo = native('programInfo');
+
+/** Number of values in an entry of a per-CPU map. */
+export const possibleCpus: () => number = native('possibleCpus');
+
+// ── Maps ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Returns the value of a key, or null. */
+export const mapLookup: (mapFd: number, key: Uint8Array) => Buffer | null = native('mapLookup');
+
+/** `any` writes, `create` fails with EEXIST where the key exists, `replace` with ENOENT where it does not. */
+export type UpdateMode = 'any' | 'create' | 'replace';
+export const mapUpdate: (mapFd: number, key: Uint8Array, value: Uint8Array, mode: UpdateMode) => void =
+  native('mapUpdate');
+
+/** Deletes a key; returns false where there was none. */
+export const mapDelete: (mapFd: number, key: Uint8Array) => boolean = native('mapDelete');
+
+/** Returns the value of a key and deletes it in one step, or null. */
+export const mapTake: (mapFd: number, key: Uint8Array) => Buffer | null = native('mapTake');
+
+export interface MapEntries {
+  readonly count: number;
+  /** Bytes of one key in `keys`. */
+  readonly keySize: number;
+  /** Bytes of one value in `values`; for a per-CPU map of all its CPUs. */
+  readonly valueSize: number;
+  /** All keys one after the other, in the order of `values`. */
+  readonly keys: Buffer;
+  readonly values: Buffer;
+}
+
+/**
+ * Reads a whole map, in batches where the kernel can and key by key where not. Entries that come or go meanwhile may
+ * be missed; none is returned twice in one answer.
+ */
+export const mapEntriesBatch: (mapFd: number) => MapEntries = native('mapEntriesBatch');
+
+// ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+declare const ringbufBrand: unique symbol;
+interface RingbufHandle {
+  readonly [ringbufBrand]: true;
+}
+const ringbufHandle: (mapFd: number, onRecords: (records: Buffer[]) => void) => RingbufHandle =
+  native('ringbufOpen');
+const ringbufClose: (ringbuf: RingbufHandle) => void = native('ringbufClose');
+
+/** A reader of a BPF ring buffer on the event loop of this thread; it keeps the loop alive until closed. */
+export class Ringbuf implements Disposable {
+  readonly #handle: RingbufHandle;
+
+  constructor(handle: RingbufHandle) {
+    this.#handle = handle;
+  }
+
+  /** Stops reading; no callback comes after it. A second close does nothing. */
+  close(): void {
+    ringbufClose(this.#handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Calls `onRecords` once per wake-up with the records that were ready, copied, in order. One reader per map. */
+export function ringbufOpen(mapFd: number, onRecords: (records: Buffer[]) => void): Ringbuf {
+  return new Ringbuf(ringbufHandle(mapFd, onRecords));
+}
+
+// ── Tests of programs ───────────────────────────────────────────────────────────────────────────────────────────
+
+export interface TestRunResult {
+  /** What the program returned. */
+  readonly result: number;
+  /** The context as the program left it; empty where none was given. */
+  readonly context: Buffer;
+}
+
+/** Runs a program once on a made-up context (BPF_PROG_TEST_RUN), for program types that support it: sk_lookup does. */
+export const testRun: (programFd: number, context: Uint8Array | null) => TestRunResult = native('testRun');
