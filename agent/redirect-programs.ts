@@ -1,0 +1,131 @@
+/**
+ * The compiled programs of bpf/: loaded onto shared maps with this agent's ports and timeout.
+ *
+ * Order matters when programs are replaced under traffic: whoever reads a map value comes before whoever writes it, so
+ * the hook that starts everything, connect, comes last.
+ */
+import { fileURLToPath } from 'node:url';
+import * as native from '../native/native.ts';
+import type { PodPorts } from './config.ts';
+
+/** Everything that is a constant for the verifier. */
+export interface ProgramSettings {
+  readonly ports: PodPorts;
+  readonly heartbeatTimeoutMs: number;
+}
+
+export interface Hook {
+  /** bpf/<object>.bpf.c */
+  readonly object: string;
+  readonly program: string;
+  readonly attachType: native.CgroupAttachType;
+}
+
+/** The cgroup hooks, readers first. */
+export const hooks: readonly Hook[] = [
+  { object: 'sockops', program: 'on_event', attachType: 'sock_ops' },
+  { object: 'getpeername', program: 'getpeername4', attachType: 'getpeername4' },
+  { object: 'getpeername', program: 'getpeername6', attachType: 'getpeername6' },
+  { object: 'recvmsg', program: 'recvmsg4', attachType: 'recvmsg4' },
+  { object: 'recvmsg', program: 'recvmsg6', attachType: 'recvmsg6' },
+  { object: 'sendmsg', program: 'sendmsg4', attachType: 'sendmsg4' },
+  { object: 'sendmsg', program: 'sendmsg6', attachType: 'sendmsg6' },
+  { object: 'connect', program: 'connect4', attachType: 'connect4' },
+  { object: 'connect', program: 'connect6', attachType: 'connect6' },
+];
+
+/** Names in bpf/maps.h. */
+export const mapNames = [
+  'pods',
+  'config',
+  'heartbeat',
+  'orig_dst',
+  'peer_name',
+  'flows',
+  'dns_servers',
+  'listeners',
+  'counters',
+] as const;
+export type MapName = (typeof mapNames)[number];
+/** Descriptors of all maps; owned by whoever opened them. */
+export type Maps = Readonly<Record<MapName, number>>;
+
+function objectPath(name: string): string {
+  return fileURLToPath(new URL(`../bpf/build/${name}.bpf.o`, import.meta.url));
+}
+
+function load(
+  name: string,
+  rodata: Record<string, number | bigint>,
+  reuseMaps: Readonly<Record<string, number>>,
+): native.BpfObject {
+  const object = native.openObject(objectPath(name), { rodata, reuseMaps, maxEntries: {}, skipPrograms: [] });
+  try {
+    object.load();
+    return object;
+  } catch (error) {
+    object.close();
+    throw error;
+  }
+}
+
+function constants({ ports, heartbeatTimeoutMs }: ProgramSettings): Record<string, number | bigint> {
+  return {
+    heartbeat_timeout_ns: BigInt(heartbeatTimeoutMs) * 1_000_000n,
+    outbound_port: ports.outbound,
+    plaintext_port: ports.plaintext,
+    hbone_port: ports.hbone,
+    dns_port: ports.dns,
+  };
+}
+
+/** Makes a fresh, unpinned set of maps. The caller closes the descriptors. */
+export function createMaps(): Maps {
+  using object = load('maps', {}, {});
+  return Object.fromEntries(mapNames.map(name => [name, native.duplicate(object.mapFd(name))])) as Record<
+    MapName,
+    number
+  >;
+}
+
+/** Loads every cgroup hook and hands each to `use` in the order of `hooks`; the programs are let go of afterwards. */
+export function withHooks(
+  maps: Maps,
+  settings: ProgramSettings,
+  use: (hook: Hook, programFd: number) => void,
+): void {
+  const objects = new Map<string, native.BpfObject>();
+  try {
+    for (const { object } of hooks) {
+      if (!objects.has(object)) objects.set(object, loadHook(object, maps, settings));
+    }
+    for (const hook of hooks) {
+      const object = objects.get(hook.object);
+      if (object !== undefined) use(hook, object.programFd(hook.program));
+    }
+  } finally {
+    for (const object of objects.values()) object.close();
+  }
+}
+
+function loadHook(name: string, maps: Maps, settings: ProgramSettings): native.BpfObject {
+  const rodata = constants(settings);
+  if (name !== 'connect') return load(name, rodata, maps);
+  try {
+    return load(name, { ...rodata, have_set_retval: 1, have_mptcp_sock: 1 }, maps);
+  } catch {
+    // Before 5.18 a hook can't choose the errno. If that was not the reason, this fails too and says what is.
+    return load(name, { ...rodata, have_set_retval: 0 }, maps);
+  }
+}
+
+/** Loads the sk_lookup program of one pod's namespace and hands it to `use`. */
+export function withLookup(
+  maps: Maps,
+  settings: ProgramSettings,
+  cookie: bigint,
+  use: (programFd: number) => void,
+): void {
+  using object = load('lookup', { ...constants(settings), netns_cookie: cookie }, maps);
+  use(object.programFd('lookup'));
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What the kernel side and user space agree on: the layout of every map key and value, and the names of the counters.
+ *
+ * Included by the programs in this folder and by native/ (C++); agent/redirect-abi.ts repeats it for TypeScript and a
+ * test compares the two. A value never changes its shape within one CULVERT_ABI, which is part of the pin path.
+ * An address is always 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. Ports are in network order unless said otherwise.
+ */
+#ifndef CULVERT_H
+#define CULVERT_H
+
+#include <linux/types.h>
+
+#define CULVERT_ABI 1
+
+/* Map sizes. "Lazy" ones take memory only for what is in them. */
+#define CULVERT_MAX_PODS 4096
+#define CULVERT_MAX_FLOWS 262144    /* lazy; connections between their SYN and their accept */
+#define CULVERT_MAX_DNS_CLIENTS 16384 /* LRU; UDP sockets that asked a DNS server not long ago */
+#define CULVERT_DNS_RECENT 4
+
+struct culvert_address {
+	__u32 word[4];
+};
+
+/*
+ * Over IPv4 the agent's end of each connection with the application is 127.67.86.x, x random. With the pod's address at both
+ * ends all of them would share one set of 28 000 ports, and whoever closes first would lose a port for a minute; this
+ * way there are 256 sets, and the kernel reuses ports at once on loopback. Applications never see these addresses.
+ * IPv6 has no second loopback address, and mixing ::1 with another loses every reset and every ACK of TIME-WAIT.
+ */
+#define CULVERT_DETOUR 0x7f435600u
+#define CULVERT_DETOUR_MASK 0xffffff00u
+
+/* Map `config`, one entry. */
+struct culvert_config {
+	/* Cgroups whose sockets are never captured: the running agent's, and that of the one before it while it drains. */
+	__u64 agent_cgroup[2];
+};
+
+/* Map `heartbeat`, one entry: CLOCK_MONOTONIC in nanoseconds of the agent's last sign of life; 0: none yet. */
+
+#define CULVERT_POD_FAIL_CLOSED 1u
+#define CULVERT_POD_DNS 2u
+
+/* Map `pods`: network namespace cookie -> pod. An address of all zeroes: the pod has none of this family. */
+struct culvert_pod {
+	struct culvert_address ip4; /* ::ffff:a.b.c.d */
+	struct culvert_address ip6;
+	__u32 flags;      /* CULVERT_POD_* */
+	__u32 generation; /* grows by one whenever this namespace is enrolled again */
+};
+
+/* Who wrote a name, and so who may believe it. */
+#define CULVERT_NAME_NONE 0
+#define CULVERT_NAME_CLIENT 1   /* connect hook, on the application's socket: where it really wants to go */
+#define CULVERT_NAME_ACCEPTED 2 /* sockops, on the agent's accepted socket: the same, for originalDestination() */
+#define CULVERT_NAME_DIAL 3     /* user space by setPeerName(), on the agent's own socket before it connects */
+#define CULVERT_NAME_SERVED 4   /* sockops, on the application's accepted socket: the real client */
+#define CULVERT_NAME_PROBE 5    /* user space, self-test: the agent's own socket, to be treated as an application's */
+#define CULVERT_NAME_PROBED 6   /* connect hook: the probe was not captured, `verdict` says why */
+
+/*
+ * Value of both socket storages: `orig_dst` (CLIENT, ACCEPTED, PROBE, PROBED) and `peer_name` (DIAL, SERVED).
+ *
+ * `stands_for` is the kernel's own idea of the peer; the name is shown only while that is still the peer, so that a socket
+ * that was disconnected and connected again never tells an old one. User space writes address, port and role, and
+ * leaves the rest zero (a PROBE also has stands_for_port: the listener that takes the place of 15001).
+ */
+struct culvert_name {
+	struct culvert_address address;
+	__u16 port;
+	__u16 role;            /* CULVERT_NAME_* */
+	__u16 stands_for_port;
+	__u16 verdict;         /* enum culvert_counter */
+	struct culvert_address stands_for;
+};
+
+struct culvert_endpoint {
+	struct culvert_address address;
+	__u16 port;
+	__u16 role; /* in `flows`: CLIENT or DIAL */
+};
+
+/*
+ * Key of `flows`: a TCP connection under way inside one namespace, as the side that opens it sees it. The value is what
+ * the accepted socket is to remember: the original destination (CLIENT) or the real client (DIAL).
+ */
+struct culvert_flow {
+	__u64 netns;
+	struct culvert_address source;
+	struct culvert_address target;
+	__u16 source_port;
+	__u16 target_port;
+	__u32 reserved;
+};
+
+/* Key of `dns_servers`. Port 0: what was last asked from this namespace by a socket whose port is not known. */
+struct culvert_dns_client {
+	__u64 netns;
+	__u16 port;   /* of the client's UDP socket, host order */
+	__u16 family; /* 4 or 6, of the server's address */
+	__u32 reserved;
+};
+
+/* Value of `dns_servers`: distinct servers this socket asked, the most recent first; port 0 ends the list. */
+struct culvert_dns_servers {
+	struct culvert_endpoint recent[CULVERT_DNS_RECENT];
+};
+
+/* Map `listeners` (SOCKHASH): network namespace cookie -> the socket that takes plain TCP which arrives at the pod. */
+
+/* One counter per verdict, in the per-CPU array `counters`; user space knows them by these names. */
+#define CULVERT_COUNTERS(_)                                                                                  \
+	_(connect_captured)         /* application TCP brought to 15001 */                                    \
+	_(connect_agent)            /* the agent's own socket in a pod, left alone */                         \
+	_(connect_local)            /* loopback or the pod's own address, left alone */                       \
+	_(connect_link_local)       /* IPv6 link-local or multicast, left alone */                            \
+	_(connect_no_address)       /* fail-open, the pod has no address of that family: left alone */        \
+	_(connect_no_address_refused) /* fail-closed, the same: refused */                                    \
+	_(connect_passed_stale)     /* fail-open, heartbeat too old: left alone */                            \
+	_(connect_passed_listener)  /* fail-open, nobody listens at 15001 in the pod: left alone */           \
+	_(connect_passed_memory)    /* fail-open, no memory for the original destination: left alone */       \
+	_(connect_refused_stale)    /* fail-closed, the same three: ECONNREFUSED (EPERM before 5.18) */       \
+	_(connect_refused_listener)                                                                          \
+	_(connect_refused_memory)                                                                            \
+	_(dns_captured_udp)         /* query, or connected socket, brought to 15053 */                        \
+	_(dns_captured_tcp)         /* TCP to port 53 brought to 15053 */                                     \
+	_(dns_passed)               /* agent gone: the query goes to the server that it was meant for */      \
+	_(dns_port_unknown)         /* connected socket without a port: agent uses the server last asked */   \
+	_(flow_opened)              /* SYN of a captured connection */                                        \
+	_(flow_accepted)            /* the agent's accepted socket knows its original destination */          \
+	_(flow_unknown)             /* accepted at 15001 or 15053 without one: somebody connected there */    \
+	_(flow_lost)                /* map full or no memory: the agent will refuse the connection */         \
+	_(flow_abandoned)           /* ended before it was accepted */                                        \
+	_(peer_opened)              /* SYN of the agent to the application, in a client's name */             \
+	_(peer_accepted)            /* the application's socket knows the real client */                      \
+	_(peer_lost)                /* map full or no memory: the connection is refused or looked up again */ \
+	_(peer_abandoned)                                                                                    \
+	_(lookup_steered)           /* plain TCP from outside given to 15006 */                               \
+	_(lookup_own_port)          /* from outside to 15001, 15006 or 15053: reset */                        \
+	_(lookup_unnamed)           /* the agent to the application, but no client is recorded: reset */      \
+	_(lookup_local)             /* the pod to itself, the agent to the application: left alone */         \
+	_(lookup_passed_stale)      /* fail-open, heartbeat too old: straight to the application */           \
+	_(lookup_passed_listener)   /* fail-open, no listener for plain TCP: straight to the application */   \
+	_(lookup_dropped_stale)     /* fail-closed, the same two: reset */                                    \
+	_(lookup_dropped_listener)
+
+enum culvert_counter {
+#define CULVERT_ENUM(name) culvert_##name,
+	CULVERT_COUNTERS(CULVERT_ENUM)
+#undef CULVERT_ENUM
+	culvert_counter_count
+};
+
+#endif
