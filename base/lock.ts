@@ -1,0 +1,42 @@
+/**
+ * One process per state directory: a file with the owner's PID and start time, so that a PID that was reused after a
+ * crash is not taken for the owner.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { CulvertError } from './errors.ts';
+
+/** Takes the lock or throws ALREADY_RUNNING. Returns what gives it back. */
+export function lock(path: string): () => void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const mine = `${process.pid} ${startTime(process.pid) ?? '0'}`;
+  try {
+    writeFileSync(path, mine, { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
+      throw new CulvertError('STATE_DIR_UNUSABLE', `cannot write ${path}: ${(error as Error).message}`, {
+        fix: 'give a writable directory with --state-dir',
+        cause: error,
+      });
+    }
+    const [pid, started] = readFileSync(path, 'utf8').split(' ');
+    if (pid !== undefined && started !== undefined && startTime(Number(pid)) === started) {
+      throw new CulvertError('ALREADY_RUNNING', `process ${pid} holds ${path}`, {
+        fix: 'stop that agent, or give this one another --state-dir and --node',
+      });
+    }
+    writeFileSync(`${path}.new`, mine, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+  return () => rmSync(path, { force: true });
+}
+
+/** Field 22 of /proc/PID/stat (proc(5)): clock ticks after boot; null when there is no such process. */
+function startTime(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+  } catch {
+    return null;
+  }
+}
