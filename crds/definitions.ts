@@ -1,0 +1,170 @@
+/**
+ * The CustomResourceDefinitions of the group culvert.dev, each from the schema of its kind in model/kinds/.
+ */
+import type * as z from 'zod';
+import { authorizationPolicySpec } from '../model/kinds/authorization-policy.ts';
+import { meshConfigName, meshConfigSpec } from '../model/kinds/mesh-config.ts';
+import { peerAuthenticationSpec } from '../model/kinds/peer-authentication.ts';
+import { type Structural, structuralSchema } from './structural.ts';
+
+const group = 'culvert.dev';
+
+interface Column {
+  readonly name: string;
+  readonly type: 'string' | 'date';
+  readonly jsonPath: string;
+  readonly description: string;
+}
+
+interface Definition {
+  readonly kind: string;
+  readonly plural: string;
+  readonly shortName: string;
+  readonly scope: 'Namespaced' | 'Cluster';
+  readonly description: string;
+  readonly spec: z.ZodType;
+  /** Rules about the whole object, for what is not in its spec. */
+  readonly validations: readonly { readonly rule: string; readonly message: string }[];
+  /** Whether an object says nothing without a spec, or has a spec of defaults. */
+  readonly specRequired: boolean;
+  readonly columns: readonly Column[];
+}
+
+const definitions: readonly Definition[] = [
+  {
+    kind: 'AuthorizationPolicy',
+    plural: 'authorizationpolicies',
+    shortName: 'cvap',
+    scope: 'Namespaced',
+    description: 'Who may connect to which workloads.',
+    spec: authorizationPolicySpec,
+    validations: [],
+    specRequired: true,
+    columns: [
+      { name: 'Action', type: 'string', jsonPath: '.spec.action', description: 'What a match means.' },
+    ],
+  },
+  {
+    kind: 'PeerAuthentication',
+    plural: 'peerauthentications',
+    shortName: 'cvpa',
+    scope: 'Namespaced',
+    description: 'Whether workloads take connections that carry no identity.',
+    spec: peerAuthenticationSpec,
+    validations: [],
+    specRequired: false,
+    columns: [
+      { name: 'Mode', type: 'string', jsonPath: '.spec.mtls.mode', description: 'The mode of all ports.' },
+    ],
+  },
+  {
+    kind: 'MeshConfig',
+    plural: 'meshconfigs',
+    shortName: 'cvmc',
+    scope: 'Cluster',
+    description: 'The settings of the whole mesh.',
+    spec: meshConfigSpec,
+    validations: [
+      {
+        rule: `self.metadata.name == '${meshConfigName}'`,
+        message: `the only MeshConfig is named ${meshConfigName}`,
+      },
+    ],
+    specRequired: false,
+    columns: [
+      {
+        name: 'Trust-Domain',
+        type: 'string',
+        jsonPath: '.spec.trustDomain',
+        description: 'First part of every identity.',
+      },
+    ],
+  },
+];
+
+/** The definitions by file name, as plain data in the order in which they are written. */
+export function customResourceDefinitions(): ReadonlyMap<string, object> {
+  return new Map(definitions.map(definition => [`${definition.plural}.yaml`, resource(definition)]));
+}
+
+function resource(definition: Definition): object {
+  const { kind, plural, shortName, scope, columns } = definition;
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.${group}`, labels: { 'app.kubernetes.io/part-of': 'culvert' } },
+    spec: {
+      group,
+      names: {
+        kind,
+        listKind: `${kind}List`,
+        plural,
+        singular: kind.toLowerCase(),
+        shortNames: [shortName],
+        categories: ['culvert'],
+      },
+      scope,
+      versions: [
+        {
+          name: 'v1',
+          served: true,
+          storage: true,
+          subresources: { status: {} },
+          additionalPrinterColumns: [
+            ...columns,
+            {
+              name: 'Age',
+              type: 'date',
+              jsonPath: '.metadata.creationTimestamp',
+              description: 'Since when.',
+            },
+          ],
+          schema: { openAPIV3Schema: objectSchema(definition) },
+        },
+      ],
+    },
+  };
+}
+
+function objectSchema({ description, spec, validations, specRequired }: Definition): Structural {
+  return {
+    type: 'object',
+    description,
+    ...(specRequired ? { required: ['spec'] } : {}),
+    ...(validations.length > 0 ? { 'x-kubernetes-validations': validations } : {}),
+    properties: {
+      apiVersion: { type: 'string' },
+      kind: { type: 'string' },
+      metadata: { type: 'object' },
+      spec: structuralSchema(spec),
+      status: statusSchema,
+    },
+  };
+}
+
+/** What the control plane writes back: the conditions every Kubernetes tool knows how to wait for. */
+const statusSchema: Structural = {
+  type: 'object',
+  description: 'What became of it; written by the control plane.',
+  properties: {
+    conditions: {
+      type: 'array',
+      maxItems: 16,
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['type'],
+      items: {
+        type: 'object',
+        required: ['type', 'status', 'lastTransitionTime', 'reason', 'message'],
+        properties: {
+          lastTransitionTime: { type: 'string', format: 'date-time' },
+          message: { type: 'string', maxLength: 32_768 },
+          observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
+          reason: { type: 'string', minLength: 1, maxLength: 1024 },
+          status: { type: 'string', enum: ['True', 'False', 'Unknown'] },
+          type: { type: 'string', maxLength: 316 },
+        },
+      },
+    },
+    observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
+  },
+};
