@@ -1,0 +1,328 @@
+/**
+ * The inside of one connection: builds the parts, and does what they ask of the connection as a whole.
+ *
+ * Bytes take the way reader.ts → inbound.ts → receiver.ts → stream owner, and back sender.ts → writer.ts → output.ts.
+ * connection.ts is the face of this towards owners and the transport's events.
+ */
+import type { Duplex } from 'node:stream';
+import { CulvertError } from '../../base/errors.ts';
+import { ErrorCode, Fault, flowControlFault, protocolFault } from './errors.ts';
+import { FrameFlag, maxStreamId } from './frames.ts';
+import { HeaderBlocks } from './header-block.ts';
+import type { ConnectHeaders } from './header-rules.ts';
+import { fieldSize } from './header-table.ts';
+import type { HeaderField } from './header-table.ts';
+import { Farewell } from './farewell.ts';
+import { Inbound } from './inbound.ts';
+import type { ConnectionFrames } from './inbound.ts';
+import { Keepalive } from './keepalive.ts';
+import type { H2Clock, H2Timing, KeepaliveTarget } from './keepalive.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { AbuseCounters } from './limits.ts';
+import type { H2Limits } from './limits.ts';
+import { Output } from './output.ts';
+import type { OutputOwner } from './output.ts';
+import { Pings } from './pings.ts';
+import { FrameReader } from './reader.ts';
+import { Receiver } from './receiver.ts';
+import { RequestIntake } from './request-intake.ts';
+import { ResponseIntake } from './response-intake.ts';
+import { Sender } from './sender.ts';
+import { PeerSettings, announcedSettings } from './settings.ts';
+import type { H2Settings } from './settings.ts';
+import { Stream, headersSent, held, tunnelled } from './stream.ts';
+import type { H2Stream, H2StreamHandlers, StreamHost } from './stream.ts';
+import { Streams } from './streams.ts';
+import { FrameWriter } from './writer.ts';
+
+/** What a session tells its connection. */
+export interface SessionEvents {
+  onRequest(stream: H2Stream, request: ConnectHeaders): void;
+  onGoaway(): void;
+  onCapacity(): void;
+  /** The session is over: both have said goodbye (null), or a Fault or CulvertError says why. */
+  onOver(error: Fault | CulvertError | null): void;
+}
+
+export interface SessionOptions {
+  readonly transport: Duplex;
+  readonly role: 'client' | 'server';
+  readonly settings: H2Settings;
+  readonly limits: H2Limits;
+  readonly timing: H2Timing;
+  readonly clock: H2Clock;
+  readonly events: SessionEvents;
+}
+
+const unowned: H2StreamHandlers = { onData() {}, onEnd() {}, onReset() {}, onDrain() {} };
+
+export class Session implements StreamHost, OutputOwner, ConnectionFrames, KeepaliveTarget {
+  readonly #options: SessionOptions;
+  readonly #reader: FrameReader;
+  readonly #inbound: Inbound;
+  readonly #writer: FrameWriter;
+  readonly #receiver: Receiver;
+  readonly #counters: AbuseCounters;
+  readonly #keepalive: Keepalive;
+  readonly #pings: Pings;
+  #ackAwaited = true;
+  bytesReceived = 0;
+  readonly output: Output;
+  readonly sender: Sender;
+  readonly streams: Streams;
+  readonly lifecycle: Lifecycle;
+  readonly farewell: Farewell;
+  readonly peer = new PeerSettings();
+
+  constructor(options: SessionOptions) {
+    const { role, settings, limits, timing, clock } = options;
+    this.#options = options;
+    this.output = new Output(options.transport, this, limits.maxOutputQueueBytes);
+    const writer = new FrameWriter(this.output);
+    const streams = new Streams(role);
+    const counters = new AbuseCounters(limits, () => clock.now());
+    const sender = new Sender(this.output, writer, stream => this.lifecycle.localEnded(stream));
+    const receiver = new Receiver(writer, settings, stream => this.lifecycle.settle(stream));
+    const onDetached = (): void => this.#onDetached();
+    const lifecycle = new Lifecycle({ streams, writer, sender, receiver, counters, onDetached });
+    const shared = { streams, lifecycle, writer, sender, receiver, counters, limits };
+    const requests =
+      role === 'client'
+        ? null
+        : new RequestIntake({
+            ...shared,
+            maxStreams: settings.maxStreams,
+            open: id => this.#open(id, unowned, held),
+            onRequest: (stream, request) => options.events.onRequest(stream, request),
+          });
+    const blocks = new HeaderBlocks(requests ?? new ResponseIntake(shared), limits);
+    this.#inbound = new Inbound({ ...shared, role, blocks, connection: this });
+    this.#reader = new FrameReader(this.#inbound, limits, settings.maxFrameBytes, role === 'server');
+    this.#writer = writer;
+    this.#receiver = receiver;
+    this.#counters = counters;
+    this.#pings = new Pings(writer, () => clock.now());
+    this.sender = sender;
+    this.streams = streams;
+    this.lifecycle = lifecycle;
+    this.farewell = new Farewell({
+      ...shared,
+      requests,
+      pings: this.#pings,
+      clock,
+      roundTripTimeoutMs: timing.pingTimeoutMs,
+      onDone: () => options.events.onOver(null),
+    });
+    this.#keepalive = new Keepalive(this, timing, clock);
+    if (role === 'client') writer.preface();
+    writer.settings(announcedSettings(role, settings, limits));
+    receiver.start();
+  }
+
+  get midFrame(): boolean {
+    return this.#reader.midFrame;
+  }
+
+  get framesReceived(): number {
+    return this.#reader.frames;
+  }
+
+  get payloadReceived(): number {
+    return this.#receiver.bytesReceived;
+  }
+
+  /** Streams that connect() may open now. */
+  get available(): number {
+    if (this.farewell.draining || this.streams.nextLocalId > maxStreamId) return 0;
+    return Math.max(0, this.peer.maxStreams - this.streams.open);
+  }
+
+  /**
+   * Reads what the transport brought; answers leave in one write. Returns whether a stream's owner keeps some of the chunk.
+   * Throws Faults, and whatever a handler throws.
+   */
+  read(chunk: Buffer): boolean {
+    this.bytesReceived += chunk.length;
+    this.#receiver.chunkKept = false;
+    this.output.hold();
+    try {
+      this.#reader.read(chunk);
+    } finally {
+      this.output.release();
+    }
+    return this.#receiver.chunkKept;
+  }
+
+  connect(authority: string, headers: readonly HeaderField[], handlers: H2StreamHandlers): Stream {
+    const id = this.streams.nextLocalId;
+    let listBytes = 64 + authority.length;
+    for (const field of headers) listBytes += fieldSize(field);
+    this.#checkListBytes(listBytes);
+    this.#writer.connect(id, authority, headers);
+    this.streams.nextLocalId = id + 2;
+    return this.#open(id, handlers, headersSent);
+  }
+
+  ping(done: (rttMs: number | null) => void): void {
+    this.#pings.send(done);
+  }
+
+  /** Stops reading and all timers; says goodbye with `fault` where there is one, and drops what is not sent otherwise. */
+  stop(fault: Fault | null): void {
+    this.#reader.stop();
+    this.#keepalive.stop();
+    this.farewell.stop();
+    if (fault !== null) this.#writer.goaway(this.streams.lastPeerId, fault.wireCode);
+    this.#pings.abandon();
+  }
+
+  respond(stream: Stream, status: number, headers: readonly HeaderField[]): void {
+    if (stream.closed) return;
+    if ((stream.flags & headersSent) !== 0) {
+      throw new CulvertError('H2_ALREADY_ANSWERED', `stream ${stream.id} was answered before`);
+    }
+    let listBytes = 42;
+    for (const field of headers) listBytes += fieldSize(field);
+    this.#checkListBytes(listBytes);
+    const tunnel = status >= 200 && status < 300;
+    this.#writer.response(stream.id, tunnel ? 0 : FrameFlag.END_STREAM, status, headers);
+    stream.flags |= headersSent;
+    if (!tunnel) {
+      this.lifecycle.answered(stream);
+      return;
+    }
+    stream.flags = (stream.flags & ~held) | tunnelled;
+    this.sender.wake(stream);
+    this.sender.pump();
+    this.#receiver.deliver(stream);
+  }
+
+  write(stream: Stream, chunk: Buffer): boolean {
+    return this.sender.write(stream, chunk);
+  }
+
+  end(stream: Stream): void {
+    this.sender.end(stream);
+  }
+
+  reset(stream: Stream, code: number): void {
+    this.lifecycle.localReset(stream, code);
+  }
+
+  deliver(stream: Stream): void {
+    this.#receiver.deliver(stream);
+  }
+
+  onOutputDrained(): void {
+    try {
+      this.sender.pump();
+      this.output.flush();
+      this.sender.pump();
+    } catch (error) {
+      this.#options.events.onOver(handlerFailed(error));
+    }
+  }
+
+  onOutputOverflow(): void {
+    const most = this.#options.limits.maxOutputQueueBytes;
+    this.#over(
+      'H2_OUTPUT_FLOOD',
+      ErrorCode.ENHANCE_YOUR_CALM,
+      `over ${most} bytes of answers that the peer does not read`,
+    );
+  }
+
+  onSettings(source: Buffer, start: number, end: number): void {
+    const { peer } = this;
+    const [wasKnown, window, available] = [peer.known, peer.initialWindowBytes, this.available];
+    peer.apply(this.#options.role, source, start, end);
+    this.#writer.maxFrameBytes = peer.maxFrameBytes;
+    const change = peer.initialWindowBytes - window;
+    if (change !== 0) {
+      for (const stream of this.streams.all()) {
+        if (!this.sender.grant(stream, change))
+          throw flowControlFault('INITIAL_WINDOW_SIZE overflows a window');
+      }
+      this.sender.pump();
+    }
+    if (available === 0 && this.available > 0) this.#options.events.onCapacity();
+    if (!wasKnown && !this.#ackAwaited) this.#keepalive.established();
+  }
+
+  onSettingsAck(): void {
+    if (!this.#ackAwaited) throw protocolFault('acknowledgement of SETTINGS that were not sent');
+    this.#ackAwaited = false;
+    this.#receiver.acknowledged(this.streams.all());
+    if (this.peer.known) this.#keepalive.established();
+  }
+
+  onPingAck(source: Buffer, start: number): void {
+    if (!this.#pings.acknowledged(source, start)) this.#counters.ignoredFrames.take();
+  }
+
+  onGoaway(lastStreamId: number, code: number): void {
+    const first = this.farewell.peerCode === null;
+    this.farewell.received(lastStreamId, code);
+    if (first) this.#options.events.onGoaway();
+  }
+
+  sendKeepalivePing(): void {
+    this.#pings.send(() => {});
+  }
+
+  onHandshakeTimeout(): void {
+    const { handshakeTimeoutMs } = this.#options.timing;
+    if (this.peer.known) {
+      this.#over(
+        'H2_SETTINGS_TIMEOUT',
+        ErrorCode.SETTINGS_TIMEOUT,
+        `SETTINGS not acknowledged in ${handshakeTimeoutMs} ms`,
+      );
+    } else {
+      this.#over(
+        'H2_PREFACE_TIMEOUT',
+        ErrorCode.SETTINGS_TIMEOUT,
+        `no HTTP/2 preface in ${handshakeTimeoutMs} ms`,
+      );
+    }
+  }
+
+  onSilence(silentMs: number): void {
+    this.#over('H2_PING_TIMEOUT', ErrorCode.NO_ERROR, `no answer to a PING in ${Math.round(silentMs)} ms`);
+  }
+
+  onStuckFrame(): void {
+    this.#over('H2_STUCK_FRAME', ErrorCode.ENHANCE_YOUR_CALM, 'a frame was begun and not ended');
+  }
+
+  #over(code: string, wireCode: number, message: string): void {
+    this.#options.events.onOver(new Fault(code, wireCode, message));
+  }
+
+  #open(id: number, handlers: H2StreamHandlers, flags: number): Stream {
+    const { initialWindowBytes } = this.#receiver;
+    const stream = new Stream(this, id, handlers, flags, this.peer.initialWindowBytes, initialWindowBytes);
+    this.streams.add(stream);
+    return stream;
+  }
+
+  #onDetached(): void {
+    this.farewell.check();
+    if (this.available === 1) this.#options.events.onCapacity();
+  }
+
+  #checkListBytes(bytes: number): void {
+    if (bytes <= this.peer.maxHeaderListBytes) return;
+    const most = this.peer.maxHeaderListBytes;
+    throw new CulvertError(
+      'H2_HEADERS_TOO_LARGE',
+      `header list of ${bytes} bytes where the peer takes ${most}`,
+    );
+  }
+}
+
+/** What a callback of an owner threw, as the end of its connection. */
+export function handlerFailed(thrown: unknown): CulvertError {
+  const message = `a stream or connection handler threw: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
+  return new CulvertError('H2_HANDLER_FAILED', message, { cause: thrown });
+}
