@@ -1,0 +1,149 @@
+/**
+ * The access log: one JSON line for each connection, written by the shard that carried it when the connection ends.
+ *
+ * Field names are those that log pipelines of ambient meshes already parse (`src.workload`, `dst.hbone_addr`, …), with
+ * what they lack: policy, rule and reason, the error's code, whose fault it is and what to do. Lines are put together by
+ * hand, a few hundred nanoseconds each, and a disk that is full or gone loses lines, never traffic.
+ */
+import type { Side } from '../base/errors.ts';
+import { LineFile, type LineFileOptions } from '../base/line-file.ts';
+
+/** One end of a connection; null where it isn't known. */
+export interface AccessParty {
+  /** `ip:port`. */
+  readonly address: string;
+  readonly workload: string | null;
+  readonly namespace: string | null;
+  /** SPIFFE URI, only when proven. */
+  readonly identity: string | null;
+}
+
+export interface AccessDestination extends AccessParty {
+  /** `ip:port` of the tunnel's other end (outbound) or of our listener (inbound). */
+  readonly hboneAddress: string | null;
+  /** Host name of the service that was dialled. */
+  readonly service: string | null;
+}
+
+export interface AccessRecord {
+  /** When it ended, ms epoch. */
+  readonly time: number;
+  /** `local`: between two pods of this node, without a tunnel. */
+  readonly direction: 'inbound' | 'outbound' | 'local';
+  readonly source: AccessParty;
+  readonly destination: AccessDestination;
+  /** As the workload on this node sees it: outbound and local client → server, inbound server → client. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly durationMs: number;
+  /** `namespace/name` of the policy that decided, and which of its rules. */
+  readonly policy: string | null;
+  readonly rule: number | null;
+  readonly reason: string | null;
+  /** Code, message, side and fix of the error that ended it; all null for a connection that ended well. */
+  readonly code: string | null;
+  readonly error: string | null;
+  readonly side: Side | null;
+  readonly fix: string | null;
+  /** `kernel`: joined by the kernel on one node. */
+  readonly security: 'mutual_tls' | 'plaintext' | 'local' | 'kernel';
+  /** Trace id. */
+  readonly id: string | null;
+}
+
+/** How long a line may wait for others, milliseconds. */
+const flushMs = 100;
+
+export class AccessLog {
+  readonly #file: LineFile;
+  #lines = 0;
+
+  /** @param path file, or null for standard output */
+  constructor(path: string | null, onTrouble: NonNullable<LineFileOptions['onTrouble']>) {
+    this.#file = new LineFile({ path, flushMs, onTrouble });
+  }
+
+  write(record: AccessRecord): void {
+    this.#lines += 1;
+    this.#file.write(accessLine(record));
+  }
+
+  get lines(): number {
+    return this.#lines;
+  }
+
+  get dropped(): number {
+    return this.#file.dropped;
+  }
+
+  reopen(): void {
+    this.#file.reopen();
+  }
+
+  flush(): Promise<void> {
+    return this.#file.flush();
+  }
+
+  /** For the thread's 'exit' event. */
+  flushSync(): void {
+    this.#file.flushSync();
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+/** The record as a line of JSON with its newline; fields without a value are left out. */
+export function accessLine(r: AccessRecord): string {
+  const { source, destination } = r;
+  const failed = r.code !== null;
+  const level = failed ? (r.code === 'POLICY_DENIED' ? 'warn' : 'error') : 'info';
+  const message = failed ? 'connection failed' : 'connection complete';
+  return (
+    `{"level":"${level}","time":"${isoTime(r.time)}","component":"access"` +
+    `,"src.addr":${quote(source.address)}` +
+    field(',"src.workload":', source.workload) +
+    field(',"src.namespace":', source.namespace) +
+    field(',"src.identity":', source.identity) +
+    `,"dst.addr":${quote(destination.address)}` +
+    field(',"dst.hbone_addr":', destination.hboneAddress) +
+    field(',"dst.service":', destination.service) +
+    field(',"dst.workload":', destination.workload) +
+    field(',"dst.namespace":', destination.namespace) +
+    field(',"dst.identity":', destination.identity) +
+    `,"direction":"${r.direction}","security":"${r.security}"` +
+    `,"bytes_sent":${r.bytesSent},"bytes_recv":${r.bytesReceived},"duration":"${Math.round(r.durationMs * 1000) / 1000}ms"` +
+    field(',"policy":', r.policy) +
+    (r.rule === null ? '' : `,"rule":${r.rule}`) +
+    field(',"reason":', r.reason) +
+    field(',"error":', r.error) +
+    field(',"code":', r.code) +
+    field(',"side":', r.side) +
+    field(',"fix":', r.fix) +
+    field(',"id":', r.id) +
+    `,"msg":"${message}"}\n`
+  );
+}
+
+function field(name: string, value: string | null): string {
+  return value === null ? '' : name + quote(value);
+}
+
+function quote(value: string): string {
+  return JSON.stringify(value);
+}
+
+let second = 0;
+let secondText = '';
+
+/** RFC 3339 in UTC with milliseconds; the part up to the second is made once a second. */
+function isoTime(ms: number): string {
+  const whole = Math.floor(ms / 1000);
+  if (whole !== second) {
+    second = whole;
+    secondText = new Date(whole * 1000).toISOString().slice(0, 20);
+  }
+  const fraction = Math.floor(ms - whole * 1000);
+  return `${secondText}${fraction < 10 ? '00' : fraction < 100 ? '0' : ''}${fraction}Z`;
+}

@@ -1,0 +1,64 @@
+/**
+ * The L4 decision about a connection, made when it is opened and again whenever policy or workload changes.
+ *
+ * Always against the workload as it is known now, so a policy that begins to select a workload reaches connections
+ * that are already open.
+ */
+import { CulvertError } from '../base/errors.ts';
+import { decide, type Decision, type PolicyConnection } from '../model/policy.ts';
+import type { Connection } from './connections.ts';
+import type { ShardContext } from './shard-context.ts';
+
+const unknownWorkload: Decision = {
+  allowed: false,
+  policy: null,
+  rule: null,
+  reason: 'the destination workload is not in the configuration',
+};
+
+/** Decides for a connection to the workload `uid`. A workload that is not known any more admits nobody. */
+export function authorise(context: ShardContext, uid: string, connection: PolicyConnection): Decision {
+  const workload = context.mesh.workload(uid);
+  return workload === null ? unknownWorkload : decide(context.mesh.policiesFor(workload), connection);
+}
+
+/** The error that an access line shows for a denied connection. */
+export function denied(decision: Decision): CulvertError {
+  return new CulvertError('POLICY_DENIED', decision.reason, {
+    side: 'client',
+    fix: 'allow this source in an AuthorizationPolicy of the destination if it should be',
+  });
+}
+
+/** Judges every connection that ends in a pod of this shard again, and cuts those that are denied now. */
+export function rejudge(context: ShardContext): number {
+  let cut = 0;
+  for (const connection of context.connections.all()) {
+    if (connection.direction === 'outbound') continue;
+    if (!stillAllowed(context, connection)) cut += 1;
+  }
+  return cut;
+}
+
+function stillAllowed(context: ShardContext, connection: Connection): boolean {
+  const uid = connection.destination.workload?.uid;
+  if (uid === undefined) return true;
+  const decision = authorise(context, uid, policyConnection(connection));
+  connection.decision = decision;
+  if (decision.allowed) return true;
+  const error = new CulvertError('POLICY_CHANGED', `closed by a changed policy: ${decision.reason}`, { side: 'client' });
+  context.count(error.code);
+  connection.cut(error);
+  connection.closed(error);
+  return false;
+}
+
+/** What policy may look at. */
+export function policyConnection(connection: Connection): PolicyConnection {
+  return {
+    sourceIdentity: connection.source.identity,
+    sourceIp: connection.source.address,
+    destinationIp: connection.destination.address,
+    destinationPort: connection.destination.port,
+  };
+}

@@ -1,0 +1,107 @@
+/**
+ * What the operator may choose about one agent, with every default and its reason in one table.
+ *
+ * Comes from the command line (`culvert run`), is checked once, and does not change afterwards. What belongs to the
+ * mesh rather than to this process (trust domain, root namespace…) comes from the MeshConfig object instead.
+ */
+import { availableParallelism } from 'node:os';
+
+/** Ports inside every enrolled pod's namespace; the numbers are the ones users of ambient meshes know. */
+export interface PodPorts {
+  readonly outbound: number;
+  readonly plaintext: number;
+  readonly hbone: number;
+  readonly dns: number;
+}
+
+export interface AgentConfig {
+  /** Directory of Kubernetes YAML that is watched. */
+  readonly configDir: string;
+  /** `spec.nodeName` of the pods that this agent enrols. */
+  readonly node: string;
+  /** Sockets, locks and the agent's own files; 0700. */
+  readonly stateDir: string;
+  /** Cgroup v2 directory above all pods and above the agent itself; null: the mount point that is found. */
+  readonly cgroupRoot: string | null;
+  /** Where bpffs is, or is to be mounted. */
+  readonly bpffs: string;
+  /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the configuration directory. */
+  readonly authority: string | null;
+  /** Worker threads that carry connections. */
+  readonly shards: number;
+  readonly adminPort: number;
+  readonly metricsAddress: string;
+  readonly metricsPort: number;
+  readonly readyPort: number;
+  readonly podPorts: PodPorts;
+  /** File for access lines; '-' is standard output, '' is none. */
+  readonly accessLog: string;
+  readonly logLevel: string;
+  readonly detachOnExit: boolean;
+  readonly limits: AgentLimits;
+}
+
+/** Deadlines in milliseconds and caps; each protects the node from one slow or hostile peer. */
+export interface AgentLimits {
+  /** TCP connect to an application or to another agent. */
+  readonly dialMs: number;
+  /** TLS handshake, either side. */
+  readonly tlsHandshakeMs: number;
+  /** HTTP/2 preface and SETTINGS of a peer that finished its handshake. */
+  readonly prefaceMs: number;
+  /** From CONNECT to its answer; longer than `dialMs`, since the peer dials the application in between. */
+  readonly connectMs: number;
+  /** How long a connection waits for its workload's certificate. */
+  readonly certificateWaitMs: number;
+  /** Tunnel without streams is closed after this. */
+  readonly tunnelIdleMs: number;
+  /** Tunnel gets no new streams after this, or sooner when the certificate ends. */
+  readonly tunnelMaxAgeMs: number;
+  readonly pingIntervalMs: number;
+  readonly pingTimeoutMs: number;
+  /** Streams on one tunnel before a second one is opened. */
+  readonly streamsPerTunnel: number;
+  /** Inbound tunnels, and handshakes under way, from one source address to one pod. */
+  readonly tunnelsPerSource: number;
+  readonly handshakesPerSource: number;
+  /** Endpoints tried for one connection to a Service. */
+  readonly endpointAttempts: number;
+  /** An endpoint whose dial failed is passed over for this long, doubled at each failure up to 16 times. */
+  readonly endpointPenaltyMs: number;
+  /** Open connections per pod, all directions together. */
+  readonly connectionsPerPod: number;
+  /** SIGTERM to forced close. */
+  readonly drainMs: number;
+  /** A shard that answers no ping for this long is replaced. */
+  readonly shardHangMs: number;
+  /** BPF treats the agent as gone when its heartbeat is older. */
+  readonly heartbeatTimeoutMs: number;
+}
+
+export const defaultLimits: AgentLimits = {
+  dialMs: 10_000,
+  tlsHandshakeMs: 10_000,
+  prefaceMs: 5_000,
+  connectMs: 15_000,
+  certificateWaitMs: 5_000,
+  tunnelIdleMs: 300_000,
+  tunnelMaxAgeMs: 3_600_000,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 20_000,
+  streamsPerTunnel: 100,
+  tunnelsPerSource: 512,
+  handshakesPerSource: 64,
+  endpointAttempts: 3,
+  endpointPenaltyMs: 1_000,
+  connectionsPerPod: 50_000,
+  drainMs: 25_000,
+  shardHangMs: 30_000,
+  heartbeatTimeoutMs: 10_000,
+};
+
+export const defaultPodPorts: PodPorts = { outbound: 15001, plaintext: 15006, hbone: 15008, dns: 15053 };
+
+/** Half the cores: the other half belongs to the applications. */
+export function defaultShards(): number {
+  return Math.max(1, Math.floor(availableParallelism() / 2));
+}

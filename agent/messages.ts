@@ -1,0 +1,75 @@
+/**
+ * Everything that the main thread and a shard say to each other.
+ *
+ * The main thread owns configuration, certificates, BPF and metrics; a shard owns connections from accept to close.
+ * File descriptors are numbers of the shared process: a message hands over ownership of those it carries.
+ */
+import type { AgentConfig } from './config.ts';
+import type { MeshDelta } from '../model/mesh.ts';
+import type { IssuedCertificate } from '../tunnel/certificates.ts';
+import type { ShardSnapshot } from './shard-metrics.ts';
+import type { ConnectionView } from './connections.ts';
+
+/** What a shard is started with. */
+export interface ShardStart {
+  readonly index: number;
+  readonly config: AgentConfig;
+  readonly originalDestinationMap: number;
+  readonly peerNameMap: number;
+  readonly dnsServersMap: number;
+}
+
+/** One enrolled pod as a shard sees it. The shard owns the listeners from then on. */
+export interface ShardPodMessage {
+  readonly podUid: string;
+  readonly workloadUid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly identity: string;
+  readonly addresses: readonly string[];
+  readonly cookie: bigint;
+  /** Lent by the main thread until `podRemoved` names it: a number that is reused early would be another namespace. */
+  readonly netnsFd: number;
+  readonly listeners: {
+    readonly outbound: number;
+    readonly plaintext: number;
+    readonly hbone: number;
+    readonly dnsUdp: number | null;
+    readonly dnsTcp: number | null;
+  };
+}
+
+/** Settings of the mesh that shards need; from MeshConfig. */
+export interface ShardMeshSettings {
+  readonly trustDomain: string;
+  readonly network: string;
+  readonly clusterDomain: string;
+  readonly clusterId: string;
+  readonly accessLog: boolean;
+}
+
+export type ToShard =
+  | { readonly type: 'settings'; readonly settings: ShardMeshSettings }
+  | { readonly type: 'mesh'; readonly delta: MeshDelta }
+  | { readonly type: 'certificate'; readonly certificate: IssuedCertificate }
+  | { readonly type: 'certificateGone'; readonly identity: string }
+  | { readonly type: 'podAdd'; readonly pod: ShardPodMessage }
+  | { readonly type: 'podRemove'; readonly podUid: string; readonly reason: string }
+  | { readonly type: 'logLevel'; readonly level: string }
+  | { readonly type: 'reopenLogs' }
+  | { readonly type: 'drain'; readonly deadlineMs: number }
+  | { readonly type: 'ask'; readonly id: number; readonly question: Question };
+
+export type Question = 'ping' | 'metrics' | 'connections';
+
+export type FromShard =
+  | { readonly type: 'started' }
+  | { readonly type: 'podAdded'; readonly podUid: string; readonly error: string | null }
+  | { readonly type: 'podRemoved'; readonly netnsFd: number }
+  | { readonly type: 'drained'; readonly forced: number }
+  | { readonly type: 'answer'; readonly id: number; readonly answer: ShardAnswer };
+
+export type ShardAnswer =
+  | { readonly kind: 'ping' }
+  | { readonly kind: 'metrics'; readonly snapshot: ShardSnapshot }
+  | { readonly kind: 'connections'; readonly connections: readonly ConnectionView[] };

@@ -1,0 +1,149 @@
+/**
+ * The metrics of the main thread's own state: pods, configuration, certificates, redirection, shards.
+ */
+import type { Family, Sample } from './metrics-family.ts';
+import type { Labels } from './series.ts';
+
+/** The main thread's own state, asked for at each scrape. */
+export interface MetricSources {
+  readonly version: string;
+  readonly config: () => {
+    /** Counts configurations that came into force. */
+    readonly generation: number;
+    /** Of the one in force, ms epoch. */
+    readonly appliedAt: number;
+    /** Files whose last edit was refused; their last good content is in force. */
+    readonly refusedFiles: number;
+    readonly findings: Readonly<Record<'error' | 'warning' | 'info', number>>;
+  };
+  /** Certificates held now; `notAfter` is ms epoch. */
+  readonly certificates: () => readonly { readonly identity: string; readonly notAfter: number }[];
+  readonly certificateEvents: () => { readonly renewals: number; readonly failures: number };
+  /** `pending` should be enrolled and are not; `started` and `stopped` count since the start of the process. */
+  readonly pods: () => {
+    readonly active: number;
+    readonly pending: number;
+    readonly started: number;
+    readonly stopped: number;
+  };
+  readonly shards: () => { readonly configured: number; readonly running: number; readonly restarts: number };
+  /** Decisions of the BPF programs by name; survive restarts of the agent. */
+  readonly redirect: () => Readonly<Record<string, bigint>>;
+  readonly logLinesLost: () => number;
+}
+
+export function agentFamilies(sources: MetricSources): Family[] {
+  return [
+    several('istio_build', 'gauge', 'Version of this agent', () => [
+      sample({ component: 'culvert-agent', tag: sources.version }, 1),
+    ]),
+    ...podFamilies(sources),
+    ...configFamilies(sources),
+    ...certificateFamilies(sources),
+    several('culvert_shards', 'gauge', 'Worker threads that carry connections', () => [
+      sample({ state: 'configured' }, sources.shards().configured),
+      sample({ state: 'running' }, sources.shards().running),
+    ]),
+    single(
+      'culvert_shard_restarts_total',
+      'counter',
+      'Worker threads that died or hung and were replaced',
+      () => {
+        return sources.shards().restarts;
+      },
+    ),
+    several('culvert_redirect_decisions_total', 'counter', 'Decisions of the BPF programs', () =>
+      Object.entries(sources.redirect()).map(([decision, count]) => sample({ decision }, Number(count))),
+    ),
+    single(
+      'culvert_log_lines_lost_total',
+      'counter',
+      'Log lines of the main thread that could not be written',
+      () => {
+        return sources.logLinesLost();
+      },
+    ),
+  ];
+}
+
+function podFamilies(sources: MetricSources): Family[] {
+  const name = (what: string): string => `workload_manager_${what}`;
+  return [
+    single(
+      name('active_proxy_count'),
+      'gauge',
+      'Pods of this node that are enrolled',
+      () => sources.pods().active,
+    ),
+    single(
+      name('pending_proxy_count'),
+      'gauge',
+      'Pods that should be enrolled and are not',
+      () => sources.pods().pending,
+    ),
+    single(name('proxies_started_total'), 'counter', 'Pods that were enrolled', () => sources.pods().started),
+    single(name('proxies_stopped_total'), 'counter', 'Pods that were retired', () => sources.pods().stopped),
+  ];
+}
+
+function configFamilies({ config }: MetricSources): Family[] {
+  return [
+    single(
+      'culvert_config_generation',
+      'gauge',
+      'Number of the configuration in force',
+      () => config().generation,
+    ),
+    single(
+      'culvert_config_applied_timestamp_seconds',
+      'gauge',
+      'When the configuration in force was applied',
+      () => {
+        return config().appliedAt / 1000;
+      },
+    ),
+    single(
+      'culvert_config_refused_files',
+      'gauge',
+      'Files whose last edit was refused',
+      () => config().refusedFiles,
+    ),
+    several('culvert_config_findings', 'gauge', 'Remarks on the configuration in force', () =>
+      Object.entries(config().findings).map(([severity, count]) => sample({ severity }, count)),
+    ),
+  ];
+}
+
+function certificateFamilies({ certificates, certificateEvents }: MetricSources): Family[] {
+  return [
+    several(
+      'culvert_certificate_expiry_timestamp_seconds',
+      'gauge',
+      'End of the certificate of each identity',
+      () => certificates().map(({ identity, notAfter }) => sample({ identity }, notAfter / 1000)),
+    ),
+    single(
+      'culvert_certificate_renewals_total',
+      'counter',
+      'Certificates that were issued to this agent',
+      () => {
+        return certificateEvents().renewals;
+      },
+    ),
+    single('culvert_certificate_failures_total', 'counter', 'Certificates that could not be had', () => {
+      return certificateEvents().failures;
+    }),
+  ];
+}
+
+function single(name: string, type: Family['type'], help: string, read: () => number): Family {
+  return several(name, type, help, () => [sample({}, read())]);
+}
+
+function several(name: string, type: Family['type'], help: string, samples: () => readonly Sample[]): Family {
+  return { name, type, help, samples };
+}
+
+function sample(labels: Labels, value: number): Sample {
+  return { labels, value };
+}

@@ -1,0 +1,152 @@
+/**
+ * The books of a shard: what each connection adds to the metrics and to the access log.
+ *
+ * Opening and closing touch a few integers; bytes of connections that stay open are added every few seconds.
+ */
+import type { CulvertError } from '../base/errors.ts';
+import { reportTrouble, type Logger } from '../base/log.ts';
+import { formatHostPort } from '../model/address.ts';
+import { AccessLog } from './access-log.ts';
+import type { Connection, ConnectionObserver, Party } from './connections.ts';
+import type { ShardMetrics } from './shard-metrics.ts';
+import type { Reporter, ResponseFlag, TrafficHandle, TrafficPeers } from './traffic-metrics.ts';
+
+/** A connection of one node alone is reported from both sides, as it would be from two nodes. */
+type Handles = readonly TrafficHandle[];
+
+export class Observer implements ConnectionObserver {
+  accessLogEnabled = true;
+  readonly #metrics: ShardMetrics;
+  readonly #access: AccessLog | null;
+  readonly #log: Logger;
+
+  /** @param path file of the access log, '-' for standard output, '' for none */
+  constructor(path: string, metrics: ShardMetrics, log: Logger) {
+    this.#metrics = metrics;
+    this.#access = path === '' ? null : new AccessLog(path === '-' ? null : path, reportTrouble);
+    this.#log = log;
+    process.on('exit', () => this.#access?.flushSync());
+  }
+
+  /** Access lines that were lost since the start. */
+  get linesLost(): number {
+    return this.#access?.dropped ?? 0;
+  }
+
+  opened(connection: Connection): void {
+    if (connection.security === 'plaintext') this.#metrics.plaintext(connection.direction);
+    connection.metrics = reporters(connection).map(reporter => this.#metrics.traffic.open(peers(connection, reporter)));
+  }
+
+  closed(connection: Connection, error: CulvertError | null): void {
+    const handles = connection.metrics as Handles | null;
+    if (handles !== null) {
+      this.#countBytes(connection, handles);
+      for (const handle of handles) this.#metrics.traffic.close(handle);
+    }
+    if (error !== null) {
+      const flag = flagOf(error.code);
+      if (handles === null || flag === 'DENY') {
+        for (const reporter of reporters(connection)) this.#metrics.traffic.fail(peers(connection, reporter), flag);
+      }
+      if (isDenial(error)) {
+        this.#metrics.denied(connection.direction, connection.decision?.policy ?? null);
+      }
+      this.#log.debug({ code: error.code, side: error.side, err: error.message }, 'connection ended with an error');
+    }
+    if (this.accessLogEnabled && this.#access !== null) this.#writeLine(this.#access, connection, error);
+  }
+
+  /** Adds what open connections have carried since the last time. */
+  countOpen(connections: readonly Connection[]): void {
+    for (const connection of connections) {
+      const handles = connection.metrics as Handles | null;
+      if (handles !== null) this.#countBytes(connection, handles);
+    }
+  }
+
+  reopen(): void {
+    this.#access?.reopen();
+  }
+
+  flush(): void {
+    this.#access?.flushSync();
+  }
+
+  #countBytes(connection: Connection, handles: Handles): void {
+    const up = connection.up - connection.countedUp;
+    const down = connection.down - connection.countedDown;
+    if (up === 0 && down === 0) return;
+    connection.countedUp = connection.up;
+    connection.countedDown = connection.down;
+    for (const handle of handles) {
+      handle.received += up;
+      handle.sent += down;
+    }
+  }
+
+  #writeLine(access: AccessLog, c: Connection, error: CulvertError | null): void {
+    const inbound = c.direction === 'inbound';
+    access.write({
+      time: Date.now(),
+      direction: c.direction,
+      source: accessParty(c.source),
+      destination: { ...accessParty(c.destination), hboneAddress: c.hboneAddress, service: c.service?.hostname ?? null },
+      bytesSent: inbound ? c.down : c.up,
+      bytesReceived: inbound ? c.up : c.down,
+      durationMs: performance.now() - c.startedNs,
+      policy: c.decision?.policy ?? null,
+      rule: c.decision?.rule ?? null,
+      reason: c.decision?.reason ?? null,
+      code: error?.code ?? null,
+      error: error?.message ?? null,
+      side: error?.side ?? null,
+      fix: error?.fix ?? null,
+      security: c.security,
+      id: c.traceId,
+    });
+  }
+}
+
+function accessParty(party: Party): { address: string; workload: string | null; namespace: string | null; identity: string | null } {
+  return {
+    address: formatHostPort(party.address, party.port),
+    workload: party.workload?.name ?? null,
+    namespace: party.workload?.namespace ?? null,
+    identity: party.identity,
+  };
+}
+
+const bySource: readonly Reporter[] = ['source'];
+const byDestination: readonly Reporter[] = ['destination'];
+const byBoth: readonly Reporter[] = ['source', 'destination'];
+
+function reporters(connection: Connection): readonly Reporter[] {
+  if (connection.direction === 'local') return byBoth;
+  return connection.direction === 'inbound' ? byDestination : bySource;
+}
+
+function peers(c: Connection, reporter: Reporter): TrafficPeers {
+  return {
+    reporter,
+    source: c.source.workload,
+    destination: c.destination.workload,
+    service: c.service,
+    sourceIdentity: c.source.identity,
+    destinationIdentity: c.destination.identity,
+    mutualTls: c.security === 'mutual_tls',
+  };
+}
+
+function isDenial(error: CulvertError): boolean {
+  return error.code === 'POLICY_DENIED' || error.code === 'POLICY_CHANGED';
+}
+
+/** The word of existing dashboards for one of our codes. */
+function flagOf(code: string): ResponseFlag {
+  if (code === 'POLICY_DENIED' || code === 'POLICY_CHANGED' || code === 'PEER_DENIED') return 'DENY';
+  if (code.startsWith('TLS_PEER_WRONG')) return 'IDENTITY_ERROR';
+  if (code.startsWith('TLS_')) return 'TLS_FAILURE';
+  if (code.startsWith('H2_')) return 'H2_HANDSHAKE_FAILURE';
+  return 'CONNECT';
+}

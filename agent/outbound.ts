@@ -1,0 +1,233 @@
+/**
+ * A connection that an application in an enrolled pod opened: the kernel brought it to 15001, and its original
+ * destination is on the socket. Resolve it, choose the way (same node, tunnel, plain), and relay.
+ *
+ * While nothing has been sent, a dial that fails is tried on another endpoint of the Service.
+ */
+import type net from 'node:net';
+import { asCulvertError, CulvertError } from '../base/errors.ts';
+import { canonicalIp, formatHostPort } from '../model/address.ts';
+import { resolve, type Route } from '../model/route.ts';
+import type { Service } from '../model/service.ts';
+import type { Workload } from '../model/workload.ts';
+import * as native from '../native/native.ts';
+import type { Connection, Direction } from './connections.ts';
+import { deliver } from './deliver.ts';
+import type { Pod } from './pod.ts';
+import { refuse } from './plaintext.ts';
+import { PairRelay } from './relay.ts';
+import { workloadOf, type ShardContext } from './shard-context.ts';
+import { tunnelOut } from './tunnel-out.ts';
+
+/** One accepted client with where it wanted to go, through all attempts. */
+export interface Outgoing {
+  readonly pod: Pod;
+  readonly client: net.Socket;
+  readonly clientAddress: string;
+  readonly clientPort: number;
+  readonly target: { readonly address: string; readonly port: number };
+  /** Endpoints (workload UIDs) that were tried without success. */
+  readonly tried: Set<string>;
+}
+
+/** Outcome of one attempt. `retry` means that nothing has reached any application. */
+export type AttemptResult = { readonly error: CulvertError; readonly retry: boolean } | null;
+
+interface HandleWithFd {
+  readonly _handle: { readonly fd: number } | null;
+}
+
+/** The descriptor of a socket that this process accepted; -1 once it is closed. */
+export function fdOf(socket: net.Socket): number {
+  return (socket as unknown as HandleWithFd)._handle?.fd ?? -1;
+}
+
+export function acceptOutbound(context: ShardContext, pod: Pod, client: net.Socket): void {
+  client.on('error', ignore);
+  const fd = fdOf(client);
+  const target = fd < 0 ? null : native.originalDestination(context.originalDestinationMap, fd);
+  const clientAddress = canonicalIp(client.remoteAddress ?? '');
+  if (target === null || clientAddress === null) {
+    // Somebody connected to 15001 itself: there is nowhere to go.
+    context.count('NOT_REDIRECTED');
+    context.log.warn({ code: 'NOT_REDIRECTED', pod: pod.name, src: client.remoteAddress }, 'connection to the outbound port itself refused');
+    client.resetAndDestroy();
+    return;
+  }
+  const outgoing: Outgoing = { pod, client, clientAddress, clientPort: client.remotePort ?? 0, target, tried: new Set() };
+  attempt(context, outgoing);
+}
+
+function ignore(): void {}
+
+function attempt(context: ShardContext, outgoing: Outgoing): void {
+  const source = workloadOf(context, outgoing.pod);
+  const route: Route =
+    source === null
+      ? { kind: 'refuse', code: 'UNKNOWN_WORKLOAD', reason: 'this pod is not in the configuration' }
+      : resolve(context.mesh, {
+          source,
+          destination: outgoing.target,
+          localNode: context.config.node,
+          isLocal: uid => context.podsByWorkload.has(uid),
+          hbonePort: context.config.podPorts.hbone,
+          agentPorts: context.agentPorts,
+          exclude: outgoing.tried,
+          avoid: context.health,
+          random: Math.random,
+        });
+  const connection = start(context, outgoing, route);
+  if (outgoing.pod.connections.size > context.config.limits.connectionsPerPod) {
+    const error = new CulvertError('POD_CONNECTION_LIMIT', `more than ${context.config.limits.connectionsPerPod} connections`, { side: 'client' });
+    refuse(connection, outgoing.client, error);
+    return;
+  }
+  const done = (result: AttemptResult): void => finish(context, outgoing, connection, route, result);
+  switch (route.kind) {
+    case 'refuse':
+      done({ error: new CulvertError(route.code, route.reason, { side: 'server' }), retry: false });
+      return;
+    case 'local':
+      toNeighbour(context, outgoing, connection, route.workload.uid, done);
+      return;
+    case 'hbone':
+    case 'waypoint':
+      tunnelOut(context, outgoing, connection, route, done);
+      return;
+    case 'plain':
+      inTheClear(context, outgoing, connection, route, done);
+  }
+}
+
+function workloadOfRoute(route: Route): Workload | null {
+  if (route.kind === 'refuse') return null;
+  return route.workload;
+}
+
+function portOf(route: Route): number | null {
+  if (route.kind === 'refuse') return null;
+  return route.kind === 'waypoint' ? route.hbonePort : route.port;
+}
+
+/** Opens the record of this attempt. */
+function start(context: ShardContext, outgoing: Outgoing, route: Route): Connection {
+  const { pod, target } = outgoing;
+  const direction: Direction = route.kind === 'local' ? 'local' : 'outbound';
+  const known = route.kind !== 'refuse';
+  const workload = workloadOfRoute(route);
+  const connection = context.connections.start(
+    direction,
+    pod,
+    { address: outgoing.clientAddress, port: outgoing.clientPort, workload: workloadOf(context, pod), identity: pod.identity },
+    {
+      address: known ? route.address : target.address,
+      port: portOf(route) ?? target.port,
+      workload,
+      identity: null,
+    },
+  );
+  connection.service = known ? route.service : null;
+  return connection;
+}
+
+/** The other end is a pod of this node: no tunnel, its policy decided here with the client's attested identity. */
+function toNeighbour(
+  context: ShardContext,
+  outgoing: Outgoing,
+  connection: Connection,
+  uid: string,
+  done: (result: AttemptResult) => void,
+): void {
+  const neighbour = context.podsByWorkload.get(uid);
+  if (neighbour === undefined) {
+    done({ error: new CulvertError('POD_GONE', 'the destination pod has just left this node', { side: 'server' }), retry: true });
+    return;
+  }
+  connection.security = 'local';
+  connection.destination.identity = neighbour.identity;
+  // Listed with the destination as well, so that it ends when either pod goes.
+  neighbour.connections.add(connection);
+  deliver(context, neighbour, connection, (error, server) => {
+    if (server === null) {
+      neighbour.connections.delete(connection);
+      const failure = error ?? new CulvertError('DIAL_FAILED', 'no connection to the application');
+      done({ error: failure, retry: isDialFailure(failure) });
+      return;
+    }
+    server.once('close', () => neighbour.connections.delete(connection));
+    join(outgoing, connection, server, done);
+  });
+}
+
+/** Not in the mesh: plain TCP from the pod's own namespace, so that its address and NetworkPolicies stay what they were. */
+function inTheClear(
+  context: ShardContext,
+  outgoing: Outgoing,
+  connection: Connection,
+  route: { readonly address: string; readonly port: number },
+  done: (result: AttemptResult) => void,
+): void {
+  const abort = outgoing.pod.sockets.dial(
+    route.address,
+    route.port,
+    { timeoutMs: context.config.limits.dialMs, keepAlive: true },
+    (error, server) => {
+      if (connection.state === 'closed') {
+        server?.destroy();
+        return;
+      }
+      if (server === null) {
+        const failure = error ?? new CulvertError('DIAL_FAILED', `no connection to ${formatHostPort(route.address, route.port)}`);
+        done({ error: failure, retry: true });
+        return;
+      }
+      join(outgoing, connection, server, done);
+    },
+  );
+  connection.cut = () => {
+    abort();
+    outgoing.client.resetAndDestroy();
+  };
+}
+
+function join(outgoing: Outgoing, connection: Connection, server: net.Socket, done: (result: AttemptResult) => void): void {
+  if (outgoing.client.destroyed) {
+    server.on('error', ignore);
+    server.resetAndDestroy();
+    done({ error: clientGone(), retry: false });
+    return;
+  }
+  done(null);
+  new PairRelay(outgoing.client, server, connection);
+}
+
+export function clientGone(): CulvertError {
+  return new CulvertError('CLIENT_GONE', 'the client went away before the connection was open', { side: 'client' });
+}
+
+function isDialFailure(error: CulvertError): boolean {
+  return error.code.startsWith('DIAL_') || error.code === 'POD_GONE';
+}
+
+/** Books one attempt; tries the next endpoint where that can help. */
+function finish(context: ShardContext, outgoing: Outgoing, connection: Connection, route: Route, result: AttemptResult): void {
+  const endpoint = workloadOfRoute(route)?.uid ?? null;
+  if (result === null) {
+    if (endpoint !== null) context.health.succeeded(endpoint);
+    outgoing.client.off('error', ignore);
+    return;
+  }
+  if (result.retry && endpoint !== null) context.health.failed(endpoint);
+  const service: Service | null = route.kind === 'refuse' ? null : route.service;
+  const workload = workloadOfRoute(route);
+  if (result.retry && service !== null && workload !== null && !outgoing.client.destroyed && connection.state !== 'closed') {
+    outgoing.tried.add(workload.uid);
+    if (outgoing.tried.size < context.config.limits.endpointAttempts) {
+      connection.closed(result.error);
+      attempt(context, outgoing);
+      return;
+    }
+  }
+  if (connection.state === 'closed') outgoing.client.resetAndDestroy();
+  else refuse(connection, outgoing.client, asCulvertError(result.error, 'OUTBOUND_FAILED'));
+}

@@ -1,0 +1,47 @@
+/**
+ * Plain TCP that arrives at an enrolled pod: sk_lookup has steered it here whatever its port, and the accepted
+ * socket's local address is the one that was dialled. It carries no identity, so STRICT workloads refuse it by policy.
+ */
+import type net from 'node:net';
+import { CulvertError } from '../base/errors.ts';
+import { canonicalIp } from '../model/address.ts';
+import type { Connection } from './connections.ts';
+import { deliver } from './deliver.ts';
+import type { Pod } from './pod.ts';
+import { PairRelay } from './relay.ts';
+import { workloadOf, type ShardContext } from './shard-context.ts';
+
+export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Socket): void {
+  const source = canonicalIp(client.remoteAddress ?? '');
+  const destination = canonicalIp(client.localAddress ?? '');
+  if (source === null || destination === null || client.remotePort === undefined || client.localPort === undefined) {
+    // Reset before it was accepted.
+    client.destroy();
+    return;
+  }
+  const sourceWorkload = context.mesh.workloadByAddress(context.settings.network, source);
+  const connection = context.connections.start(
+    'inbound',
+    pod,
+    // Known by its address only: good for a log line, never for a decision.
+    { address: source, port: client.remotePort, workload: sourceWorkload, identity: null },
+    { address: destination, port: client.localPort, workload: workloadOf(context, pod), identity: pod.identity },
+  );
+  const onEarlyError = (): void => {};
+  client.on('error', onEarlyError);
+  deliver(context, pod, connection, (error, server) => {
+    if (server === null || client.destroyed) {
+      refuse(connection, client, error);
+      server?.destroy();
+      return;
+    }
+    client.off('error', onEarlyError);
+    new PairRelay(client, server, connection);
+  });
+}
+
+/** Resets the client, as an application's own refusal would look one moment later. */
+export function refuse(connection: Connection, client: net.Socket, error: CulvertError | null): void {
+  client.resetAndDestroy();
+  connection.closed(error ?? new CulvertError('CLIENT_GONE', 'the client went away before the connection was open', { side: 'client' }));
+}

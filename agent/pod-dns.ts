@@ -1,0 +1,76 @@
+/**
+ * Joins the DNS server of a shard to its pods: which sockets it gets, where a query was meant to go, and sockets inside
+ * the pod's namespace for what is passed on.
+ */
+import net from 'node:net';
+import { CulvertError } from '../base/errors.ts';
+import { createLogger } from '../base/log.ts';
+import * as native from '../native/native.ts';
+import { DnsServer } from './dns/server.ts';
+import type { DnsEndpoint, DnsPod } from './dns/context.ts';
+import type { ShardPodMessage } from './messages.ts';
+import { fdOf } from './outbound.ts';
+import type { Pod } from './pod.ts';
+import { decodeDnsServers, encodeDnsClient } from './redirect-abi.ts';
+import type { ShardContext } from './shard-context.ts';
+
+export class PodDns {
+  readonly #server: DnsServer;
+  readonly #pods = new Map<bigint, Pod>();
+  readonly #serversMap: number;
+
+  /** @param serversMap descriptor of the BPF map that remembers whom each UDP socket asked */
+  constructor(context: ShardContext, serversMap: number) {
+    this.#serversMap = serversMap;
+    this.#server = new DnsServer({
+      mesh: context.mesh,
+      log: createLogger({ component: 'dns', level: context.config.logLevel }),
+      metrics: context.metrics.dns,
+      count: context.count,
+      settings: () => context.settings,
+      originalServerUdp: (cookie, port, family) => this.#originalServer(cookie, port, family),
+      originalServerTcp: socket => native.originalDestination(context.originalDestinationMap, fdOf(socket)),
+      upstreamSocket: (pod, family) => {
+        const address = family === 6 ? '::' : '0.0.0.0';
+        return native.udpSocket(this.#pod(pod).netnsFd, { address, port: 0, reusePort: false, v6Only: family === 6 });
+      },
+      upstreamTcp: (pod, address, port) => {
+        const fd = this.#pod(pod).sockets.take(net.isIPv6(address) ? 6 : 4);
+        const socket = new net.Socket({ fd, readable: true, writable: true });
+        return socket.connect({ host: address, port });
+      },
+    });
+  }
+
+  add(pod: Pod, { dnsUdp, dnsTcp }: ShardPodMessage['listeners']): void {
+    if (dnsUdp === null || dnsTcp === null) return;
+    this.#pods.set(pod.cookie, pod);
+    const family = native.socketAddress(dnsUdp).address.includes(':') ? 6 : 4;
+    this.#server.addPod({
+      cookie: pod.cookie,
+      workloadUid: pod.workloadUid,
+      namespace: pod.namespace,
+      udp: [{ fd: dnsUdp, family }],
+      tcp: [{ fd: dnsTcp, family }],
+    });
+  }
+
+  remove(pod: Pod): void {
+    this.#pods.delete(pod.cookie);
+    this.#server.removePod(pod.cookie);
+  }
+
+  #pod(pod: DnsPod): Pod {
+    const found = this.#pods.get(pod.cookie);
+    if (found === undefined) throw new CulvertError('POD_GONE', `${pod.workloadUid} has left the mesh`);
+    return found;
+  }
+
+  /** Port 0 stands for sockets whose port the kernel had not chosen yet when they named their server. */
+  #originalServer(cookie: bigint, port: number, family: 4 | 6): DnsEndpoint | null {
+    const found =
+      native.mapLookup(this.#serversMap, encodeDnsClient(cookie, port, family)) ??
+      native.mapLookup(this.#serversMap, encodeDnsClient(cookie, 0, family));
+    return found === null ? null : (decodeDnsServers(found)[0] ?? null);
+  }
+}

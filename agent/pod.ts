@@ -1,0 +1,60 @@
+/**
+ * One enrolled pod as its shard holds it: who it is, its sockets, its listeners, its tunnels and its connections.
+ */
+import type { Server } from 'node:net';
+import type { CulvertError } from '../base/errors.ts';
+import type { TunnelPool } from '../tunnel/pool.ts';
+import type { Connection } from './connections.ts';
+import type { ShardPodMessage } from './messages.ts';
+import { PodSockets } from './sockets.ts';
+
+export class Pod {
+  readonly uid: string;
+  readonly workloadUid: string;
+  readonly name: string;
+  readonly namespace: string;
+  /** SPIFFE ID, fixed for the life of this object: a changed service account is another Pod. */
+  readonly identity: string;
+  readonly addresses: readonly string[];
+  readonly cookie: bigint;
+  readonly netnsFd: number;
+  readonly sockets: PodSockets;
+  readonly connections = new Set<Connection>();
+  /** Ends of inbound tunnels, so that they close with the pod. */
+  readonly inboundTunnels = new Set<{ destroy(error?: CulvertError): void; goaway(): void }>();
+  readonly servers: Server[] = [];
+  readonly pool: TunnelPool;
+  gone = false;
+
+  constructor(message: ShardPodMessage, makePool: (pod: Pod) => TunnelPool) {
+    this.uid = message.podUid;
+    this.workloadUid = message.workloadUid;
+    this.name = message.name;
+    this.namespace = message.namespace;
+    this.identity = message.identity;
+    this.addresses = message.addresses;
+    this.cookie = message.cookie;
+    this.netnsFd = message.netnsFd;
+    this.sockets = new PodSockets(message.netnsFd);
+    this.pool = makePool(this);
+  }
+
+  /** No new connections; the open ones go on. */
+  stopAccepting(): void {
+    for (const server of this.servers.splice(0)) server.close();
+  }
+
+  /** Ends everything of this pod. */
+  close(error: CulvertError): void {
+    if (this.gone) return;
+    this.gone = true;
+    this.stopAccepting();
+    for (const connection of this.connections) {
+      connection.cut(error);
+      connection.closed(error);
+    }
+    for (const tunnel of this.inboundTunnels) tunnel.destroy(error);
+    this.pool.close(error);
+    this.sockets.close();
+  }
+}

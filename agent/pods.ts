@@ -1,0 +1,274 @@
+/**
+ * The pods of this node, in the main thread: enrols, retires, and keeps what is enrolled equal to what is configured.
+ *
+ * Enrolling opens listeners first and redirects last, so capture begins only where somebody listens; retiring goes the
+ * other way. A pod is identified by its UID and its namespace file: a sandbox that was made anew is another pod.
+ */
+import { statSync } from 'node:fs';
+import type { Enrolment } from '../control/build.ts';
+import { asCulvertError, CulvertError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import * as native from '../native/native.ts';
+import type { PodPorts } from './config.ts';
+import { backlog } from './listen.ts';
+import type { ShardPodMessage } from './messages.ts';
+import type { Redirect } from './redirect.ts';
+
+/** What the configuration wants on this node. */
+export interface WantedPod extends Enrolment {
+  readonly name: string;
+  readonly namespace: string;
+  readonly identity: string;
+}
+
+type ShardListeners = ShardPodMessage['listeners'];
+
+interface EnrolledPod {
+  readonly wanted: WantedPod;
+  readonly netnsFd: number;
+  readonly netnsInode: bigint;
+  readonly cookie: bigint;
+  /** One set for each shard; kept open here, so that a dead shard's successor takes over its backlog. */
+  readonly listeners: readonly ShardListeners[];
+}
+
+export interface PodsOptions {
+  readonly shards: number;
+  readonly ports: PodPorts;
+  readonly redirect: Redirect;
+  readonly log: Logger;
+  /** Sends to one shard, and resolves with its error or null when it listens. */
+  readonly addToShard: (index: number, message: ShardPodMessage) => Promise<string | null>;
+  readonly removeFromShards: (podUid: string, reason: string) => void;
+  readonly holdIdentity: (identity: string) => void;
+  readonly releaseIdentity: (identity: string) => void;
+}
+
+export class Pods {
+  readonly #options: PodsOptions;
+  readonly #enrolled = new Map<string, EnrolledPod>();
+  readonly #failures = new Map<string, CulvertError>();
+  #wanted: readonly WantedPod[] = [];
+  #work: Promise<void> = Promise.resolve();
+  #stopped = false;
+  #started = 0;
+  #retired = 0;
+
+  constructor(options: PodsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#enrolled.size;
+  }
+
+  /** Pods that should be enrolled and are not, with the reason. */
+  failures(): ReadonlyMap<string, CulvertError> {
+    return this.#failures;
+  }
+
+  counts(): { active: number; pending: number; started: number; stopped: number } {
+    return { active: this.#enrolled.size, pending: this.#failures.size, started: this.#started, stopped: this.#retired };
+  }
+
+  list(): { wanted: WantedPod; cookie: bigint }[] {
+    return [...this.#enrolled.values()].map(({ wanted, cookie }) => ({ wanted, cookie }));
+  }
+
+  /** What a self-test needs of an enrolled pod; null when it is not enrolled (any more). */
+  byCookie(cookie: bigint): { cookie: bigint; netnsFd: number; name: string } | null {
+    for (const pod of this.#enrolled.values()) {
+      if (pod.cookie === cookie) return { cookie, netnsFd: pod.netnsFd, name: `${pod.wanted.namespace}/${pod.wanted.name}` };
+    }
+    return null;
+  }
+
+  /** Makes what is enrolled equal to `wanted`. Calls queue up; each sees the newest wish. */
+  reconcile(wanted: readonly WantedPod[]): Promise<void> {
+    this.#wanted = wanted;
+    return this.recheck();
+  }
+
+  /** Looks again whether namespaces are what they were, and tries again what failed. */
+  recheck(): Promise<void> {
+    this.#work = this.#work.then(() => this.#reconcile());
+    return this.#work;
+  }
+
+  /** A new shard's copy of everything, with descriptors of its own. */
+  introduce(index: number): ShardPodMessage[] {
+    return [...this.#enrolled.values()].map(pod => this.#message(pod, index));
+  }
+
+  /** Closes listeners; what is pinned in the kernel stays as it is. */
+  async close(): Promise<void> {
+    this.#stopped = true;
+    await this.#work;
+    for (const pod of this.#enrolled.values()) closeAll(pod);
+    this.#enrolled.clear();
+  }
+
+  async #reconcile(): Promise<void> {
+    if (this.#stopped) return;
+    const wanted = new Map(this.#wanted.map(pod => [pod.podUid, pod]));
+    for (const [uid, pod] of this.#enrolled) {
+      const reason = reasonToRetire(pod, wanted.get(uid));
+      if (reason !== null) this.#retire(uid, pod, reason);
+    }
+    for (const uid of this.#failures.keys()) if (!wanted.has(uid)) this.#failures.delete(uid);
+    for (const pod of wanted.values()) {
+      if (this.#enrolled.has(pod.podUid)) continue;
+      try {
+        await this.#enrol(pod);
+        this.#failures.delete(pod.podUid);
+      } catch (thrown) {
+        const error = asCulvertError(thrown, 'ENROL_FAILED');
+        if (this.#failures.get(pod.podUid)?.message !== error.message) {
+          this.#options.log.error({ pod: `${pod.namespace}/${pod.name}`, code: error.code, err: error.message, fix: error.fix }, 'pod not enrolled');
+        }
+        this.#failures.set(pod.podUid, error);
+      }
+    }
+    // What an earlier agent left in the kernel for pods that nobody wants any more.
+    const known = new Set([...this.#enrolled.values()].map(pod => pod.cookie));
+    for (const { cookie } of this.#options.redirect.enrolled()) {
+      if (!known.has(cookie) && !this.#mayReturn(cookie)) this.#options.redirect.retire(cookie);
+    }
+  }
+
+  /** A pod that is wanted but failed to enrol stays in its declared mode. */
+  #mayReturn(cookie: bigint): boolean {
+    return this.#wanted.some(pod => {
+      if (this.#enrolled.has(pod.podUid)) return false;
+      try {
+        const fd = native.openNetns(pod.netns);
+        try {
+          return native.netnsCookie(fd) === cookie;
+        } finally {
+          native.close(fd);
+        }
+      } catch {
+        return false;
+      }
+    });
+  }
+
+  async #enrol(wanted: WantedPod): Promise<void> {
+    const { redirect, shards, ports } = this.#options;
+    const netnsFd = native.openNetns(wanted.netns);
+    const opened: number[] = [netnsFd];
+    try {
+      const ipv6 = native.hasIpv6(netnsFd);
+      const tcp = (port: number): number => {
+        const fd = native.tcpListener(netnsFd, { address: ipv6 ? '::' : '0.0.0.0', port, backlog, reusePort: true, v6Only: false });
+        opened.push(fd);
+        return fd;
+      };
+      const listeners: ShardListeners[] = [];
+      for (let index = 0; index < shards; index += 1) {
+        let dnsUdp: number | null = null;
+        if (wanted.dnsCapture) {
+          dnsUdp = native.udpSocket(netnsFd, { address: ipv6 ? '::' : '0.0.0.0', port: ports.dns, reusePort: true, v6Only: false });
+          opened.push(dnsUdp);
+        }
+        listeners.push({
+          outbound: tcp(ports.outbound),
+          plaintext: tcp(ports.plaintext),
+          hbone: tcp(ports.hbone),
+          dnsUdp,
+          dnsTcp: wanted.dnsCapture ? tcp(ports.dns) : null,
+        });
+      }
+      const pod: EnrolledPod = {
+        wanted,
+        netnsFd,
+        netnsInode: statSync(wanted.netns, { bigint: true }).ino,
+        cookie: native.netnsCookie(netnsFd),
+        listeners,
+      };
+      await this.#tellShards(pod);
+      const [first] = listeners;
+      if (first === undefined) throw new CulvertError('ENROL_FAILED', 'no shards');
+      redirect.enrol({
+        netnsFd,
+        cookie: pod.cookie,
+        addresses: wanted.addresses,
+        failMode: wanted.failMode,
+        dnsCapture: wanted.dnsCapture,
+        plaintextListener: first.plaintext,
+      });
+      this.#options.holdIdentity(wanted.identity);
+      this.#enrolled.set(wanted.podUid, pod);
+      this.#started += 1;
+      this.#options.log.info(
+        { pod: `${wanted.namespace}/${wanted.name}`, identity: wanted.identity, addresses: wanted.addresses, failMode: wanted.failMode },
+        'pod enrolled',
+      );
+    } catch (error) {
+      this.#options.removeFromShards(wanted.podUid, 'enrolment failed');
+      for (const fd of opened) native.close(fd);
+      throw error;
+    }
+  }
+
+  async #tellShards(pod: EnrolledPod): Promise<void> {
+    const answers = pod.listeners.map((_, index) => this.#options.addToShard(index, this.#message(pod, index)));
+    for (const error of await Promise.all(answers)) {
+      if (error !== null) throw new CulvertError('ENROL_FAILED', `a shard could not listen: ${error}`);
+    }
+  }
+
+  #message(pod: EnrolledPod, index: number): ShardPodMessage {
+    const own = pod.listeners[index];
+    if (own === undefined) throw new CulvertError('INTERNAL', `no listeners for shard ${index}`);
+    const copy = (fd: number | null): number | null => (fd === null ? null : native.duplicate(fd));
+    return {
+      podUid: pod.wanted.podUid,
+      workloadUid: pod.wanted.workloadUid,
+      name: pod.wanted.name,
+      namespace: pod.wanted.namespace,
+      identity: pod.wanted.identity,
+      addresses: pod.wanted.addresses,
+      cookie: pod.cookie,
+      netnsFd: native.duplicate(pod.netnsFd),
+      listeners: {
+        outbound: native.duplicate(own.outbound),
+        plaintext: native.duplicate(own.plaintext),
+        hbone: native.duplicate(own.hbone),
+        dnsUdp: copy(own.dnsUdp),
+        dnsTcp: copy(own.dnsTcp),
+      },
+    };
+  }
+
+  #retire(uid: string, pod: EnrolledPod, reason: string): void {
+    this.#options.redirect.retire(pod.cookie);
+    this.#options.removeFromShards(uid, reason);
+    closeAll(pod);
+    this.#options.releaseIdentity(pod.wanted.identity);
+    this.#enrolled.delete(uid);
+    this.#retired += 1;
+    this.#options.log.info({ pod: `${pod.wanted.namespace}/${pod.wanted.name}`, reason }, 'pod retired');
+  }
+}
+
+function closeAll(pod: EnrolledPod): void {
+  for (const { outbound, plaintext, hbone, dnsUdp, dnsTcp } of pod.listeners) {
+    for (const fd of [outbound, plaintext, hbone, dnsUdp, dnsTcp]) if (fd !== null) native.close(fd);
+  }
+  native.close(pod.netnsFd);
+}
+
+function reasonToRetire(pod: EnrolledPod, wanted: WantedPod | undefined): string | null {
+  if (wanted === undefined) return 'no longer in the mesh';
+  const had = pod.wanted;
+  if (had.identity !== wanted.identity) return 'its identity changed';
+  if (had.workloadUid !== wanted.workloadUid || had.netns !== wanted.netns) return 'it is another pod now';
+  if (had.addresses.join() !== wanted.addresses.join()) return 'its addresses changed';
+  if (had.failMode !== wanted.failMode || had.dnsCapture !== wanted.dnsCapture) return 'its settings changed';
+  try {
+    return statSync(had.netns, { bigint: true }).ino === pod.netnsInode ? null : 'its network namespace was made anew';
+  } catch {
+    return 'its network namespace is gone';
+  }
+}

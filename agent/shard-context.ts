@@ -1,0 +1,41 @@
+/**
+ * What every step of the data path in one shard needs to know; built once by the shard, read by all.
+ */
+import type { Logger } from '../base/log.ts';
+import type { Mesh } from '../model/mesh.ts';
+import type { Workload } from '../model/workload.ts';
+import type { AgentConfig } from './config.ts';
+import type { Connections } from './connections.ts';
+import type { EndpointHealth } from './endpoint-health.ts';
+import type { ShardMeshSettings } from './messages.ts';
+import type { Pod } from './pod.ts';
+import type { ShardCertificates } from './shard-certificates.ts';
+import type { ShardMetrics } from './shard-metrics.ts';
+import type { SourceCaps } from './source-caps.ts';
+
+export interface ShardContext {
+  readonly config: AgentConfig;
+  readonly originalDestinationMap: number;
+  readonly peerNameMap: number;
+  readonly log: Logger;
+  readonly mesh: Mesh;
+  readonly certificates: ShardCertificates;
+  readonly connections: Connections;
+  readonly health: EndpointHealth;
+  readonly caps: SourceCaps;
+  /** Enrolled pods of this node, by pod UID and by workload UID. */
+  readonly pods: Map<string, Pod>;
+  readonly podsByWorkload: Map<string, Pod>;
+  /** Ports inside pods that belong to the mesh. */
+  readonly agentPorts: ReadonlySet<number>;
+  settings: ShardMeshSettings;
+  draining: boolean;
+  readonly metrics: ShardMetrics;
+  /** Counts something that an operator may want to know, by code. */
+  count(code: string): void;
+}
+
+/** The workload of a pod as the mesh knows it now; null for the moment between two configurations. */
+export function workloadOf(context: ShardContext, pod: Pod): Workload | null {
+  return context.mesh.workload(pod.workloadUid);
+}

@@ -1,0 +1,174 @@
+/**
+ * One shard: the part of the data path that lives in one worker thread. Owns its listeners and its connections from
+ * accept to close; learns everything else by messages and shares nothing with other shards.
+ */
+import { CulvertError } from '../base/errors.ts';
+import { createLogger, setLevels, type Logger } from '../base/log.ts';
+import { Mesh } from '../model/mesh.ts';
+import { rejudge } from './authorise.ts';
+import { Connections } from './connections.ts';
+import { EndpointHealth } from './endpoint-health.ts';
+import { listen } from './listen.ts';
+import type { FromShard, Question, ShardAnswer, ShardPodMessage, ShardStart, ToShard } from './messages.ts';
+import { Observer } from './observe.ts';
+import { Pod } from './pod.ts';
+import { PodDns } from './pod-dns.ts';
+import { ShardCertificates } from './shard-certificates.ts';
+import type { ShardContext } from './shard-context.ts';
+import { ShardMetrics, type ShardGauges } from './shard-metrics.ts';
+import { SourceCaps } from './source-caps.ts';
+import { makePool } from './tunnel-out.ts';
+
+/** Bytes of connections that stay open reach the metrics this often. */
+const countEveryMs = 5_000;
+
+export class Shard {
+  readonly #context: ShardContext;
+  readonly #index: number;
+  readonly #send: (message: FromShard) => void;
+  readonly #observer: Observer;
+  readonly #dns: PodDns;
+  readonly #log: Logger;
+  readonly #metrics = new ShardMetrics();
+
+  constructor(start: ShardStart, send: (message: FromShard) => void) {
+    const { config } = start;
+    this.#index = start.index;
+    this.#send = send;
+    this.#log = createLogger({ component: 'shard', level: config.logLevel }).child({ shard: start.index });
+    this.#observer = new Observer(config.accessLog, this.#metrics, this.#log);
+    const mesh = new Mesh();
+    this.#context = {
+      config,
+      originalDestinationMap: start.originalDestinationMap,
+      peerNameMap: start.peerNameMap,
+      log: this.#log,
+      mesh,
+      certificates: new ShardCertificates(),
+      connections: new Connections(this.#observer),
+      health: new EndpointHealth(config.limits.endpointPenaltyMs),
+      caps: new SourceCaps(config.limits.handshakesPerSource, config.limits.tunnelsPerSource),
+      agentPorts: new Set([config.podPorts.outbound, config.podPorts.plaintext, config.podPorts.hbone, config.podPorts.dns]),
+      pods: new Map(),
+      podsByWorkload: new Map(),
+      settings: { trustDomain: 'cluster.local', network: '', clusterDomain: 'cluster.local', clusterId: 'Kubernetes', accessLog: true },
+      draining: false,
+      metrics: this.#metrics,
+      count: code => this.#metrics.event(code),
+    };
+    this.#dns = new PodDns(this.#context, start.dnsServersMap);
+    setInterval(() => this.#observer.countOpen(this.#context.connections.all()), countEveryMs).unref();
+  }
+
+  receive(message: ToShard): void {
+    const context = this.#context;
+    switch (message.type) {
+      case 'settings':
+        context.settings = message.settings;
+        this.#observer.accessLogEnabled = message.settings.accessLog;
+        return;
+      case 'mesh':
+        context.mesh.apply(message.delta);
+        rejudge(context);
+        return;
+      case 'certificate':
+        context.certificates.set(message.certificate);
+        return;
+      case 'certificateGone':
+        context.certificates.forget(message.identity);
+        return;
+      case 'podAdd':
+        this.#addPod(message.pod);
+        return;
+      case 'podRemove':
+        this.#removePod(message.podUid, message.reason);
+        return;
+      case 'logLevel':
+        setLevels(message.level);
+        return;
+      case 'reopenLogs':
+        this.#observer.reopen();
+        return;
+      case 'drain':
+        this.#drain(message.deadlineMs);
+        return;
+      case 'ask':
+        this.#send({ type: 'answer', id: message.id, answer: this.#answer(message.question) });
+    }
+  }
+
+  #addPod(message: ShardPodMessage): void {
+    const context = this.#context;
+    let error: string | null = null;
+    try {
+      this.#removePod(message.podUid, 'enrolled anew');
+      const pod = new Pod(message, it => makePool(context, it));
+      context.pods.set(pod.uid, pod);
+      context.podsByWorkload.set(pod.workloadUid, pod);
+      listen(context, pod, message.listeners);
+      this.#dns.add(pod, message.listeners);
+    } catch (thrown) {
+      error = thrown instanceof Error ? thrown.message : String(thrown);
+      this.#removePod(message.podUid, 'enrolment failed');
+    }
+    this.#send({ type: 'podAdded', podUid: message.podUid, error });
+  }
+
+  #removePod(podUid: string, reason: string): void {
+    const pod = this.#context.pods.get(podUid);
+    if (pod === undefined) return;
+    this.#context.pods.delete(podUid);
+    if (this.#context.podsByWorkload.get(pod.workloadUid) === pod) this.#context.podsByWorkload.delete(pod.workloadUid);
+    this.#dns.remove(pod);
+    pod.close(new CulvertError('POD_GONE', reason, { side: 'us' }));
+    this.#send({ type: 'podRemoved', netnsFd: pod.netnsFd });
+  }
+
+  /** Accepts nothing more, lets connections end by themselves until the deadline, then cuts the rest. */
+  #drain(deadlineMs: number): void {
+    const context = this.#context;
+    context.draining = true;
+    for (const pod of context.pods.values()) {
+      pod.stopAccepting();
+      pod.pool.drain();
+      for (const tunnel of pod.inboundTunnels) tunnel.goaway();
+    }
+    const finish = (): void => {
+      clearInterval(poll);
+      clearTimeout(deadline);
+      const left = context.connections.all();
+      for (const connection of left) {
+        const error = new CulvertError('DRAIN_DEADLINE', `still open ${deadlineMs} ms after shutdown began`, { side: 'us' });
+        connection.cut(error);
+        connection.closed(error);
+      }
+      this.#observer.flush();
+      this.#send({ type: 'drained', forced: left.length });
+    };
+    const poll = setInterval(() => {
+      if (context.connections.size === 0) finish();
+    }, 50);
+    const deadline = setTimeout(finish, deadlineMs);
+  }
+
+  #answer(question: Question): ShardAnswer {
+    if (question === 'ping') return { kind: 'ping' };
+    if (question === 'connections') return { kind: 'connections', connections: this.#context.connections.views(this.#index) };
+    const outbound = { tunnels: 0, streams: 0 };
+    let inbound = 0;
+    for (const pod of this.#context.pods.values()) {
+      const { tunnels, streams } = pod.pool.count();
+      outbound.tunnels += tunnels;
+      outbound.streams += streams;
+      inbound += pod.inboundTunnels.size;
+    }
+    this.#observer.countOpen(this.#context.connections.all());
+    const gauges: ShardGauges = {
+      connections: this.#context.connections.size,
+      tunnels: { inbound, outbound: outbound.tunnels },
+      streams: outbound.streams,
+      accessLinesLost: this.#observer.linesLost,
+    };
+    return { kind: 'metrics', snapshot: this.#metrics.snapshot(gauges) };
+  }
+}

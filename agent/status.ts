@@ -1,0 +1,88 @@
+/**
+ * The state of one agent in a form that people and scripts read: `GET /status`, shown by `culvert status` and
+ * `culvert check`. Field names stay as they are.
+ */
+import { versionString } from '../base/version.ts';
+import type { Finding } from '../control/finding.ts';
+import type { Agent } from './agent.ts';
+
+export interface AgentStatus {
+  readonly version: string;
+  readonly node: string;
+  readonly ready: boolean;
+  readonly pending: readonly string[];
+  readonly draining: boolean;
+  readonly uptimeSeconds: number;
+  readonly shards: { readonly configured: number; readonly running: number; readonly restarts: number };
+  readonly configuration: {
+    readonly directory: string;
+    readonly generation: number;
+    readonly appliedAt: string;
+    readonly refusedFiles: readonly string[];
+    readonly findings: readonly Finding[];
+  };
+  readonly mesh: { readonly trustDomain: string; readonly workloads: number; readonly services: number; readonly policies: number };
+  readonly pods: readonly PodStatus[];
+}
+
+export interface PodStatus {
+  readonly namespace: string;
+  readonly name: string;
+  readonly enrolled: boolean;
+  readonly identity: string;
+  readonly addresses: readonly string[];
+  readonly failMode: 'open' | 'closed';
+  /** ISO 8601; null while there is none. */
+  readonly certificateUntil: string | null;
+  readonly problem: string | null;
+}
+
+export function statusOf(agent: Agent): AgentStatus {
+  const { parts, config, built } = agent;
+  const { generation, appliedAt } = parts.configuration.state();
+  return {
+    version: versionString(),
+    node: config.node,
+    ready: agent.ready.ready && !agent.draining,
+    pending: agent.ready.pending(),
+    draining: agent.draining,
+    uptimeSeconds: Math.round(process.uptime()),
+    shards: { configured: parts.shards.count, running: parts.shards.running, restarts: parts.shards.restarts },
+    configuration: {
+      directory: config.configDir,
+      generation,
+      appliedAt: new Date(appliedAt).toISOString(),
+      refusedFiles: parts.configuration.refusedFiles(),
+      findings: parts.configuration.findings(),
+    },
+    mesh: {
+      trustDomain: built?.config.trustDomain ?? '',
+      workloads: built?.mesh.workloads.length ?? 0,
+      services: built?.mesh.services.length ?? 0,
+      policies: built?.mesh.policies.length ?? 0,
+    },
+    pods: pods(agent),
+  };
+}
+
+function pods(agent: Agent): PodStatus[] {
+  const { parts } = agent;
+  const failures = parts.pods.failures();
+  const enrolled = new Map(parts.pods.list().map(({ wanted, cookie }) => [wanted.podUid, cookie]));
+  return agent.wanted().map(pod => {
+    const certificate = parts.certificates.current(pod.identity);
+    const failure = failures.get(pod.podUid);
+    const cookie = enrolled.get(pod.podUid);
+    const escaped = cookie === undefined ? null : parts.capture.problem(cookie);
+    return {
+      namespace: pod.namespace,
+      name: pod.name,
+      enrolled: enrolled.has(pod.podUid),
+      identity: pod.identity,
+      addresses: pod.addresses,
+      failMode: pod.failMode,
+      certificateUntil: certificate === null ? null : new Date(certificate.notAfter).toISOString(),
+      problem: failure === undefined ? escaped : `${failure.code}: ${failure.message}`,
+    };
+  });
+}

@@ -1,0 +1,118 @@
+/**
+ * What an agent shows to the outside: Prometheus on :15020, readiness on :15021, administration on :15000 (loopback).
+ * Reads the agent's parts; the only changes that it makes are log levels and shutdown.
+ */
+import { HttpServer, jsonReply, type HttpRoutes } from '../base/http.ts';
+import { createLogger, levels, logDestination, type Logger } from '../base/log.ts';
+import { readyRoutes } from '../base/ready.ts';
+import { versionString } from '../base/version.ts';
+import type { Agent } from './agent.ts';
+import type { ConnectionView } from './connections.ts';
+import { Metrics, metricsRoutes } from './metrics.ts';
+import { statusOf } from './status.ts';
+
+/** Shards are asked at scrapes; this keeps series and event-loop numbers fresh when nobody scrapes. */
+const refreshMs = 15_000;
+
+export class Surface {
+  readonly #agent: Agent;
+  readonly #log: Logger;
+  readonly #servers: HttpServer[] = [];
+  readonly #metrics: Metrics;
+  #timer: NodeJS.Timeout | null = null;
+  #refreshing: Promise<void> | null = null;
+
+  /** @param agent started */
+  constructor(agent: Agent) {
+    this.#agent = agent;
+    this.#log = createLogger({ component: 'admin', level: agent.config.logLevel });
+    const { parts } = agent;
+    this.#metrics = new Metrics({
+      version: versionString(),
+      config: () => parts.configuration.state(),
+      certificates: () =>
+        parts.certificates.state().flatMap(({ identity, notAfter }) => (notAfter === null ? [] : [{ identity, notAfter }])),
+      certificateEvents: () => this.#agent.certificateEvents,
+      pods: () => parts.pods.counts(),
+      shards: () => ({ configured: parts.shards.count, running: parts.shards.running, restarts: parts.shards.restarts }),
+      redirect: () => parts.redirect.counters(),
+      logLinesLost: () => logDestination().dropped,
+    });
+    parts.lostShard = index => this.#metrics.shardLost(index);
+  }
+
+  /** Binds the three servers; throws the bind error of the first that can't. */
+  async start(): Promise<void> {
+    const { config, ready } = this.#agent;
+    const log = this.#log;
+    const loopback = '127.0.0.1';
+    try {
+      await this.#serve(loopback, config.adminPort, this.#adminRoutes(), true);
+      await this.#serve(config.metricsAddress, config.metricsPort, metricsRoutes(this.#metrics, () => this.#refresh()), false);
+      await this.#serve(loopback, config.readyPort, readyRoutes(ready, () => this.#agent.draining), false);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    this.#timer = setInterval(() => {
+      this.#refresh().catch((error: unknown) => log.error({ err: String(error) }, 'metrics could not be collected'));
+    }, refreshMs).unref();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    await Promise.all(this.#servers.splice(0).map(server => server.close()));
+  }
+
+  async #serve(address: string, port: number, routes: HttpRoutes, localOnly: boolean): Promise<void> {
+    this.#servers.push(await HttpServer.listen({ address, port, routes, log: this.#log, localOnly }));
+  }
+
+  /** One question at a time: a snapshot must reach the sums once, and in order. */
+  #refresh(): Promise<void> {
+    this.#refreshing ??= this.#collect().finally(() => {
+      this.#refreshing = null;
+    });
+    return this.#refreshing;
+  }
+
+  async #collect(): Promise<void> {
+    for (const { shard, answer } of await this.#agent.parts.shards.ask('metrics')) this.#metrics.apply(shard, answer.snapshot);
+  }
+
+  async #connections(): Promise<ConnectionView[]> {
+    const answers = await this.#agent.parts.shards.ask('connections');
+    return answers.flatMap(({ answer }) => [...answer.connections]);
+  }
+
+  #adminRoutes(): HttpRoutes {
+    const agent = this.#agent;
+    const { parts } = agent;
+    return {
+      'GET /status': () => jsonReply(statusOf(agent)),
+      'GET /config_dump': async () =>
+        jsonReply({
+          version: versionString(),
+          config: agent.config,
+          mesh: agent.built?.config ?? null,
+          ...agent.mesh.snapshot(),
+          pods: parts.pods.list().map(({ wanted, cookie }) => ({ ...wanted, cookie })),
+          certificates: parts.certificates.state(),
+          connections: await this.#connections(),
+        }),
+      'GET /certificates': () => jsonReply(parts.certificates.state()),
+      'GET /connections': async () => jsonReply(await this.#connections()),
+      'GET /findings': () => jsonReply(parts.configuration.findings()),
+      'GET /redirect': () => jsonReply({ enrolled: parts.redirect.enrolled(), counters: parts.redirect.counters() }),
+      'GET /logging': () => jsonReply(levels()),
+      'POST /logging': ({ query }) => {
+        const problem = agent.setLogLevel(query.get('level') ?? '');
+        return problem === null ? jsonReply(levels()) : { status: 400, body: `${problem}\n` };
+      },
+      'POST /drain': () => {
+        agent.onShutdownRequest();
+        return { status: 202, body: 'draining\n' };
+      },
+    };
+  }
+}
