@@ -1,0 +1,81 @@
+/**
+ * `culvert`: reads the command line and hands over. Nouns show, verbs change something.
+ *
+ * Exit codes: 0 done, 1 something is wrong with what was looked at, 64 bad usage or configuration, 69 this machine
+ * can't, 70 our own fault.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { describeError } from '../base/errors.ts';
+import { exitCodeOf } from './exit.ts';
+
+const program = new Command('culvert')
+  .description('A service mesh without sidecars')
+  .showHelpAfterError('(culvert --help lists the commands)')
+  .exitOverride();
+
+program
+  .command('run')
+  .description('enrol the pods of one node and carry their traffic, until told to stop')
+  .requiredOption('--config <dir>', 'directory of Kubernetes YAML; edits take effect at once')
+  .requiredOption('--node <name>', 'the pods whose spec.nodeName this is')
+  .option('--state-dir <dir>', "the agent's own files (default: /run/culvert/<node>)")
+  .option('--cgroup-root <dir>', 'cgroup v2 directory above the pods and the agent (default: the mount point)')
+  .option('--bpffs <dir>', 'where bpffs is, or is to be mounted', '/sys/fs/bpf')
+  .option('--authority <file>', 'certificate authority, made when missing (default: <config>/.culvert/authority.pem)')
+  .option('--shards <n>', 'threads that carry connections (default: half the cores)')
+  .option('--admin-port <n>', 'administration, loopback only', '15000')
+  .option('--metrics-address <ip>', 'where Prometheus may scrape', '127.0.0.1')
+  .option('--metrics-port <n>', 'Prometheus', '15020')
+  .option('--ready-port <n>', 'readiness, loopback only', '15021')
+  .option('--outbound-port <n>', 'inside each pod: connections of its applications', '15001')
+  .option('--plaintext-port <n>', 'inside each pod: plain TCP that arrives', '15006')
+  .option('--hbone-port <n>', 'inside each pod: tunnels that arrive', '15008')
+  .option('--dns-port <n>', 'inside each pod: DNS', '15053')
+  .option('--access-log <file>', 'one line per connection; - is standard output, empty is none', '-')
+  .option('--log-level <level>', 'trace, debug, info, warn, error; or component=level,…', 'info')
+  .option('--limit <name=value...>', 'change a deadline or cap, see docs/running.md')
+  .option('--detach-on-exit', 'leave the mesh when stopped, instead of keeping every pod in its declared mode')
+  .action(async options => (await import('./run.ts')).run(options));
+
+program
+  .command('check')
+  .description('what this machine can do for the mesh, and what to do about the rest')
+  .addOption(output())
+  .option('--cgroup-root <dir>', 'cgroup v2 directory to look at')
+  .option('--bpffs <dir>', 'where bpffs should be', '/sys/fs/bpf')
+  .option('--admin <host:port>', 'a running agent to ask as well', '127.0.0.1:15000')
+  .action(async options => (await import('./check.ts')).check(options));
+
+program
+  .command('status')
+  .description('what a running agent has enrolled, and what is wrong with its configuration')
+  .addOption(output())
+  .option('--admin <host:port>', 'administration port of the agent', '127.0.0.1:15000')
+  .action(async options => (await import('./status.ts')).status(options));
+
+program
+  .command('detach')
+  .description('take all pods of a stopped agent out of the mesh: remove what it left in the kernel')
+  .requiredOption('--node <name>', 'as given to run')
+  .option('--bpffs <dir>', 'as given to run', '/sys/fs/bpf')
+  .option('--state-dir <dir>', 'as given to run')
+  .action(async options => (await import('./detach.ts')).detach(options));
+
+program
+  .command('version')
+  .description('version of this program')
+  .action(async () => (await import('./version.ts')).version());
+
+function output(): Option {
+  return new Option('-o, --output <format>', 'for people or for programs').choices(['table', 'json']).default('table');
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 64;
+  else {
+    process.stderr.write(`culvert: ${describeError(error)}\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * `culvert run`: options to configuration, one agent, and the signals that end it.
+ *
+ * SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reopens log files.
+ */
+import { mkdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Agent } from '../agent/agent.ts';
+import { defaultLimits, defaultShards, type AgentConfig, type AgentLimits } from '../agent/config.ts';
+import { Surface } from '../agent/surface.ts';
+import { CulvertError } from '../base/errors.ts';
+import { logLevels } from '../base/log.ts';
+import { requireMachine } from './machine.ts';
+
+export interface RunOptions {
+  readonly config: string;
+  readonly node: string;
+  readonly stateDir?: string;
+  readonly cgroupRoot?: string;
+  readonly bpffs: string;
+  readonly authority?: string;
+  readonly shards?: string;
+  readonly adminPort: string;
+  readonly metricsAddress: string;
+  readonly metricsPort: string;
+  readonly readyPort: string;
+  readonly outboundPort: string;
+  readonly plaintextPort: string;
+  readonly hbonePort: string;
+  readonly dnsPort: string;
+  readonly accessLog: string;
+  readonly logLevel: string;
+  readonly limit?: readonly string[];
+  readonly detachOnExit?: boolean;
+}
+
+export async function run(options: RunOptions): Promise<void> {
+  const config = agentConfig(options);
+  requireMachine();
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  const agent = new Agent(config);
+  await agent.start();
+  const surface = new Surface(agent);
+  try {
+    await surface.start();
+  } catch (error) {
+    await agent.stop();
+    throw error;
+  }
+  agent.log.info(
+    { node: config.node, shards: config.shards, admin: config.adminPort, metrics: config.metricsPort, ready: config.readyPort },
+    'agent runs',
+  );
+  await untilTold(agent);
+  await surface.stop();
+  await agent.stop();
+  if (!config.detachOnExit) {
+    agent.log.info(`stopped; every pod stays in its declared mode until the agent is back, or: culvert detach --node ${config.node}`);
+  }
+  process.exit(0);
+}
+
+/** Returns when the agent has drained after a signal or a request on the admin port. */
+async function untilTold(agent: Agent): Promise<void> {
+  process.on('SIGHUP', () => agent.reopenLogs());
+  await new Promise<void>(done => {
+    let told = false;
+    const stop = (): void => {
+      if (told) {
+        done();
+        return;
+      }
+      told = true;
+      void agent.drain().then(done);
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    agent.onShutdownRequest = stop;
+  });
+}
+
+/** Checks everything the user wrote; throws one BAD_USAGE with a line per problem. */
+export function agentConfig(options: RunOptions): AgentConfig {
+  const problems: string[] = [];
+  const number = (name: string, text: string, least: number, most: number): number => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    problems.push(`--${name} ${text}: a whole number from ${least} to ${most} is needed`);
+    return least;
+  };
+  const port = (name: string, text: string): number => number(name, text, 1, 65_535);
+  if (!/^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/.test(options.node)) problems.push(`--node ${options.node}: not a node name`);
+  for (const part of options.logLevel.split(',')) {
+    const level = part.includes('=') ? part.slice(part.indexOf('=') + 1) : part;
+    if (!(logLevels as readonly string[]).includes(level)) problems.push(`--log-level ${part}: use one of ${logLevels.join(', ')}`);
+  }
+  const podPorts = {
+    outbound: port('outbound-port', options.outboundPort),
+    plaintext: port('plaintext-port', options.plaintextPort),
+    hbone: port('hbone-port', options.hbonePort),
+    dns: port('dns-port', options.dnsPort),
+  };
+  if (new Set(Object.values(podPorts)).size !== 4) problems.push('the four ports inside pods must differ');
+  const config: AgentConfig = {
+    configDir: resolve(options.config),
+    node: options.node,
+    stateDir: resolve(options.stateDir ?? `/run/culvert/${options.node}`),
+    cgroupRoot: options.cgroupRoot === undefined ? null : resolve(options.cgroupRoot),
+    bpffs: resolve(options.bpffs),
+    authority: options.authority === undefined ? null : resolve(options.authority),
+    shards: options.shards === undefined ? defaultShards() : number('shards', options.shards, 1, 256),
+    adminPort: port('admin-port', options.adminPort),
+    metricsAddress: options.metricsAddress,
+    metricsPort: port('metrics-port', options.metricsPort),
+    readyPort: port('ready-port', options.readyPort),
+    podPorts,
+    accessLog: options.accessLog === '-' || options.accessLog === '' ? options.accessLog : resolve(options.accessLog),
+    logLevel: options.logLevel,
+    detachOnExit: options.detachOnExit === true,
+    limits: limits(options.limit ?? [], problems),
+  };
+  if (problems.length > 0) throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert run --help' });
+  return config;
+}
+
+function limits(changes: readonly string[], problems: string[]): AgentLimits {
+  const result: Record<string, number> = { ...defaultLimits };
+  for (const change of changes) {
+    const [name = '', value = ''] = change.split('=', 2);
+    if (!(name in result)) problems.push(`--limit ${change}: there is no limit "${name}"; there are ${Object.keys(result).join(', ')}`);
+    else if (!/^[1-9]\d{0,9}$/.test(value)) problems.push(`--limit ${change}: a whole number above 0 is needed`);
+    else result[name] = Number(value);
+  }
+  return result as unknown as AgentLimits;
+}
