@@ -1,0 +1,178 @@
+/**
+ * The real agent as an ordinary process on a node of the lab: which flags it gets, when it is ready, what it tells.
+ *
+ * It runs in the node's network namespace with the machine's own files, and in a cgroup below the one that its hooks hang
+ * on, as a DaemonSet's pod would.
+ */
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CulvertError } from '../../base/errors.ts';
+import { killCgroup, processesIn } from './cgroup.ts';
+import { eventually } from './eventually.ts';
+import type { Place } from './place.ts';
+import type { Exit, LabProcess } from './process.ts';
+
+export interface AgentProcessOptions {
+  /** Directory of Kubernetes YAML. */
+  readonly configDir: string;
+  readonly shards?: number;
+  /** File for access lines; `access.log` in the state directory unless said, '' is none. */
+  readonly accessLog?: string;
+  readonly logLevel?: string;
+  /** CPUs, as `taskset -c` takes them. */
+  readonly cpus?: string;
+  readonly openFiles?: number;
+  /** Further flags of `culvert run`. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** False: does not wait until it is ready. */
+  readonly waitUntilReady?: boolean;
+}
+
+interface Directories {
+  readonly stateDirectory: string;
+  readonly bpffs: string;
+}
+
+/** One sample of the Prometheus text. */
+export interface MetricSample {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+const launcher = fileURLToPath(new URL('../../cli/culvert', import.meta.url));
+const adminPort = 15000;
+const metricsPort = 15020;
+const readinessPort = 15021;
+const readyTimeoutMs = 20_000;
+const stopGraceMs = 30_000;
+
+export class AgentProcess implements AsyncDisposable {
+  readonly node: Place;
+  readonly process: LabProcess;
+  readonly stateDirectory: string;
+  readonly bpffs: string;
+  readonly accessLogPath: string;
+  readonly #cgroup: string;
+
+  private constructor(node: Place, process: LabProcess, directories: Directories, accessLogPath: string) {
+    this.node = node;
+    this.process = process;
+    this.stateDirectory = directories.stateDirectory;
+    this.bpffs = directories.bpffs;
+    this.accessLogPath = accessLogPath;
+    this.#cgroup = join(node.cgroup, '_agent');
+  }
+
+  static async start(node: Place, options: AgentProcessOptions & Directories): Promise<AgentProcess> {
+    const { stateDirectory, bpffs, configDir } = options;
+    mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+    const accessLog = options.accessLog ?? join(stateDirectory, 'access.log');
+    const flags = ['--config', configDir, '--node', node.name, '--state-dir', stateDirectory];
+    flags.push('--cgroup-root', node.cgroup, '--bpffs', bpffs, '--access-log', accessLog);
+    if (options.shards !== undefined) flags.push('--shards', String(options.shards));
+    if (options.logLevel !== undefined) flags.push('--log-level', options.logLevel);
+    const process = node.spawn(launcher, ['run', ...flags, ...(options.args ?? [])], {
+      group: '_agent',
+      ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
+      ...(options.openFiles === undefined ? {} : { openFiles: options.openFiles }),
+      ...(options.env === undefined ? {} : { env: options.env }),
+    });
+    const agent = new AgentProcess(node, process, { stateDirectory, bpffs }, accessLog);
+    if (options.waitUntilReady !== false) await agent.ready();
+    return agent;
+  }
+
+  /** Waits until it says that it is ready. Throws LAB_AGENT_ENDED with its last words when it ends instead. */
+  async ready(timeoutMs = readyTimeoutMs): Promise<void> {
+    const path = '/healthz/ready';
+    await eventually(async () => !this.process.running || (await this.get(readinessPort, path)) !== null, {
+      timeoutMs,
+      what: `readiness of the agent on ${this.node.name} (${this.process.stderrPath})`,
+    });
+    if (this.process.running) return;
+    const said = (this.process.stderr().trim() || this.process.stdout().trim()).slice(-3_000);
+    throw new CulvertError(
+      'LAB_AGENT_ENDED',
+      `the agent on ${this.node.name} ended instead of becoming ready: ${said}`,
+    );
+  }
+
+  /** GET from its loopback; null while it refuses or answers with an error. */
+  async get(port: number, path: string): Promise<string | null> {
+    const url = `http://127.0.0.1:${port}${path}`;
+    const result = await this.node.run('curl', ['-sSf', '--max-time', '5', url], { check: false });
+    return result.code === 0 ? result.stdout : null;
+  }
+
+  /** GET from the admin interface; throws when it does not answer. */
+  async admin(path: string): Promise<string> {
+    return this.#must(adminPort, path);
+  }
+
+  async metrics(): Promise<MetricSample[]> {
+    return parseMetrics(await this.#must(metricsPort, '/metrics'));
+  }
+
+  /** Sum of all samples of a metric whose labels include these. */
+  async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
+    return (await this.metrics())
+      .filter(
+        sample =>
+          sample.name === name &&
+          Object.entries(labels).every(([key, value]) => sample.labels[key] === value),
+      )
+      .reduce((sum, sample) => sum + sample.value, 0);
+  }
+
+  /** Lines of the access log so far. */
+  accessLines(): string[] {
+    if (!existsSync(this.accessLogPath)) return [];
+    return readFileSync(this.accessLogPath, 'utf8').split('\n').filter(Boolean);
+  }
+
+  /** Resident memory of all its processes, in bytes. */
+  residentBytes(): number {
+    return processesIn(this.#cgroup)
+      .map(pid => /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0')
+      .reduce((sum, kilobytes) => sum + Number(kilobytes) * 1024, 0);
+  }
+
+  /** SIGTERM: it drains and ends, or is killed when it has not after `graceMs`. */
+  stop(graceMs = stopGraceMs): Promise<Exit> {
+    return this.process.stop('SIGTERM', graceMs);
+  }
+
+  /** kill -9, whatever it is doing, with all that it has started. */
+  async kill(): Promise<Exit> {
+    await killCgroup(this.#cgroup);
+    return this.process.exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #must(port: number, path: string): Promise<string> {
+    return (await this.node.run('curl', ['-sSf', '--max-time', '5', `http://127.0.0.1:${port}${path}`]))
+      .stdout;
+  }
+}
+
+/** Reads the Prometheus text format as far as an agent writes it. */
+export function parseMetrics(text: string): MetricSample[] {
+  const samples: MetricSample[] = [];
+  for (const line of text.split('\n')) {
+    const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
+    if (match === null) continue;
+    const [, name = '', labelText = '', value = ''] = match;
+    const labels: Record<string, string> = {};
+    for (const [, key = '', quoted = ''] of labelText.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) {
+      labels[key] = quoted.replace(/\\(.)/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped));
+    }
+    samples.push({ name, labels, value: Number(value) });
+  }
+  return samples;
+}
