@@ -1,0 +1,104 @@
+/**
+ * One measure each: a program in the client's pod talks to one in the server's, and a number comes out.
+ *
+ * Everything runs on one CPU. With two, most of what one would see is the cost of waking the other.
+ */
+import { CulvertError } from '../base/errors.ts';
+import type { MeasureName } from './options.ts';
+import { httpPort, loadPort, type Pair, type Stage } from './stage.ts';
+
+/** A result, and how many connections it took: what the agents' metrics must have counted. */
+export interface Taken {
+  readonly value: number;
+  readonly connections: number;
+}
+
+export interface Measure {
+  readonly name: MeasureName;
+  readonly title: string;
+  readonly unit: string;
+  take(stage: Stage, pair: Pair, seconds: number): Promise<Taken>;
+}
+
+/** Connections that are opened at the same time where "concurrent" is said. */
+export const concurrentClients = 16;
+export const httpConnections = 64;
+
+export const measures: readonly Measure[] = [
+  {
+    name: 'rtt',
+    title: 'round trip of 64 B, p50',
+    unit: 'µs',
+    take: async (stage, pair, seconds) => {
+      const result = await load(stage, pair, 'rtt', seconds, '64');
+      return { value: field(result, 'p50_us'), connections: 1 };
+    },
+  },
+  {
+    name: 'stream',
+    title: 'one stream',
+    unit: 'Gbit/s',
+    take: async (stage, pair, seconds) => {
+      const result = await load(stage, pair, 'stream', seconds);
+      return { value: field(result, 'gbit_per_second'), connections: 1 };
+    },
+  },
+  {
+    name: 'connect',
+    title: 'connect + 1 byte, serial',
+    unit: '/s',
+    take: async (stage, pair, seconds) => {
+      const result = await load(stage, pair, 'connect', seconds);
+      return { value: field(result, 'per_second'), connections: field(result, 'count') };
+    },
+  },
+  {
+    name: 'connects',
+    title: `connect + 1 byte, ${concurrentClients} at a time`,
+    unit: '/s',
+    take: async (stage, pair, seconds) => {
+      const result = await load(stage, pair, 'connect', seconds, String(concurrentClients));
+      return { value: field(result, 'per_second'), connections: field(result, 'count') };
+    },
+  },
+  {
+    name: 'http',
+    title: `HTTP, ${httpConnections} connections`,
+    unit: '/s',
+    take: async (stage, pair, seconds) => {
+      const address = stage.addressOf(pair.server);
+      const url = `http://${address.includes(':') ? `[${address}]` : address}:${httpPort}/`;
+      const flags = ['-t1', `-c${httpConnections}`, `-d${Math.ceil(seconds)}s`];
+      const { stdout } = await pair.client.run('wrk', [...flags, url], { cpus: stage.cpus });
+      return { value: requestsPerSecond(stdout), connections: httpConnections };
+    },
+  },
+];
+
+/** Reads what wrk prints; throws when one request failed, since such a run measures something else. */
+export function requestsPerSecond(output: string): number {
+  const wrong = /^\s*(Socket errors:.*|Non-2xx.*)$/m.exec(output)?.[1];
+  const rate = /^Requests\/sec:\s+([\d.]+)$/m.exec(output)?.[1];
+  if (wrong !== undefined || rate === undefined)
+    throw new CulvertError('BENCH_RUN', `wrk: ${wrong ?? output.trim()}`);
+  return Number(rate);
+}
+
+async function load(
+  stage: Stage,
+  pair: Pair,
+  mode: string,
+  seconds: number,
+  ...more: string[]
+): Promise<unknown> {
+  const args = [mode, stage.addressOf(pair.server), String(loadPort), String(seconds), ...more];
+  const { stdout } = await pair.client.run(stage.tools.load, args, { cpus: stage.cpus });
+  return JSON.parse(stdout);
+}
+
+function field(result: unknown, name: string): number {
+  const value =
+    typeof result === 'object' && result !== null ? (result as Record<string, unknown>)[name] : undefined;
+  if (typeof value === 'number') return value;
+  throw new CulvertError('BENCH_RUN', `the load program gave no ${name}`);
+}

@@ -1,0 +1,28 @@
+/** The HTTP server that is measured: nginx as a busy site would run it on one CPU, answering 100 bytes from memory. */
+
+const bodyBytes = 100;
+
+/** @param scratch prefix of the paths that it may write to */
+export function nginxConfiguration(port: number, scratch: string): string {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+  return [
+    'daemon off;',
+    'user root;',
+    'worker_processes 1;',
+    `pid ${scratch}.pid;`,
+    'error_log stderr warn;',
+    'events { worker_connections 20000; }',
+    'http {',
+    '  access_log off;',
+    '  keepalive_timeout 1h;',
+    '  keepalive_requests 1000000000;',
+    ...temporary.map(kind => `  ${kind}_temp_path ${scratch}-${kind};`),
+    '  server {',
+    `    listen ${port} backlog=4096;`,
+    `    listen [::]:${port} backlog=4096;`,
+    `    location / { return 200 "${'x'.repeat(bodyBytes)}"; }`,
+    '  }',
+    '}',
+    '',
+  ].join('\n');
+}

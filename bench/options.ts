@@ -1,0 +1,86 @@
+/**
+ * What `make bench` may be told by environment variables, so that a quick look and a whole run are the same program.
+ */
+import { availableParallelism } from 'node:os';
+import { CulvertError } from '../base/errors.ts';
+
+/**
+ * What is compared with no mesh. `no-mesh` compares it with itself and so tells how much of a ratio is noise.
+ * `cross-node` goes through two routers and a switch, as in a cluster; `cross-node-bridge` has pods of two nodes on one
+ * bridge, the shortest wire between two agents, where the mesh's share of the whole is the largest.
+ */
+export const pathNames = [
+  'no-mesh',
+  'same-node',
+  'cross-node',
+  'cross-node-bridge',
+  'cross-node-1-shard',
+  'cross-node-2-shards',
+] as const;
+export type PathName = (typeof pathNames)[number];
+
+export const measureNames = ['rtt', 'stream', 'connect', 'http', 'connects', 'memory', 'soak'] as const;
+export type MeasureName = (typeof measureNames)[number];
+
+export interface BenchOptions {
+  readonly paths: readonly PathName[];
+  readonly measures: readonly MeasureName[];
+  /** Pairs of runs per measure that count; one more goes before them and is thrown away. */
+  readonly rounds: number;
+  /** Of each run. */
+  readonly seconds: number;
+  /** For `memory`. */
+  readonly idleConnections: number;
+  /** For `soak`. */
+  readonly shortConnections: number;
+  /** The one CPU that clients, servers and agents share. */
+  readonly cpu: number;
+  readonly ipv6: boolean;
+  /** Results as JSON. */
+  readonly output: string;
+}
+
+/** Names, defaults and meaning, as `BENCH_HELP=1` prints them. */
+export const variables: Readonly<Record<string, { readonly default: string; readonly meaning: string }>> = {
+  PATHS: { default: pathNames.join(','), meaning: 'what to compare with no mesh' },
+  MEASURES: {
+    default: 'rtt,stream,connect,http,connects,memory',
+    meaning: `any of ${measureNames.join(', ')}`,
+  },
+  ROUNDS: { default: '6', meaning: 'pairs of runs per measure, besides the first, which does not count' },
+  SECONDS: { default: '1', meaning: 'length of a run; wrk rounds it up' },
+  CONNECTIONS: { default: '10000', meaning: 'idle connections for memory' },
+  SOAK: { default: '1000000', meaning: 'short connections for soak' },
+  CPU: { default: String(availableParallelism() - 1), meaning: 'the CPU that everything measured shares' },
+  IPV6: { default: '0', meaning: '1: connect by IPv6' },
+  OUTPUT: { default: 'bench/results.json', meaning: 'where the rows are written' },
+};
+
+/** Throws BENCH_OPTION for a value that means nothing. */
+export function optionsFrom(environment: Readonly<Record<string, string | undefined>>): BenchOptions {
+  const text = (name: string): string => environment[name] || (variables[name]?.default ?? '');
+  const number = (name: string, least: number): number => {
+    const value = Number(text(name));
+    if (Number.isFinite(value) && value >= least) return value;
+    throw new CulvertError('BENCH_OPTION', `${name}=${text(name)}: expected a number, at least ${least}`);
+  };
+  const list = <T extends string>(name: string, known: readonly T[]): T[] =>
+    text(name)
+      .split(',')
+      .map(word => {
+        const found = known.find(candidate => candidate === word.trim());
+        if (found !== undefined) return found;
+        throw new CulvertError('BENCH_OPTION', `${name}: "${word}" is none of ${known.join(', ')}`);
+      });
+  return {
+    paths: list('PATHS', pathNames),
+    measures: list('MEASURES', measureNames),
+    rounds: Math.trunc(number('ROUNDS', 1)),
+    seconds: number('SECONDS', 0.1),
+    idleConnections: Math.trunc(number('CONNECTIONS', 100)),
+    shortConnections: Math.trunc(number('SOAK', 1_000)),
+    cpu: Math.trunc(number('CPU', 0)),
+    ipv6: text('IPV6') === '1',
+    output: text('OUTPUT'),
+  };
+}

@@ -1,0 +1,142 @@
+/**
+ * Where measuring happens: two nodes and, for each kind of path, a client and a server twice: in the mesh and not.
+ *
+ * Both kinds are up at the same time on the same nodes, so runs can alternate without anything being restarted. Pods that
+ * are not in the mesh lie outside the cgroup that the agents' hooks hang on: they pay nothing for the mesh.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { AgentProcess } from '../test/lab/agent-process.ts';
+import { enrolled } from '../test/lab/kubernetes.ts';
+import { Lab } from '../test/lab/lab.ts';
+import type { LabPod } from '../test/lab/pod.ts';
+import { CulvertError } from '../base/errors.ts';
+import { nginxConfiguration } from './nginx.ts';
+import { type BenchOptions } from './options.ts';
+import { buildTools, type Tools } from './tools/build.ts';
+
+export const loadPort = 7001;
+export const idlePort = 7002;
+export const httpPort = 8080;
+
+/** A client and the server that it talks to. */
+export interface Pair {
+  readonly client: LabPod;
+  readonly server: LabPod;
+}
+
+/** By where the server is: on the client's node, on the other, or of the other but on the same bridge. */
+export type Pairs = Readonly<Record<'near' | 'far' | 'bridged', Pair>>;
+
+export interface AgentSetting {
+  readonly shards: number;
+  /** As `taskset -c` takes them. */
+  readonly cpus: string;
+}
+
+export class Stage implements AsyncDisposable {
+  readonly lab: Lab;
+  readonly tools: Tools;
+  /** The CPU of everything that is measured. */
+  readonly cpus: string;
+  readonly meshed: Pairs;
+  readonly plain: Pairs;
+  readonly #configDir: string;
+  readonly #ipv6: boolean;
+  #agents: readonly AgentProcess[] = [];
+  #setting: AgentSetting | null = null;
+
+  private constructor(lab: Lab, tools: Tools, options: BenchOptions) {
+    this.lab = lab;
+    this.tools = tools;
+    this.cpus = String(options.cpu);
+    this.#ipv6 = options.ipv6;
+    this.#configDir = join(lab.directory, 'config');
+    const pod = (name: string): LabPod => {
+      const found = lab.allPods.find(candidate => candidate.name === name);
+      if (found === undefined) throw new CulvertError('BENCH_STAGE', `no pod ${name}`);
+      return found;
+    };
+    const pairs = (kind: string): Pairs => {
+      const to = (server: keyof Pairs): Pair => ({
+        client: pod(`${kind}-client`),
+        server: pod(`${kind}-${server}`),
+      });
+      return { near: to('near'), far: to('far'), bridged: to('bridged') };
+    };
+    this.meshed = pairs('meshed');
+    this.plain = pairs('plain');
+  }
+
+  static async create(options: BenchOptions): Promise<Stage> {
+    const tools = await buildTools();
+    const pods = ['meshed', 'plain'].flatMap(kind =>
+      Object.entries({ client: 'node-a', near: 'node-a', far: 'node-b', bridged: 'node-b' }).map(
+        ([role, node]) => ({
+          name: `${kind}-${role}`,
+          node,
+          namespace: 'bench',
+          serviceAccount: role,
+          labels: kind === 'meshed' ? enrolled : {},
+          outsideCgroupRoot: kind === 'plain',
+          ...(role === 'bridged' ? { pluggedInto: 'node-a' } : {}),
+        }),
+      ),
+    );
+    const lab = await Lab.create({ name: 'bench', nodes: ['node-a', 'node-b'], pods });
+    try {
+      const stage = new Stage(lab, tools, options);
+      lab.writeConfig(stage.#configDir);
+      const pairs = [stage.meshed, stage.plain].flatMap(kind => Object.values(kind));
+      for (const { server } of pairs) await stage.#serve(server);
+      return stage;
+    } catch (error) {
+      await lab.dispose();
+      throw error;
+    }
+  }
+
+  /** The server's address in the family that is measured. */
+  addressOf(pod: LabPod): string {
+    return this.#ipv6 ? pod.address6 : pod.address;
+  }
+
+  /** Both agents as set: the client's first. They are started, or started anew, when they are not. */
+  async agents(setting: AgentSetting): Promise<readonly AgentProcess[]> {
+    if (this.#setting?.shards === setting.shards && this.#setting.cpus === setting.cpus) return this.#agents;
+    await this.stopAgents();
+    const agents: AgentProcess[] = [];
+    for (const node of this.lab.nodes) {
+      agents.push(
+        await this.lab.agent(node, {
+          configDir: this.#configDir,
+          openFiles: 65_536,
+          logLevel: 'warn',
+          ...setting,
+        }),
+      );
+    }
+    this.#agents = agents;
+    this.#setting = setting;
+    return agents;
+  }
+
+  async stopAgents(): Promise<void> {
+    await Promise.all(this.#agents.map(agent => agent.stop()));
+    this.#agents = [];
+    this.#setting = null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.lab.dispose();
+  }
+
+  async #serve(pod: LabPod): Promise<void> {
+    const { cpus } = this;
+    const load = pod.spawn(this.tools.load, ['server', String(loadPort)], { cpus });
+    const path = join(this.lab.directory, `nginx-${pod.name}.conf`);
+    writeFileSync(path, nginxConfiguration(httpPort, join(this.lab.directory, `nginx-${pod.name}`)));
+    const nginx = pod.spawn('nginx', ['-c', path], { cpus });
+    await Promise.all([load.listensOn(loadPort), nginx.listensOn(httpPort)]);
+  }
+}
