@@ -11,6 +11,7 @@ import { CulvertError } from '../base/errors.ts';
 import { lock } from '../base/lock.ts';
 import { createLogger, logDestination, setLevels, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
+import { settle } from '../base/settle.ts';
 import type { BuildResult } from '../control/build.ts';
 import { Configuration } from '../control/configuration.ts';
 import { diff, emptyMesh, Mesh, type MeshDelta } from '../model/mesh.ts';
@@ -27,6 +28,8 @@ import { Shards } from './shards.ts';
 
 /** How often namespaces are looked at, and failed enrolments tried again. */
 const recheckMs = 1_000;
+/** After the start, when the first connections have come and gone. */
+const settleAfterMs = 2_000;
 
 export class Agent {
   readonly config: AgentConfig;
@@ -178,6 +181,11 @@ export class Agent {
       void pods.reconcile(this.wanted()).then(() => capture.follow());
     };
     if (configuration.current !== first) configuration.onChange(configuration.current);
+    const settling = setTimeout(() => {
+      shards.broadcast({ type: 'settle' });
+      settle();
+    }, settleAfterMs);
+    this.#undo.push(() => clearTimeout(settling));
     this.#every(recheckMs, () => void pods.recheck().then(() => capture.follow()));
     this.#every(Math.floor(config.limits.heartbeatTimeoutMs / 5), () => redirect.heartbeat());
   }

@@ -57,6 +57,8 @@ export type ToShard =
   | { readonly type: 'podRemove'; readonly podUid: string; readonly reason: string }
   | { readonly type: 'logLevel'; readonly level: string }
   | { readonly type: 'reopenLogs' }
+  /** Starting is over: give memory back. */
+  | { readonly type: 'settle' }
   | { readonly type: 'drain'; readonly deadlineMs: number }
   | { readonly type: 'ask'; readonly id: number; readonly question: Question };
 

@@ -108,15 +108,23 @@ export function withHooks(
   }
 }
 
+/** Helpers that kernels got after 5.15, newest first; what a hook does without each is said in bpf/README.md. */
+const newerHelpers = [
+  { have_mptcp_sock: 1, have_set_retval: 1 },
+  { have_mptcp_sock: 0, have_set_retval: 1 },
+];
+
 function loadHook(name: string, maps: Maps, settings: ProgramSettings): native.BpfObject {
   const rodata = constants(settings);
   if (name !== 'connect') return load(name, rodata, maps);
-  try {
-    return load(name, { ...rodata, have_set_retval: 1, have_mptcp_sock: 1 }, maps);
-  } catch {
-    // Before 5.18 a hook can't choose the errno. If that was not the reason, this fails too and says what is.
-    return load(name, { ...rodata, have_set_retval: 0 }, maps);
+  for (const helpers of newerHelpers) {
+    try {
+      return load(name, { ...rodata, ...helpers }, maps);
+    } catch {
+      // If a missing helper was not the reason, the last attempt fails as well and says what is.
+    }
   }
+  return load(name, rodata, maps);
 }
 
 /** Loads the sk_lookup program of one pod's namespace and hands it to `use`. */

@@ -4,6 +4,7 @@
  */
 import { CulvertError } from '../base/errors.ts';
 import { createLogger, setLevels, type Logger } from '../base/log.ts';
+import { settle } from '../base/settle.ts';
 import { Mesh } from '../model/mesh.ts';
 import { rejudge } from './authorise.ts';
 import { Connections } from './connections.ts';
@@ -88,6 +89,9 @@ export class Shard {
         return;
       case 'reopenLogs':
         this.#observer.reopen();
+        return;
+      case 'settle':
+        settle();
         return;
       case 'drain':
         this.#drain(message.deadlineMs);

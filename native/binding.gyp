@@ -17,6 +17,7 @@
       'src/machine.cc',
       'src/map.cc',
       'src/map_shape.cc',
+      'src/memory.cc',
       'src/netns.cc',
       'src/netns_sockets.cc',
       'src/netns_thread.cc',

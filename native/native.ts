@@ -89,6 +89,12 @@ export const cgroupId: (path: string) => bigint = native('cgroupId');
 /** Raises the soft limit of open files to the hard limit; returns the limit now in force. */
 export const raiseFileLimit: () => number = native('raiseFileLimit');
 
+/**
+ * Gives back what the heap of C has free, and forgets pages of code that are not in use: they come back by themselves.
+ * For once after the start; takes a few milliseconds.
+ */
+export const releaseMemory: () => void = native('releaseMemory');
+
 /** Mounts bpffs at an existing directory, mode 0700; returns false where bpffs was mounted already. */
 export const mountBpffs: (path: string) => boolean = native('mountBpffs');
 

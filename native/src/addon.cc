@@ -35,6 +35,7 @@ constexpr Export kExports[] = {
     {"monotonicNs", MonotonicNs},
     {"cgroupId", CgroupId},
     {"raiseFileLimit", RaiseFileLimit},
+    {"releaseMemory", ReleaseMemory},
     {"mountBpffs", MountBpffs},
     {"mountCgroup2", MountCgroup2},
     {"unmount", Unmount},
