@@ -123,6 +123,8 @@ export class Agent {
       heartbeatTimeoutMs: config.limits.heartbeatTimeoutMs,
     });
     this.#undo.push(() => (config.detachOnExit ? redirect.detach() : redirect.close()));
+    // From here on, however long the rest of the start takes: pods that an earlier agent enrolled depend on it.
+    this.#every(Math.floor(config.limits.heartbeatTimeoutMs / 5), () => redirect.heartbeat());
     this.#tasks.redirection.done();
 
     const added = new Map<string, (error: string | null) => void>();
@@ -187,14 +189,13 @@ export class Agent {
     }, settleAfterMs);
     this.#undo.push(() => clearTimeout(settling));
     this.#every(recheckMs, () => void pods.recheck().then(() => capture.follow()));
-    this.#every(Math.floor(config.limits.heartbeatTimeoutMs / 5), () => redirect.heartbeat());
   }
 
   /** Accepts nothing new and waits for connections to end; the rest is cut at the deadline. */
   async drain(): Promise<void> {
     if (this.#draining || this.#parts === null) return;
     this.#draining = true;
-    const { shards } = this.#parts;
+    const { shards, pods } = this.#parts;
     const { drainMs } = this.config.limits;
     this.log.info({ deadlineMs: drainMs }, 'draining');
     let waiting = shards.running;
@@ -207,6 +208,7 @@ export class Agent {
       setTimeout(resolve, drainMs + 1_000).unref();
     });
     shards.broadcast({ type: 'drain', deadlineMs: drainMs });
+    await pods.stopListening();
     await drained;
   }
 

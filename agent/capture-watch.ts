@@ -46,13 +46,13 @@ export class CaptureWatch {
     return failing === undefined ? null : failing.map(({ name, detail }) => `${name}: ${detail}`).join('; ');
   }
 
-  /** Tests what was enrolled since the last call, and forgets what has gone. */
+  /** Tests what was enrolled since the last call and what failed then, and forgets what has gone. */
   async follow(): Promise<void> {
     const present = new Map(this.#options.pods.list().map(pod => [pod.cookie, pod]));
     for (const known of [this.#tested, this.#failing]) {
       for (const cookie of known.keys()) if (!present.has(cookie)) known.delete(cookie);
     }
-    for (const cookie of present.keys()) if (!this.#tested.has(cookie)) await this.#test(cookie);
+    for (const cookie of present.keys()) if (!this.#tested.has(cookie) || this.#failing.has(cookie)) await this.#test(cookie);
     this.#settle();
   }
 

@@ -19,6 +19,7 @@ import { deliver } from './deliver.ts';
 import type { Pod } from './pod.ts';
 import { TunnelRelay } from './relay.ts';
 import { workloadOf, type ShardContext } from './shard-context.ts';
+import { reset } from './socket-handle.ts';
 
 /** A TCP connection to port 15008 of an enrolled pod. */
 export function acceptTunnel(context: ShardContext, pod: Pod, raw: net.Socket): void {
@@ -31,7 +32,7 @@ export function acceptTunnel(context: ShardContext, pod: Pod, raw: net.Socket): 
     context.count('SOURCE_LIMIT');
     context.log.warn({ code: 'SOURCE_LIMIT', src: source, pod: pod.name }, 'tunnel refused: too many from one address');
     raw.on('error', () => {});
-    raw.resetAndDestroy();
+    reset(raw);
     return;
   }
   raw.once('close', () => context.caps.leave(source));

@@ -9,6 +9,7 @@ import { acceptOutbound } from './outbound.ts';
 import { acceptPlaintext } from './plaintext.ts';
 import type { Pod } from './pod.ts';
 import type { ShardContext } from './shard-context.ts';
+import { reset } from './socket-handle.ts';
 
 /** Backlog of every listener; the kernel caps it at net.core.somaxconn of the pod's namespace. */
 export const backlog = 4096;
@@ -24,7 +25,7 @@ export function listen(context: ShardContext, pod: Pod, listeners: ShardPodMessa
 function adopt(context: ShardContext, pod: Pod, fd: number, paused: boolean, accept: (socket: net.Socket) => void): void {
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: paused, noDelay: true }, socket => {
     if (pod.gone || context.draining) {
-      socket.resetAndDestroy();
+      reset(socket);
       return;
     }
     try {

@@ -18,6 +18,7 @@ import { refuse } from './plaintext.ts';
 import { PairRelay } from './relay.ts';
 import { workloadOf, type ShardContext } from './shard-context.ts';
 import { tunnelOut } from './tunnel-out.ts';
+import { fdOf, reset } from './socket-handle.ts';
 
 /** One accepted client with where it wanted to go, through all attempts. */
 export interface Outgoing {
@@ -33,15 +34,6 @@ export interface Outgoing {
 /** Outcome of one attempt. `retry` means that nothing has reached any application. */
 export type AttemptResult = { readonly error: CulvertError; readonly retry: boolean } | null;
 
-interface HandleWithFd {
-  readonly _handle: { readonly fd: number } | null;
-}
-
-/** The descriptor of a socket that this process accepted; -1 once it is closed. */
-export function fdOf(socket: net.Socket): number {
-  return (socket as unknown as HandleWithFd)._handle?.fd ?? -1;
-}
-
 export function acceptOutbound(context: ShardContext, pod: Pod, client: net.Socket): void {
   client.on('error', ignore);
   const fd = fdOf(client);
@@ -51,7 +43,7 @@ export function acceptOutbound(context: ShardContext, pod: Pod, client: net.Sock
     // Somebody connected to 15001 itself: there is nowhere to go.
     context.count('NOT_REDIRECTED');
     context.log.warn({ code: 'NOT_REDIRECTED', pod: pod.name, src: client.remoteAddress }, 'connection to the outbound port itself refused');
-    client.resetAndDestroy();
+    reset(client);
     return;
   }
   const outgoing: Outgoing = { pod, client, clientAddress, clientPort: client.remotePort ?? 0, target, tried: new Set() };
@@ -186,14 +178,14 @@ function inTheClear(
   );
   connection.cut = () => {
     abort();
-    outgoing.client.resetAndDestroy();
+    reset(outgoing.client);
   };
 }
 
 function join(outgoing: Outgoing, connection: Connection, server: net.Socket, done: (result: AttemptResult) => void): void {
   if (outgoing.client.destroyed) {
     server.on('error', ignore);
-    server.resetAndDestroy();
+    reset(server);
     done({ error: clientGone(), retry: false });
     return;
   }
@@ -228,6 +220,6 @@ function finish(context: ShardContext, outgoing: Outgoing, connection: Connectio
       return;
     }
   }
-  if (connection.state === 'closed') outgoing.client.resetAndDestroy();
+  if (connection.state === 'closed') reset(outgoing.client);
   else refuse(connection, outgoing.client, asCulvertError(result.error, 'OUTBOUND_FAILED'));
 }

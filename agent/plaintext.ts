@@ -10,6 +10,7 @@ import { deliver } from './deliver.ts';
 import type { Pod } from './pod.ts';
 import { PairRelay } from './relay.ts';
 import { workloadOf, type ShardContext } from './shard-context.ts';
+import { reset } from './socket-handle.ts';
 
 export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Socket): void {
   const source = canonicalIp(client.remoteAddress ?? '');
@@ -42,6 +43,6 @@ export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Soc
 
 /** Resets the client, as an application's own refusal would look one moment later. */
 export function refuse(connection: Connection, client: net.Socket, error: CulvertError | null): void {
-  client.resetAndDestroy();
+  reset(client);
   connection.closed(error ?? new CulvertError('CLIENT_GONE', 'the client went away before the connection was open', { side: 'client' }));
 }

@@ -9,7 +9,7 @@ import * as native from '../native/native.ts';
 import { DnsServer } from './dns/server.ts';
 import type { DnsEndpoint, DnsPod } from './dns/context.ts';
 import type { ShardPodMessage } from './messages.ts';
-import { fdOf } from './outbound.ts';
+import { fdOf } from './socket-handle.ts';
 import type { Pod } from './pod.ts';
 import { decodeDnsServers, encodeDnsClient } from './redirect-abi.ts';
 import type { ShardContext } from './shard-context.ts';

@@ -28,8 +28,10 @@ interface EnrolledPod {
   readonly netnsFd: number;
   readonly netnsInode: bigint;
   readonly cookie: bigint;
+  /** What `net.ipv4.tcp_tw_reuse` was in there. */
+  readonly timeWaitReuse: string;
   /** One set for each shard; kept open here, so that a dead shard's successor takes over its backlog. */
-  readonly listeners: readonly ShardListeners[];
+  readonly listeners: ShardListeners[];
 }
 
 export interface PodsOptions {
@@ -97,13 +99,20 @@ export class Pods {
 
   /** A new shard's copy of everything, with descriptors of its own. */
   introduce(index: number): ShardPodMessage[] {
+    if (this.#stopped) return [];
     return [...this.#enrolled.values()].map(pod => this.#message(pod, index));
   }
 
-  /** Closes listeners; what is pinned in the kernel stays as it is. */
-  async close(): Promise<void> {
+  /** Gives up the listeners, or new connections would wait in a backlog for nobody: pods fall into their declared mode. */
+  async stopListening(): Promise<void> {
     this.#stopped = true;
     await this.#work;
+    for (const pod of this.#enrolled.values()) closeListeners(pod);
+  }
+
+  /** Closes everything; what is pinned in the kernel stays as it is. */
+  async close(): Promise<void> {
+    await this.stopListening();
     for (const pod of this.#enrolled.values()) closeAll(pod);
     this.#enrolled.clear();
   }
@@ -184,6 +193,8 @@ export class Pods {
         netnsFd,
         netnsInode: statSync(wanted.netns, { bigint: true }).ino,
         cookie: native.netnsCookie(netnsFd),
+        // All of its connections now go to one address and port: without reuse a pod runs out of source ports.
+        timeWaitReuse: native.netnsSysctl(netnsFd, 'ipv4/tcp_tw_reuse', '1'),
         listeners,
       };
       await this.#tellShards(pod);
@@ -244,6 +255,7 @@ export class Pods {
   #retire(uid: string, pod: EnrolledPod, reason: string): void {
     this.#options.redirect.retire(pod.cookie);
     this.#options.removeFromShards(uid, reason);
+    native.netnsSysctl(pod.netnsFd, 'ipv4/tcp_tw_reuse', pod.timeWaitReuse);
     closeAll(pod);
     this.#options.releaseIdentity(pod.wanted.identity);
     this.#enrolled.delete(uid);
@@ -253,10 +265,14 @@ export class Pods {
 }
 
 function closeAll(pod: EnrolledPod): void {
-  for (const { outbound, plaintext, hbone, dnsUdp, dnsTcp } of pod.listeners) {
+  closeListeners(pod);
+  native.close(pod.netnsFd);
+}
+
+function closeListeners(pod: EnrolledPod): void {
+  for (const { outbound, plaintext, hbone, dnsUdp, dnsTcp } of pod.listeners.splice(0)) {
     for (const fd of [outbound, plaintext, hbone, dnsUdp, dnsTcp]) if (fd !== null) native.close(fd);
   }
-  native.close(pod.netnsFd);
 }
 
 function reasonToRetire(pod: EnrolledPod, wanted: WantedPod | undefined): string | null {

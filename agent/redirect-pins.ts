@@ -8,8 +8,8 @@
  *
  * Maps of another shape are never read: what is pinned under another layout is replaced as a whole.
  */
-import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import * as native from '../native/native.ts';
 import { abi } from './redirect-abi.ts';
@@ -31,7 +31,7 @@ export class Pins {
     this.#instance = join(bpffs, 'culvert', name);
     this.#maps = join(this.#instance, `v${abi}`, 'maps');
     this.#links = join(this.#instance, `v${abi}`, 'links');
-    for (const path of [this.#maps, this.#links]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    for (const path of [this.#maps, this.#links]) makeDirectory(path);
   }
 
   /** Opens the pinned maps or, where there are none of this shape, makes and pins fresh ones. */
@@ -98,9 +98,16 @@ export class Pins {
   }
 }
 
+/** As mkdir -p. Node's own way with `recursive` never returns on file systems that answer ENOENT, such as /proc. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
+}
+
 function mountBpffs(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectory(path);
     native.mountBpffs(path);
   } catch (thrown) {
     const cause = asCulvertError(thrown, 'REDIRECT_NO_BPFFS');

@@ -9,6 +9,7 @@ import type net from 'node:net';
 import { CulvertError } from '../base/errors.ts';
 import type { H2Stream, H2StreamHandlers } from '../tunnel/h2/stream.ts';
 import type { Connection } from './connections.ts';
+import { reset } from './socket-handle.ts';
 
 /** RFC 9113 §7: the TCP connection behind a CONNECT was reset (§8.5). */
 const CONNECT_ERROR = 0xa;
@@ -63,8 +64,8 @@ export class PairRelay implements Relay {
     this.#connection = connection;
     connection.cut = error => {
       this.#error ??= error;
-      client.resetAndDestroy();
-      server.resetAndDestroy();
+      reset(client);
+      reset(server);
     };
     connection.opened();
     attach(server, this);
@@ -89,7 +90,7 @@ export class PairRelay implements Relay {
 
   broken(at: net.Socket, error: NodeJS.ErrnoException): void {
     this.#error ??= resetBy(at === this.#client ? 'client' : 'server', error);
-    (at === this.#client ? this.#server : this.#client).resetAndDestroy();
+    reset(at === this.#client ? this.#server : this.#client);
   }
 
   gone(): void {
@@ -119,8 +120,8 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
     this.#socketIsClient = socketIsClient;
     connection.cut = error => {
       this.#error ??= error;
-      this.#reset(CONNECT_ERROR);
-      socket.resetAndDestroy();
+      this.#resetStream(CONNECT_ERROR);
+      reset(socket);
     };
     stream.handlers = this;
     connection.opened();
@@ -146,12 +147,12 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
 
   broken(_at: net.Socket, error: NodeJS.ErrnoException): void {
     this.#error ??= resetBy(this.#socketIsClient ? 'client' : 'server', error);
-    this.#reset(CONNECT_ERROR);
+    this.#resetStream(CONNECT_ERROR);
   }
 
   gone(): void {
     // What the socket gave before its end may still wait for the peer's window; only a socket lost midway is a reset.
-    if (!this.#socketEnded || !this.#streamEnded) this.#reset(CONNECT_ERROR);
+    if (!this.#socketEnded || !this.#streamEnded) this.#resetStream(CONNECT_ERROR);
     this.#partClosed();
   }
 
@@ -176,7 +177,7 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
     }
     const side = this.#socketIsClient ? 'server' : 'client';
     this.#error ??= cause ?? new CulvertError('PEER_RESET', `the ${side} side reset the stream with HTTP/2 error ${code}`, { side });
-    this.#socket.resetAndDestroy();
+    reset(this.#socket);
   }
 
   onClose(): void {
@@ -192,7 +193,7 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
     if (this.#open === 0) this.#connection.closed(this.#error);
   }
 
-  #reset(code: number): void {
+  #resetStream(code: number): void {
     if (this.#streamReset) return;
     this.#streamReset = true;
     this.#stream.reset(code);

@@ -2,6 +2,7 @@
  * What an agent shows to the outside: Prometheus on :15020, readiness on :15021, administration on :15000 (loopback).
  * Reads the agent's parts; the only changes that it makes are log levels and shutdown.
  */
+import { CulvertError } from '../base/errors.ts';
 import { HttpServer, jsonReply, type HttpRoutes } from '../base/http.ts';
 import { createLogger, levels, logDestination, type Logger } from '../base/log.ts';
 import { readyRoutes } from '../base/ready.ts';
@@ -41,7 +42,7 @@ export class Surface {
     parts.lostShard = index => this.#metrics.shardLost(index);
   }
 
-  /** Binds the three servers; throws the bind error of the first that can't. */
+  /** Binds the three servers; throws PORT_UNAVAILABLE for the first that can't. */
   async start(): Promise<void> {
     const { config, ready } = this.#agent;
     const log = this.#log;
@@ -65,7 +66,15 @@ export class Surface {
   }
 
   async #serve(address: string, port: number, routes: HttpRoutes, localOnly: boolean): Promise<void> {
-    this.#servers.push(await HttpServer.listen({ address, port, routes, log: this.#log, localOnly }));
+    try {
+      this.#servers.push(await HttpServer.listen({ address, port, routes, log: this.#log, localOnly }));
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new CulvertError('PORT_UNAVAILABLE', `cannot serve on ${address}:${port}: ${why}`, {
+        fix: 'choose other ports with --admin-port, --metrics-port and --ready-port',
+        cause,
+      });
+    }
   }
 
   /** One question at a time: a snapshot must reach the sums once, and in order. */

@@ -18,6 +18,7 @@ import { clientGone, type AttemptResult, type Outgoing } from './outbound.ts';
 import type { Pod } from './pod.ts';
 import { TunnelRelay } from './relay.ts';
 import { workloadOf, type ShardContext } from './shard-context.ts';
+import { reset } from './socket-handle.ts';
 
 type Done = (result: AttemptResult) => void;
 type TunnelRoute = Extract<Route, { kind: 'hbone' | 'waypoint' }>;
@@ -39,7 +40,7 @@ export function tunnelOut(
   connection.hboneAddress = formatHostPort(route.address, route.hbonePort);
   connection.security = 'mutual_tls';
   // Until the relay is in place a cut ends the client; whatever the tunnel answers later finds it gone.
-  connection.cut = () => outgoing.client.resetAndDestroy();
+  connection.cut = () => reset(outgoing.client);
   carry(context, outgoing, connection, route, target, done);
 }
 

@@ -4,7 +4,7 @@
  * Exit codes: 0 done, 1 something is wrong with what was looked at, 64 bad usage or configuration, 69 this machine
  * can't, 70 our own fault.
  */
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { describeError } from '../base/errors.ts';
 import { exitCodeOf } from './exit.ts';
 
@@ -60,6 +60,25 @@ program
   .option('--bpffs <dir>', 'as given to run', '/sys/fs/bpf')
   .option('--state-dir <dir>', 'as given to run')
   .action(async options => (await import('./detach.ts')).detach(options));
+
+const authority = program.command('authority').description('the embedded certificate authority');
+
+authority
+  .command('status')
+  .description('its roots, and which one signs')
+  .requiredOption('--authority <file>', 'file of the authority')
+  .addOption(output())
+  .action(async options => (await import('./authority-command.ts')).authorityStatus(options));
+
+authority
+  .command('rotate')
+  .description('replace the root without breaking a connection: add a new one, activate it, retire the old one')
+  .addArgument(new Argument('<step>', 'one step; agents follow within seconds').choices(['add', 'activate', 'retire']))
+  .requiredOption('--authority <file>', 'file of the authority')
+  .option('--root <fingerprint>', 'which root, by the beginning of its fingerprint (default: the only possible one)')
+  .option('--force', 'retire although agents may not have followed yet')
+  .addOption(output())
+  .action(async (step, options) => (await import('./authority-command.ts')).rotate(step, options));
 
 program
   .command('version')

@@ -5,11 +5,12 @@
  * what it does not see). Each file is taken whole or not at all, see config-file.ts. While the directory itself is gone
  * everything stays as it was. Second step of parse → directory → build.
  */
+import { lstat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { CulvertError } from '../base/errors.ts';
 import { ConfigFile, type ConfigFileLimits, type Outcome } from './config-file.ts';
-import { type Walk, isIgnored, reasonOf, walk } from './directory-walk.ts';
+import { type Walk, isConfiguration, isIgnored, reasonOf, walk } from './directory-walk.ts';
 import { type DirectoryEvent, DirectoryWatchers } from './directory-watchers.ts';
 import { type Finding, compare, compareFindings } from './finding.ts';
 import type { LocatedObject } from './located.ts';
@@ -133,11 +134,11 @@ class Watched implements DirectoryWatch {
     await this.close();
   }
 
-  /** Names of no interest are dropped here: editors make many. A new name may be anything, so all is walked. */
+  /** Names of no interest are dropped here: editors make many. What is no file of ours by its name may be a directory. */
   #onEvent({ directory, name }: DirectoryEvent): void {
     const path = directory === null || name === null ? null : join(directory, name);
-    if (path !== null && this.#files.has(path)) this.#dirty.add(path);
-    else if (path !== null && isPassing(basename(path))) return;
+    if (path !== null && isPassing(basename(path))) return;
+    if (path !== null && isConfiguration(basename(path))) this.#dirty.add(path);
     else this.#everything = true;
     this.#schedule(this.#options.debounceMs ?? 20);
   }
@@ -168,19 +169,41 @@ class Watched implements DirectoryWatch {
     const outcomes = new Map<string, Outcome>();
     try {
       const problems = this.#directoryFindings;
-      const paths = everything ? await this.#walk(outcomes) : [...dirty];
+      const mustWalk = everything || !(await this.#adoptNew(dirty));
+      const paths = mustWalk ? await this.#walk(outcomes) : [...dirty];
       for (let start = 0; start < paths.length && !this.#closed; start += batch) {
         const some = paths.slice(start, start + batch);
         await Promise.all(some.map(path => this.#refresh(path, dirty.has(path), outcomes)));
       }
-      for (const [path, outcome] of outcomes) if (outcome === 'gone') this.#files.delete(path);
-      const isNews = [...outcomes.values()].some(outcome => outcome === 'changed' || outcome === 'gone');
-      if (isNews || !isDeepStrictEqual(problems, this.#directoryFindings)) this.#publish();
+      const published = new Set(this.#current.files.map(({ path }) => path));
+      let isNews = !isDeepStrictEqual(problems, this.#directoryFindings);
+      for (const [path, outcome] of outcomes) {
+        if (outcome === 'gone') this.#files.delete(path);
+        // A name that leads to no file (one that is not UTF-8, say) comes with every walk and goes again.
+        isNews ||= outcome === 'changed' || (outcome === 'gone' && published.has(path));
+      }
+      if (isNews) this.#publish();
     } catch (error) {
       this.#options.onError(error);
     }
     this.#scan = null;
     this.#planNext(outcomes);
+  }
+
+  /** Takes new files in without a walk; false when one of them is a link or a directory, which takes more. */
+  async #adoptNew(paths: ReadonlySet<string>): Promise<boolean> {
+    for (const path of paths) {
+      if (this.#files.has(path)) continue;
+      const stats = await lstat(join(this.#root, path)).catch(() => null);
+      if (stats === null) continue;
+      if (!stats.isFile()) return false;
+      this.#files.set(path, this.#fileAt(path));
+    }
+    return true;
+  }
+
+  #fileAt(path: string): ConfigFile {
+    return new ConfigFile(path, join(this.#root, path), this.#limits);
   }
 
   /** Finds out which files there are; those that are there no more get their outcome here. */
@@ -198,8 +221,7 @@ class Watched implements DirectoryWatch {
     this.#directoryFindings = directoryFindings(found, this.#watchers.problem);
     const present = new Set(found.files);
     for (const path of found.files) {
-      if (!this.#files.has(path))
-        this.#files.set(path, new ConfigFile(path, join(this.#root, path), this.#limits));
+      if (!this.#files.has(path)) this.#files.set(path, this.#fileAt(path));
     }
     for (const [path, file] of this.#files) {
       const isHidden = [...found.unreadable.keys()].some(directory => path.startsWith(`${directory}/`));

@@ -13,7 +13,10 @@ const header =
 export function generate(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const [name, definition] of customResourceDefinitions()) {
-    files.set(name, header + stringify(definition, { lineWidth: 110, aliasDuplicateObjects: false }));
+    files.set(
+      name,
+      header + stringify(definition, { lineWidth: 0, singleQuote: true, aliasDuplicateObjects: false }),
+    );
   }
   return files;
 }

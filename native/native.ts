@@ -20,6 +20,11 @@ export const netnsCookie: (netnsFd: number) => bigint = native('netnsCookie');
 /** Tells whether an IPv6 listener can be opened in a network namespace. */
 export const hasIpv6: (netnsFd: number) => boolean = native('hasIpv6');
 
+/**
+ * Sets a network parameter of a namespace, such as `ipv4/tcp_tw_reuse`, and returns what it was.
+ */
+export const netnsSysctl: (netnsFd: number, name: string, value: string) => string = native('netnsSysctl');
+
 // ── Sockets ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Makes `count` (1–1024) unconnected non-blocking TCP sockets inside a network namespace, all or none. */

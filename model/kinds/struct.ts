@@ -5,6 +5,9 @@
  */
 import * as z from 'zod';
 
+/** One for all of the hundreds of members: a schema takes some kilobytes. */
+const anything = z.unknown().optional();
+
 /**
  * A struct of which `shape` is read and the members named in `ignored` are accepted and dropped.
  * Anything else is an unrecognised key.
@@ -13,7 +16,7 @@ export function struct<Shape extends z.core.$ZodLooseShape>(
   shape: Shape,
   ignored: readonly string[],
 ): z.ZodType<z.output<z.ZodObject<Shape>>> {
-  const members = Object.fromEntries(ignored.map(name => [name, z.unknown().optional()]));
+  const members = Object.fromEntries(ignored.map(name => [name, anything]));
   const read = Object.keys(shape);
   const pick = (value: Record<string, unknown>): Record<string, unknown> => {
     const picked: Record<string, unknown> = {};

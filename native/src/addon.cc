@@ -1,5 +1,5 @@
-// The export list, in the order of native.ts. Loads in any number of threads of a process: state that is not per process
-// by nature (the namespace thread) is per environment (error.cc, ringbuf.cc).
+// The export list, in the order of native.ts. Loads in any number of threads of a process: state that is not of the
+// process by nature (the namespace thread) is of the environment (error.cc, ringbuf.cc).
 #include <napi.h>
 
 #include "error.h"
@@ -19,6 +19,7 @@ constexpr Export kExports[] = {
     {"openNetns", OpenNetns},
     {"netnsCookie", NetnsCookie},
     {"hasIpv6", HasIpv6},
+    {"netnsSysctl", NetnsSysctl},
     // sockets
     {"tcpSockets", TcpSockets},
     {"tcpListener", TcpListener},

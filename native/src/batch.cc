@@ -39,8 +39,8 @@ Outcome ReadInBatches(int map_fd, const MapShape& shape, Entries& out, int& erro
                                       out.keys.data() + out.count * shape.key_size,
                                       out.values.data() + out.count * shape.value_size, &count, &options);
     int failed = result == 0 ? 0 : errno;
-    // EINVAL: an older kernel without the command for this type; EINTR: too many entries vanished under way; ENOSPC: one
-    // bucket of a hash, which is answered as a whole, has more entries than there is room for.
+    // EINVAL: an older kernel without the command for this type; EINTR: too many entries vanished under way; ENOSPC:
+    // one bucket of a hash, which is answered as a whole, has more entries than there is room for.
     if (failed == EINVAL || failed == kEnotsupp || failed == EOPNOTSUPP || failed == EINTR || failed == ENOSPC) {
       return Outcome::kUnable;
     }

@@ -7,6 +7,7 @@
 Napi::Value OpenNetns(const Napi::CallbackInfo& info);
 Napi::Value NetnsCookie(const Napi::CallbackInfo& info);
 Napi::Value HasIpv6(const Napi::CallbackInfo& info);
+Napi::Value NetnsSysctl(const Napi::CallbackInfo& info);
 
 // socket.cc
 Napi::Value TcpSockets(const Napi::CallbackInfo& info);

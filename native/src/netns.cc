@@ -4,14 +4,17 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <string>
 
 #include "arguments.h"
 #include "error.h"
 #include "exports.h"
 #include "fd.h"
 #include "netns_sockets.h"
+#include "netns_thread.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -45,6 +48,31 @@ Napi::Value NetnsCookie(const Napi::CallbackInfo& info) {
     return Throw(env, errno, "getsockopt(SO_NETNS_COOKIE)");
   }
   return Napi::BigInt::New(env, cookie);
+}
+
+Napi::Value NetnsSysctl(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Arguments args(info);
+  int netns_fd = args.Fd(0, "netnsFd");
+  std::string name = args.Text(1, "name");
+  std::string value = args.Text(2, "value");
+  if (!args.ok()) return env.Undefined();
+
+  // /proc/sys/net shows the namespace of the thread that opens the file.
+  std::string path = "/proc/sys/net/" + name;
+  char before[64] = {};
+  int error = 0;
+  int entered = RunInNetns(netns_fd, [&] {
+    OwnedFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!fd.valid() || pread(fd.get(), before, sizeof(before) - 1, 0) < 0 ||
+        pwrite(fd.get(), value.data(), value.size(), 0) < 0) {
+      error = errno;
+    }
+  });
+  if (entered != 0) return Throw(env, entered, "setns(CLONE_NEWNET)");
+  if (error != 0) return Throw(env, error, "write " + path);
+  std::string text(before);
+  return Napi::String::New(env, text.substr(0, text.find('\n')));
 }
 
 Napi::Value HasIpv6(const Napi::CallbackInfo& info) {

@@ -98,7 +98,8 @@ Feature CgroupLinks() {
 
 Feature RingBuffer() {
   __u32 size = static_cast<__u32>(sysconf(_SC_PAGESIZE));
-  return FromFd("ring buffer maps", "Linux 5.8", bpf_map_create(BPF_MAP_TYPE_RINGBUF, "culvert_probe", 0, 0, size, nullptr));
+  int fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "culvert_probe", 0, 0, size, nullptr);
+  return FromFd("ring buffer maps", "Linux 5.8", fd);
 }
 
 Feature TypesOfKernel() {
@@ -115,14 +116,12 @@ int StorageTypes() {
     __u32 encoding;
     char strings[sizeof(names)];
   } types{};
-  types.header = {.magic = BTF_MAGIC,
-                  .version = BTF_VERSION,
-                  .flags = 0,
-                  .hdr_len = sizeof(btf_header),
-                  .type_off = 0,
-                  .type_len = sizeof(btf_type) + sizeof(__u32),
-                  .str_off = sizeof(btf_type) + sizeof(__u32),
-                  .str_len = sizeof(names)};
+  types.header.magic = BTF_MAGIC;
+  types.header.version = BTF_VERSION;
+  types.header.hdr_len = sizeof(types.header);
+  types.header.type_len = sizeof(types.integer) + sizeof(types.encoding);
+  types.header.str_off = types.header.type_len;
+  types.header.str_len = sizeof(names);
   types.integer.name_off = 1;
   types.integer.info = BTF_KIND_INT << 24;
   types.integer.size = 4;

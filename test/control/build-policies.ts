@@ -176,7 +176,11 @@ t.test('pods in the network of their node have no policies', async t => {
     spec: { hostNetwork: true },
   });
   const { names } = attached(
-    host + web + policy('p', '{selector: {matchLabels: {app: web}}}') + peer('s', '{mtls: {mode: STRICT}}'),
+    host +
+      web +
+      policy('r', '{selector: {matchLabels: {app: web}}}', root) +
+      policy('p', '{selector: {matchLabels: {app: web}}}') +
+      peer('s', '{mtls: {mode: STRICT}}'),
   );
   t.same(Object.keys(names), ['shop/web']);
 });

@@ -242,9 +242,11 @@ t.test('a large mesh is built in a moment', async t => {
   const objects = objectsOf(pods.join('') + services.join(''));
   const took: number[] = [];
   for (let run = 0; run < 5; run++) {
-    const began = performance.now();
+    // CPU time: other tests run beside this one.
+    const began = process.cpuUsage();
     const { mesh, enrolments, findings } = build(objects);
-    took.push(performance.now() - began);
+    const { user, system } = process.cpuUsage(began);
+    took.push((user + system) / 1_000);
     t.same(
       [mesh.workloads.length, mesh.services.length, enrolments.length, findings.length],
       [5_000, 500, 5_000, 0],
@@ -255,6 +257,6 @@ t.test('a large mesh is built in a moment', async t => {
   t.comment(
     `5 000 pods and 500 services: ${best.toFixed(0)} ms at best, ${Math.max(...took).toFixed(0)} ms at worst`,
   );
-  // Ten times what it takes: this is about quadratic work, not about this machine.
+  // Several times what it takes: this is about quadratic work, not about this machine.
   t.ok(best < 1_000);
 });

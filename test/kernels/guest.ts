@@ -1,0 +1,124 @@
+/**
+ * What is tried on another kernel, inside the emulated machine: programs load, two real agents carry bytes between pods
+ * of one node and of two, ends and addresses are right, policy refuses, a killed agent leaves its pods closed.
+ *
+ * Reports by lines that the host turns into assertions: `CHECK ok NAME` or `CHECK failed NAME: why`.
+ */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { probe } from '../../native/native.ts';
+import type { AgentProcess } from '../lab/agent-process.ts';
+import { eventually } from '../lab/eventually.ts';
+import { enrolled, writeObjects, type KubernetesObject } from '../lab/kubernetes.ts';
+import { Lab } from '../lab/lab.ts';
+import type { LabPod } from '../lab/pod.ts';
+
+const patternPort = 7000;
+/** Emulation is slow; nothing here is about speed. */
+const patience = 60_000;
+
+function report(name: string, problem: string | null): void {
+  process.stdout.write(problem === null ? `CHECK ok ${name}\n` : `CHECK failed ${name}: ${problem.replaceAll('\n', ' ')}\n`);
+}
+
+async function check(name: string, act: () => Promise<void> | void): Promise<void> {
+  try {
+    await act();
+    report(name, null);
+  } catch (error) {
+    report(name, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function must(condition: boolean, why: string): void {
+  if (!condition) throw new Error(why);
+}
+
+/** Bytes both ways with random sizes and half-close, each compared; throws with what was wrong. */
+async function pattern(client: LabPod, address: string): Promise<void> {
+  const args = ['client', address, String(patternPort), '--up', '3000000', '--down', '2000000', '--sessions', '2'];
+  const result = await client.run('/culvert/bench/build/pattern', args, { check: false, timeoutMs: patience });
+  must(result.code === 0, `exit ${result.code}: ${result.stdout.slice(-300)} ${result.stderr.slice(-300)}`);
+}
+
+async function lines(agent: AgentProcess, count: number): Promise<Record<string, unknown>[]> {
+  let found: Record<string, unknown>[] = [];
+  await eventually(
+    () => {
+      const text = readFileSync(agent.accessLogPath, 'utf8').trim();
+      found = text === '' ? [] : text.split('\n').map(line => JSON.parse(line) as Record<string, unknown>);
+      return found.length >= count;
+    },
+    { timeoutMs: patience, what: `${count} access lines` },
+  );
+  return found;
+}
+
+const deny: KubernetesObject = {
+  apiVersion: 'culvert.dev/v1',
+  kind: 'AuthorizationPolicy',
+  metadata: { name: 'deny-client', namespace: 'shop' },
+  spec: { action: 'DENY', rules: [{ from: [{ source: { principals: ['cluster.local/ns/shop/sa/client'] } }] }] },
+};
+
+await check('every kernel feature that is needed', () => {
+  const missing = probe().filter(feature => !feature.available && !/set_retval|BTF/.test(feature.name));
+  must(missing.length === 0, missing.map(feature => `${feature.name} (${feature.detail})`).join(', '));
+});
+
+await using lab = await Lab.create({ name: 'vm', nodes: ['node-a', 'node-b'], ipv6: true });
+const [client, near, far] = await lab.pods([
+  { name: 'client', namespace: 'shop', node: 'node-a', serviceAccount: 'client' },
+  { name: 'near', namespace: 'shop', node: 'node-a', serviceAccount: 'near' },
+  { name: 'far', namespace: 'shop', node: 'node-b', serviceAccount: 'far' },
+]);
+if (client === undefined || near === undefined || far === undefined) throw new Error('the lab made no pods');
+const configDir = join(lab.directory, 'config');
+mkdirSync(configDir, { recursive: true });
+lab.writeConfig(configDir, { namespaceLabels: { shop: enrolled } });
+for (const pod of [near, far]) pod.spawn('/culvert/bench/build/pattern', ['server', String(patternPort)]);
+
+const start = async (name: string): Promise<AgentProcess> => {
+  const agent = await lab.agent(lab.node(name), { configDir, waitUntilReady: false });
+  try {
+    await agent.ready(patience);
+  } catch (error) {
+    process.stdout.write(`${agent.process.stdout().slice(-3_000)}\n${agent.process.stderr().slice(-3_000)}\n`);
+    throw error;
+  }
+  return agent;
+};
+const [a, b] = [await start('node-a'), await start('node-b')];
+
+await check('same node, IPv4', () => pattern(client, near.addresses.v4));
+await check('other node, IPv4', () => pattern(client, far.addresses.v4));
+if (far.addresses.v6 !== null) {
+  const [nearV6, farV6] = [near.addresses.v6 ?? '', far.addresses.v6];
+  await check('same node, IPv6', () => pattern(client, nearV6));
+  await check('other node, IPv6', () => pattern(client, farV6));
+}
+await check('identities and addresses in the access log', async () => {
+  const [line] = (await lines(b, 1)).filter(it => it['direction'] === 'inbound');
+  const { 'src.identity': identity, 'src.addr': address, security } = line ?? {};
+  must(identity === 'spiffe://cluster.local/ns/shop/sa/client', `source is ${String(identity)}`);
+  must(String(address).startsWith(client.addresses.v4), `source address is ${String(address)}`);
+  must(security === 'mutual_tls', `security is ${String(security)}`);
+});
+await check('policy refuses', async () => {
+  writeObjects(join(configDir, 'deny.yaml'), [deny]);
+  await eventually(async () => (await b.admin('/config_dump')).includes('deny-client'), { timeoutMs: patience, what: 'the policy' });
+  const refused = await pattern(client, far.addresses.v4).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  must(refused !== null, 'the connection went through');
+});
+await check('a killed agent leaves its pods closed', async () => {
+  a.process.kill('SIGKILL');
+  await a.process.exited;
+  const refused = await pattern(client, near.addresses.v4).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  must(refused !== null, 'the connection went through');
+});
