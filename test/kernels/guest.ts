@@ -15,7 +15,7 @@ import type { LabPod } from '../lab/pod.ts';
 
 const patternPort = 7000;
 /** Emulation is slow; nothing here is about speed. */
-const patience = 60_000;
+const patience = 180_000;
 
 function report(name: string, problem: string | null): void {
   process.stdout.write(problem === null ? `CHECK ok ${name}\n` : `CHECK failed ${name}: ${problem.replaceAll('\n', ' ')}\n`);
