@@ -91,7 +91,11 @@ export class Agent {
       path: config.authority ?? join(config.configDir, '.culvert', 'authority.pem'),
       leafTtlMs: first.config.certificateTtlMs,
       onProblem: problem => {
-        if (problem !== null) this.log.error({ code: problem.code, err: problem.message, fix: problem.fix }, 'certificate authority');
+        if (problem !== null)
+          this.log.error(
+            { code: problem.code, err: problem.message, fix: problem.fix },
+            'certificate authority',
+          );
       },
     });
     this.#undo.push(() => authority.close());
@@ -100,12 +104,18 @@ export class Agent {
       source: authority,
       onCertificate: (identity, certificate) => {
         this.certificateEvents.renewals += 1;
-        this.log.debug({ identity, until: new Date(certificate.notAfter).toISOString() }, 'certificate issued');
+        this.log.debug(
+          { identity, until: new Date(certificate.notAfter).toISOString() },
+          'certificate issued',
+        );
         this.#parts?.shards.broadcast({ type: 'certificate', certificate });
       },
       onFailure: (identity, error, retryMs) => {
         this.certificateEvents.failures += 1;
-        this.log.warn({ identity, code: error.code, err: error.message, fix: error.fix, retryMs }, 'no certificate');
+        this.log.warn(
+          { identity, code: error.code, err: error.message, fix: error.fix, retryMs },
+          'no certificate',
+        );
       },
     });
     this.#undo.push(() => certificates.close());
@@ -169,7 +179,17 @@ export class Agent {
     this.#undo.push(() => pods.close());
     const capture = new CaptureWatch({ pods, redirect, log: this.log, task: this.#tasks.capture });
     this.#undo.push(() => capture.stop());
-    this.#parts = { configuration, authority, certificates, redirect, shards, pods, capture, cgroupRoot, lostShard: () => {} };
+    this.#parts = {
+      configuration,
+      authority,
+      certificates,
+      redirect,
+      shards,
+      pods,
+      capture,
+      cgroupRoot,
+      lostShard: () => {},
+    };
 
     this.#adopt(first);
     await shards.start();
@@ -183,11 +203,9 @@ export class Agent {
       void pods.reconcile(this.wanted()).then(() => capture.follow());
     };
     if (configuration.current !== first) configuration.onChange(configuration.current);
-    const settling = setTimeout(() => {
-      shards.broadcast({ type: 'settle' });
-      settle();
-    }, settleAfterMs);
-    this.#undo.push(() => clearTimeout(settling));
+    const collecting = setTimeout(() => shards.broadcast({ type: 'settle' }), settleAfterMs);
+    const settling = setTimeout(settle, 1.5 * settleAfterMs);
+    this.#undo.push(() => [collecting, settling].forEach(clearTimeout));
     this.#every(recheckMs, () => void pods.recheck().then(() => capture.follow()));
   }
 
@@ -214,7 +232,7 @@ export class Agent {
 
   /** Ends everything in the reverse order of its start. */
   async stop(): Promise<void> {
-    for (const undo of this.#undo.splice(0).reverse()) {
+    for (const undo of this.#undo.splice(0).toReversed()) {
       try {
         await undo();
       } catch (error) {
@@ -265,7 +283,12 @@ export class Agent {
     for (const enrolment of this.#built?.enrolments ?? []) {
       const workload = this.mesh.workload(enrolment.workloadUid);
       if (workload === null || workload.node !== this.config.node) continue;
-      wanted.push({ ...enrolment, name: workload.name, namespace: workload.namespace, identity: workloadIdentity(workload) });
+      wanted.push({
+        ...enrolment,
+        name: workload.name,
+        namespace: workload.namespace,
+        identity: workloadIdentity(workload),
+      });
     }
     return wanted;
   }
@@ -285,7 +308,12 @@ export class Agent {
     return messages;
   }
 
-  #fromShard(index: number, message: FromShard, added: Map<string, (error: string | null) => void>, lent: Map<number, Set<number>>): void {
+  #fromShard(
+    index: number,
+    message: FromShard,
+    added: Map<string, (error: string | null) => void>,
+    lent: Map<number, Set<number>>,
+  ): void {
     if (message.type === 'podAdded') {
       const key = `${index} ${message.podUid}`;
       added.get(key)?.(message.error);
@@ -342,4 +370,3 @@ function mountedCgroup2(stateDir: string): string {
   native.mountCgroup2(path);
   return path;
 }
-

@@ -46,7 +46,9 @@ function stillAllowed(context: ShardContext, connection: Connection): boolean {
   const decision = authorise(context, uid, policyConnection(connection));
   connection.decision = decision;
   if (decision.allowed) return true;
-  const error = new CulvertError('POLICY_CHANGED', `closed by a changed policy: ${decision.reason}`, { side: 'client' });
+  const error = new CulvertError('POLICY_CHANGED', `closed by a changed policy: ${decision.reason}`, {
+    side: 'client',
+  });
   context.count(error.code);
   connection.cut(error);
   connection.closed(error);

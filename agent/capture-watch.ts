@@ -52,7 +52,8 @@ export class CaptureWatch {
     for (const known of [this.#tested, this.#failing]) {
       for (const cookie of known.keys()) if (!present.has(cookie)) known.delete(cookie);
     }
-    for (const cookie of present.keys()) if (!this.#tested.has(cookie) || this.#failing.has(cookie)) await this.#test(cookie);
+    for (const cookie of present.keys())
+      if (!this.#tested.has(cookie) || this.#failing.has(cookie)) await this.#test(cookie);
     this.#settle();
   }
 
@@ -82,7 +83,11 @@ export class CaptureWatch {
     const now = this.problem(cookie);
     if (now === before) return;
     if (now === null) log.info({ pod: pod.name }, 'pod is captured again');
-    else log.error({ code: 'NOT_CAPTURED', pod: pod.name, err: now, fix: failed[0]?.fix ?? null }, 'pod is not captured as it should be');
+    else
+      log.error(
+        { code: 'NOT_CAPTURED', pod: pod.name, err: now, fix: failed[0]?.fix ?? null },
+        'pod is not captured as it should be',
+      );
   }
 
   #settle(): void {

@@ -56,7 +56,14 @@ export class Connection {
   cut: (error: CulvertError) => void = () => {};
   readonly #registry: Connections;
 
-  constructor(registry: Connections, id: number, direction: Direction, pod: Pod, source: Party, destination: Party) {
+  constructor(
+    registry: Connections,
+    id: number,
+    direction: Direction,
+    pod: Pod,
+    source: Party,
+    destination: Party,
+  ) {
     this.#registry = registry;
     this.id = id;
     this.direction = direction;

@@ -67,7 +67,11 @@ function refusal(context: ShardContext, pod: Pod, connection: Connection): Culve
     });
   }
   if (pod.connections.size > context.config.limits.connectionsPerPod) {
-    return new CulvertError('POD_CONNECTION_LIMIT', `more than ${context.config.limits.connectionsPerPod} connections`, { side: 'client' });
+    return new CulvertError(
+      'POD_CONNECTION_LIMIT',
+      `more than ${context.config.limits.connectionsPerPod} connections`,
+      { side: 'client' },
+    );
   }
   const decision = authorise(context, pod.workloadUid, policyConnection(connection));
   connection.decision = decision;

@@ -30,7 +30,10 @@ export function acceptTunnel(context: ShardContext, pod: Pod, raw: net.Socket): 
   }
   if (!context.caps.enter(source)) {
     context.count('SOURCE_LIMIT');
-    context.log.warn({ code: 'SOURCE_LIMIT', src: source, pod: pod.name }, 'tunnel refused: too many from one address');
+    context.log.warn(
+      { code: 'SOURCE_LIMIT', src: source, pod: pod.name },
+      'tunnel refused: too many from one address',
+    );
     raw.on('error', () => {});
     reset(raw);
     return;
@@ -40,7 +43,14 @@ export function acceptTunnel(context: ShardContext, pod: Pod, raw: net.Socket): 
     const error = asCulvertError(thrown, 'TUNNEL_FAILED');
     context.metrics.handshakeFailed('inbound', error.code);
     context.log.warn(
-      { code: error.code, side: error.side, src: source, pod: `${pod.namespace}/${pod.name}`, err: error.message, fix: error.fix },
+      {
+        code: error.code,
+        side: error.side,
+        src: source,
+        pod: `${pod.namespace}/${pod.name}`,
+        err: error.message,
+        fix: error.fix,
+      },
       'tunnel refused',
     );
     raw.destroy();
@@ -60,7 +70,10 @@ async function openTunnel(context: ShardContext, pod: Pod, raw: net.Socket, sour
         pod.inboundTunnels.delete(tunnel);
         if (error === null) return;
         context.count(error.code);
-        context.log.info({ code: error.code, side: error.side, src: source, err: error.message }, 'tunnel ended');
+        context.log.info(
+          { code: error.code, side: error.side, src: source, err: error.message },
+          'tunnel ended',
+        );
       },
     });
     if (pod.gone) tunnel.destroy();
@@ -88,7 +101,10 @@ function acceptStream(
         ? `:authority ${JSON.stringify(request.authority)} is not an address of this pod`
         : `method ${JSON.stringify(request.method)} is not CONNECT`;
     context.count('CONNECT_REFUSED');
-    context.log.warn({ code: 'CONNECT_REFUSED', side: 'client', src: source, identity: peer, pod: pod.name, err: why }, 'request refused');
+    context.log.warn(
+      { code: 'CONNECT_REFUSED', side: 'client', src: source, identity: peer, pod: pod.name, err: why },
+      'request refused',
+    );
     stream.respond(400);
     return;
   }
@@ -99,16 +115,25 @@ function acceptStream(
     onData: () => {},
     onEnd: () => {},
     onDrain: () => {},
-    onReset: code => connection.cut(new CulvertError('CLIENT_GONE', `the client reset the stream (${code}) before it was open`, { side: 'client' })),
+    onReset: code =>
+      connection.cut(
+        new CulvertError('CLIENT_GONE', `the client reset the stream (${code}) before it was open`, {
+          side: 'client',
+        }),
+      ),
   };
   deliver(context, pod, connection, (error, server) => {
     if (server === null) {
-      refuseStream(stream, connection, error ?? new CulvertError('DIAL_FAILED', 'no connection to the application'));
+      refuseStream(
+        stream,
+        connection,
+        error ?? new CulvertError('DIAL_FAILED', 'no connection to the application'),
+      );
       return;
     }
     const workload = workloadOf(context, pod);
     stream.respond(200, workload === null ? [] : [['baggage', baggage(workload)]]);
-    new TunnelRelay(server, stream, connection, false);
+    new TunnelRelay(server, stream, connection, false).start();
   });
 }
 
@@ -117,7 +142,8 @@ function localAddress(context: ShardContext, pod: Pod, host: string): string | n
   const ip = canonicalIp(host);
   if (ip !== null) return pod.addresses.includes(ip) ? ip : null;
   const workload = workloadOf(context, pod);
-  const serves = workload !== null && Object.keys(workload.services).some(key => key.slice(key.indexOf('/') + 1) === host);
+  const serves =
+    workload !== null && Object.keys(workload.services).some(key => key.slice(key.indexOf('/') + 1) === host);
   return serves ? (pod.addresses[0] ?? null) : null;
 }
 
@@ -136,17 +162,27 @@ function recordOf(
   const connection = context.connections.start(
     'inbound',
     pod,
-    { address: source, port, workload: context.mesh.workloadByAddress(context.settings.network, source), identity: peer },
+    {
+      address: source,
+      port,
+      workload: context.mesh.workloadByAddress(context.settings.network, source),
+      identity: peer,
+    },
     { ...target, workload, identity: pod.identity },
   );
   connection.security = 'mutual_tls';
   connection.hboneAddress = formatHostPort(target.address, target.port);
-  connection.service = workload === null || said.host === null ? null : serviceOf(context, workload.services, said.host);
+  connection.service =
+    workload === null || said.host === null ? null : serviceOf(context, workload.services, said.host);
   connection.traceId = traceId(request.header('traceparent'));
   return connection;
 }
 
-function serviceOf(context: ShardContext, services: Readonly<Record<string, unknown>>, host: string): Service | null {
+function serviceOf(
+  context: ShardContext,
+  services: Readonly<Record<string, unknown>>,
+  host: string,
+): Service | null {
   const key = Object.keys(services).find(k => k.endsWith(`/${host}`));
   return key === undefined ? null : context.mesh.service(key);
 }

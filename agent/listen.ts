@@ -22,7 +22,13 @@ export function listen(context: ShardContext, pod: Pod, listeners: ShardPodMessa
   adopt(context, pod, listeners.hbone, false, socket => acceptTunnel(context, pod, socket));
 }
 
-function adopt(context: ShardContext, pod: Pod, fd: number, paused: boolean, accept: (socket: net.Socket) => void): void {
+function adopt(
+  context: ShardContext,
+  pod: Pod,
+  fd: number,
+  paused: boolean,
+  accept: (socket: net.Socket) => void,
+): void {
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: paused, noDelay: true }, socket => {
     if (pod.gone || context.draining) {
       reset(socket);
@@ -33,7 +39,10 @@ function adopt(context: ShardContext, pod: Pod, fd: number, paused: boolean, acc
     } catch (error) {
       // One connection's failure is nobody else's.
       context.count('ACCEPT_FAILED');
-      context.log.error({ code: 'ACCEPT_FAILED', pod: pod.name, err: String(error) }, 'connection dropped by an internal error');
+      context.log.error(
+        { code: 'ACCEPT_FAILED', pod: pod.name, err: String(error) },
+        'connection dropped by an internal error',
+      );
       socket.on('error', () => {});
       socket.destroy();
     }

@@ -35,7 +35,9 @@ export class Observer implements ConnectionObserver {
 
   opened(connection: Connection): void {
     if (connection.security === 'plaintext') this.#metrics.plaintext(connection.direction);
-    connection.metrics = reporters(connection).map(reporter => this.#metrics.traffic.open(peers(connection, reporter)));
+    connection.metrics = reporters(connection).map(reporter =>
+      this.#metrics.traffic.open(peers(connection, reporter)),
+    );
   }
 
   closed(connection: Connection, error: CulvertError | null): void {
@@ -47,12 +49,16 @@ export class Observer implements ConnectionObserver {
     if (error !== null) {
       const flag = flagOf(error.code);
       if (handles === null || flag === 'DENY') {
-        for (const reporter of reporters(connection)) this.#metrics.traffic.fail(peers(connection, reporter), flag);
+        for (const reporter of reporters(connection))
+          this.#metrics.traffic.fail(peers(connection, reporter), flag);
       }
       if (isDenial(error)) {
         this.#metrics.denied(connection.direction, connection.decision?.policy ?? null);
       }
-      this.#log.debug({ code: error.code, side: error.side, err: error.message }, 'connection ended with an error');
+      this.#log.debug(
+        { code: error.code, side: error.side, err: error.message },
+        'connection ended with an error',
+      );
     }
     if (this.accessLogEnabled && this.#access !== null) this.#writeLine(this.#access, connection, error);
   }
@@ -91,7 +97,11 @@ export class Observer implements ConnectionObserver {
       time: Date.now(),
       direction: c.direction,
       source: accessParty(c.source),
-      destination: { ...accessParty(c.destination), hboneAddress: c.hboneAddress, service: c.service?.hostname ?? null },
+      destination: {
+        ...accessParty(c.destination),
+        hboneAddress: c.hboneAddress,
+        service: c.service?.hostname ?? null,
+      },
       bytesSent: inbound ? c.down : c.up,
       bytesReceived: inbound ? c.up : c.down,
       durationMs: performance.now() - c.startedNs,
@@ -108,7 +118,12 @@ export class Observer implements ConnectionObserver {
   }
 }
 
-function accessParty(party: Party): { address: string; workload: string | null; namespace: string | null; identity: string | null } {
+function accessParty(party: Party): {
+  address: string;
+  workload: string | null;
+  namespace: string | null;
+  identity: string | null;
+} {
   return {
     address: formatHostPort(party.address, party.port),
     workload: party.workload?.name ?? null,

@@ -14,25 +14,12 @@ import * as native from '../native/native.ts';
 import type { Connection, Direction } from './connections.ts';
 import { deliver } from './deliver.ts';
 import type { Pod } from './pod.ts';
+import { clientGone, type AttemptResult, type Outgoing } from './outgoing.ts';
 import { refuse } from './plaintext.ts';
 import { PairRelay } from './relay.ts';
 import { workloadOf, type ShardContext } from './shard-context.ts';
 import { tunnelOut } from './tunnel-out.ts';
 import { fdOf, reset } from './socket-handle.ts';
-
-/** One accepted client with where it wanted to go, through all attempts. */
-export interface Outgoing {
-  readonly pod: Pod;
-  readonly client: net.Socket;
-  readonly clientAddress: string;
-  readonly clientPort: number;
-  readonly target: { readonly address: string; readonly port: number };
-  /** Endpoints (workload UIDs) that were tried without success. */
-  readonly tried: Set<string>;
-}
-
-/** Outcome of one attempt. `retry` means that nothing has reached any application. */
-export type AttemptResult = { readonly error: CulvertError; readonly retry: boolean } | null;
 
 export function acceptOutbound(context: ShardContext, pod: Pod, client: net.Socket): void {
   client.on('error', ignore);
@@ -42,11 +29,21 @@ export function acceptOutbound(context: ShardContext, pod: Pod, client: net.Sock
   if (target === null || clientAddress === null) {
     // Somebody connected to 15001 itself: there is nowhere to go.
     context.count('NOT_REDIRECTED');
-    context.log.warn({ code: 'NOT_REDIRECTED', pod: pod.name, src: client.remoteAddress }, 'connection to the outbound port itself refused');
+    context.log.warn(
+      { code: 'NOT_REDIRECTED', pod: pod.name, src: client.remoteAddress },
+      'connection to the outbound port itself refused',
+    );
     reset(client);
     return;
   }
-  const outgoing: Outgoing = { pod, client, clientAddress, clientPort: client.remotePort ?? 0, target, tried: new Set() };
+  const outgoing: Outgoing = {
+    pod,
+    client,
+    clientAddress,
+    clientPort: client.remotePort ?? 0,
+    target,
+    tried: new Set(),
+  };
   attempt(context, outgoing);
 }
 
@@ -70,7 +67,11 @@ function attempt(context: ShardContext, outgoing: Outgoing): void {
         });
   const connection = start(context, outgoing, route);
   if (outgoing.pod.connections.size > context.config.limits.connectionsPerPod) {
-    const error = new CulvertError('POD_CONNECTION_LIMIT', `more than ${context.config.limits.connectionsPerPod} connections`, { side: 'client' });
+    const error = new CulvertError(
+      'POD_CONNECTION_LIMIT',
+      `more than ${context.config.limits.connectionsPerPod} connections`,
+      { side: 'client' },
+    );
     refuse(connection, outgoing.client, error);
     return;
   }
@@ -110,7 +111,12 @@ function start(context: ShardContext, outgoing: Outgoing, route: Route): Connect
   const connection = context.connections.start(
     direction,
     pod,
-    { address: outgoing.clientAddress, port: outgoing.clientPort, workload: workloadOf(context, pod), identity: pod.identity },
+    {
+      address: outgoing.clientAddress,
+      port: outgoing.clientPort,
+      workload: workloadOf(context, pod),
+      identity: pod.identity,
+    },
     {
       address: known ? route.address : target.address,
       port: portOf(route) ?? target.port,
@@ -132,7 +138,10 @@ function toNeighbour(
 ): void {
   const neighbour = context.podsByWorkload.get(uid);
   if (neighbour === undefined) {
-    done({ error: new CulvertError('POD_GONE', 'the destination pod has just left this node', { side: 'server' }), retry: true });
+    done({
+      error: new CulvertError('POD_GONE', 'the destination pod has just left this node', { side: 'server' }),
+      retry: true,
+    });
     return;
   }
   connection.security = 'local';
@@ -169,7 +178,9 @@ function inTheClear(
         return;
       }
       if (server === null) {
-        const failure = error ?? new CulvertError('DIAL_FAILED', `no connection to ${formatHostPort(route.address, route.port)}`);
+        const failure =
+          error ??
+          new CulvertError('DIAL_FAILED', `no connection to ${formatHostPort(route.address, route.port)}`);
         done({ error: failure, retry: true });
         return;
       }
@@ -182,7 +193,12 @@ function inTheClear(
   };
 }
 
-function join(outgoing: Outgoing, connection: Connection, server: net.Socket, done: (result: AttemptResult) => void): void {
+function join(
+  outgoing: Outgoing,
+  connection: Connection,
+  server: net.Socket,
+  done: (result: AttemptResult) => void,
+): void {
   if (outgoing.client.destroyed) {
     server.on('error', ignore);
     reset(server);
@@ -190,11 +206,7 @@ function join(outgoing: Outgoing, connection: Connection, server: net.Socket, do
     return;
   }
   done(null);
-  new PairRelay(outgoing.client, server, connection);
-}
-
-export function clientGone(): CulvertError {
-  return new CulvertError('CLIENT_GONE', 'the client went away before the connection was open', { side: 'client' });
+  new PairRelay(outgoing.client, server, connection).start();
 }
 
 function isDialFailure(error: CulvertError): boolean {
@@ -202,7 +214,13 @@ function isDialFailure(error: CulvertError): boolean {
 }
 
 /** Books one attempt; tries the next endpoint where that can help. */
-function finish(context: ShardContext, outgoing: Outgoing, connection: Connection, route: Route, result: AttemptResult): void {
+function finish(
+  context: ShardContext,
+  outgoing: Outgoing,
+  connection: Connection,
+  route: Route,
+  result: AttemptResult,
+): void {
   const endpoint = workloadOfRoute(route)?.uid ?? null;
   if (result === null) {
     if (endpoint !== null) context.health.succeeded(endpoint);
@@ -212,7 +230,13 @@ function finish(context: ShardContext, outgoing: Outgoing, connection: Connectio
   if (result.retry && endpoint !== null) context.health.failed(endpoint);
   const service: Service | null = route.kind === 'refuse' ? null : route.service;
   const workload = workloadOfRoute(route);
-  if (result.retry && service !== null && workload !== null && !outgoing.client.destroyed && connection.state !== 'closed') {
+  if (
+    result.retry &&
+    service !== null &&
+    workload !== null &&
+    !outgoing.client.destroyed &&
+    connection.state !== 'closed'
+  ) {
     outgoing.tried.add(workload.uid);
     if (outgoing.tried.size < context.config.limits.endpointAttempts) {
       connection.closed(result.error);

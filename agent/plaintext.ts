@@ -15,7 +15,12 @@ import { reset } from './socket-handle.ts';
 export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Socket): void {
   const source = canonicalIp(client.remoteAddress ?? '');
   const destination = canonicalIp(client.localAddress ?? '');
-  if (source === null || destination === null || client.remotePort === undefined || client.localPort === undefined) {
+  if (
+    source === null ||
+    destination === null ||
+    client.remotePort === undefined ||
+    client.localPort === undefined
+  ) {
     // Reset before it was accepted.
     client.destroy();
     return;
@@ -26,7 +31,12 @@ export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Soc
     pod,
     // Known by its address only: good for a log line, never for a decision.
     { address: source, port: client.remotePort, workload: sourceWorkload, identity: null },
-    { address: destination, port: client.localPort, workload: workloadOf(context, pod), identity: pod.identity },
+    {
+      address: destination,
+      port: client.localPort,
+      workload: workloadOf(context, pod),
+      identity: pod.identity,
+    },
   );
   const onEarlyError = (): void => {};
   client.on('error', onEarlyError);
@@ -37,12 +47,17 @@ export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Soc
       return;
     }
     client.off('error', onEarlyError);
-    new PairRelay(client, server, connection);
+    new PairRelay(client, server, connection).start();
   });
 }
 
 /** Resets the client, as an application's own refusal would look one moment later. */
 export function refuse(connection: Connection, client: net.Socket, error: CulvertError | null): void {
   reset(client);
-  connection.closed(error ?? new CulvertError('CLIENT_GONE', 'the client went away before the connection was open', { side: 'client' }));
+  connection.closed(
+    error ??
+      new CulvertError('CLIENT_GONE', 'the client went away before the connection was open', {
+        side: 'client',
+      }),
+  );
 }

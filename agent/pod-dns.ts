@@ -26,13 +26,18 @@ export class PodDns {
       mesh: context.mesh,
       log: createLogger({ component: 'dns', level: context.config.logLevel }),
       metrics: context.metrics.dns,
-      count: context.count,
+      count: code => context.count(code),
       settings: () => context.settings,
       originalServerUdp: (cookie, port, family) => this.#originalServer(cookie, port, family),
       originalServerTcp: socket => native.originalDestination(context.originalDestinationMap, fdOf(socket)),
       upstreamSocket: (pod, family) => {
         const address = family === 6 ? '::' : '0.0.0.0';
-        return native.udpSocket(this.#pod(pod).netnsFd, { address, port: 0, reusePort: false, v6Only: family === 6 });
+        return native.udpSocket(this.#pod(pod).netnsFd, {
+          address,
+          port: 0,
+          reusePort: false,
+          v6Only: family === 6,
+        });
       },
       upstreamTcp: (pod, address, port) => {
         const fd = this.#pod(pod).sockets.take(net.isIPv6(address) ? 6 : 4);

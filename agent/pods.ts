@@ -70,7 +70,12 @@ export class Pods {
   }
 
   counts(): { active: number; pending: number; started: number; stopped: number } {
-    return { active: this.#enrolled.size, pending: this.#failures.size, started: this.#started, stopped: this.#retired };
+    return {
+      active: this.#enrolled.size,
+      pending: this.#failures.size,
+      started: this.#started,
+      stopped: this.#retired,
+    };
   }
 
   list(): { wanted: WantedPod; cookie: bigint }[] {
@@ -80,7 +85,8 @@ export class Pods {
   /** What a self-test needs of an enrolled pod; null when it is not enrolled (any more). */
   byCookie(cookie: bigint): { cookie: bigint; netnsFd: number; name: string } | null {
     for (const pod of this.#enrolled.values()) {
-      if (pod.cookie === cookie) return { cookie, netnsFd: pod.netnsFd, name: `${pod.wanted.namespace}/${pod.wanted.name}` };
+      if (pod.cookie === cookie)
+        return { cookie, netnsFd: pod.netnsFd, name: `${pod.wanted.namespace}/${pod.wanted.name}` };
     }
     return null;
   }
@@ -133,7 +139,10 @@ export class Pods {
       } catch (thrown) {
         const error = asCulvertError(thrown, 'ENROL_FAILED');
         if (this.#failures.get(pod.podUid)?.message !== error.message) {
-          this.#options.log.error({ pod: `${pod.namespace}/${pod.name}`, code: error.code, err: error.message, fix: error.fix }, 'pod not enrolled');
+          this.#options.log.error(
+            { pod: `${pod.namespace}/${pod.name}`, code: error.code, err: error.message, fix: error.fix },
+            'pod not enrolled',
+          );
         }
         this.#failures.set(pod.podUid, error);
       }
@@ -169,7 +178,13 @@ export class Pods {
     try {
       const ipv6 = native.hasIpv6(netnsFd);
       const tcp = (port: number): number => {
-        const fd = native.tcpListener(netnsFd, { address: ipv6 ? '::' : '0.0.0.0', port, backlog, reusePort: true, v6Only: false });
+        const fd = native.tcpListener(netnsFd, {
+          address: ipv6 ? '::' : '0.0.0.0',
+          port,
+          backlog,
+          reusePort: true,
+          v6Only: false,
+        });
         opened.push(fd);
         return fd;
       };
@@ -177,7 +192,12 @@ export class Pods {
       for (let index = 0; index < shards; index += 1) {
         let dnsUdp: number | null = null;
         if (wanted.dnsCapture) {
-          dnsUdp = native.udpSocket(netnsFd, { address: ipv6 ? '::' : '0.0.0.0', port: ports.dns, reusePort: true, v6Only: false });
+          dnsUdp = native.udpSocket(netnsFd, {
+            address: ipv6 ? '::' : '0.0.0.0',
+            port: ports.dns,
+            reusePort: true,
+            v6Only: false,
+          });
           opened.push(dnsUdp);
         }
         listeners.push({
@@ -212,7 +232,12 @@ export class Pods {
       this.#enrolled.set(wanted.podUid, pod);
       this.#started += 1;
       this.#options.log.info(
-        { pod: `${wanted.namespace}/${wanted.name}`, identity: wanted.identity, addresses: wanted.addresses, failMode: wanted.failMode },
+        {
+          pod: `${wanted.namespace}/${wanted.name}`,
+          identity: wanted.identity,
+          addresses: wanted.addresses,
+          failMode: wanted.failMode,
+        },
         'pod enrolled',
       );
     } catch (error) {
@@ -223,7 +248,9 @@ export class Pods {
   }
 
   async #tellShards(pod: EnrolledPod): Promise<void> {
-    const answers = pod.listeners.map((_, index) => this.#options.addToShard(index, this.#message(pod, index)));
+    const answers = pod.listeners.map((_, index) =>
+      this.#options.addToShard(index, this.#message(pod, index)),
+    );
     for (const error of await Promise.all(answers)) {
       if (error !== null) throw new CulvertError('ENROL_FAILED', `a shard could not listen: ${error}`);
     }
@@ -283,7 +310,9 @@ function reasonToRetire(pod: EnrolledPod, wanted: WantedPod | undefined): string
   if (had.addresses.join() !== wanted.addresses.join()) return 'its addresses changed';
   if (had.failMode !== wanted.failMode || had.dnsCapture !== wanted.dnsCapture) return 'its settings changed';
   try {
-    return statSync(had.netns, { bigint: true }).ino === pod.netnsInode ? null : 'its network namespace was made anew';
+    return statSync(had.netns, { bigint: true }).ino === pod.netnsInode
+      ? null
+      : 'its network namespace was made anew';
   } catch {
     return 'its network namespace is gone';
   }

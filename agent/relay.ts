@@ -67,9 +67,12 @@ export class PairRelay implements Relay {
       reset(client);
       reset(server);
     };
-    connection.opened();
-    attach(server, this);
-    attach(client, this);
+  }
+
+  start(): void {
+    this.#connection.opened();
+    attach(this.#server, this);
+    attach(this.#client, this);
   }
 
   data(from: net.Socket, chunk: Buffer): void {
@@ -123,10 +126,13 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
       this.#resetStream(CONNECT_ERROR);
       reset(socket);
     };
-    stream.handlers = this;
-    connection.opened();
-    attach(socket, this);
-    stream.resume();
+  }
+
+  start(): void {
+    this.#stream.handlers = this;
+    this.#connection.opened();
+    attach(this.#socket, this);
+    this.#stream.resume();
   }
 
   data(_from: net.Socket, chunk: Buffer): void {
@@ -176,7 +182,9 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
       return;
     }
     const side = this.#socketIsClient ? 'server' : 'client';
-    this.#error ??= cause ?? new CulvertError('PEER_RESET', `the ${side} side reset the stream with HTTP/2 error ${code}`, { side });
+    this.#error ??=
+      cause ??
+      new CulvertError('PEER_RESET', `the ${side} side reset the stream with HTTP/2 error ${code}`, { side });
     reset(this.#socket);
   }
 
@@ -201,5 +209,8 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
 }
 
 function resetBy(side: 'client' | 'server', cause: NodeJS.ErrnoException): CulvertError {
-  return new CulvertError('PEER_RESET', `the ${side} broke the connection: ${cause.code ?? cause.message}`, { side, cause });
+  return new CulvertError('PEER_RESET', `the ${side} broke the connection: ${cause.code ?? cause.message}`, {
+    side,
+    cause,
+  });
 }

@@ -65,10 +65,14 @@ export class ShardCertificates {
         timer: setTimeout(() => {
           this.#waiting.get(identity)?.delete(waiter);
           reject(
-            new CulvertError('CERTIFICATE_UNAVAILABLE', `no valid certificate for ${identity} within ${waitMs} ms`, {
-              side: 'us',
-              fix: 'see `culvert status` for why the certificate authority gave none',
-            }),
+            new CulvertError(
+              'CERTIFICATE_UNAVAILABLE',
+              `no valid certificate for ${identity} within ${waitMs} ms`,
+              {
+                side: 'us',
+                fix: 'see `culvert status` for why the certificate authority gave none',
+              },
+            ),
           );
         }, waitMs),
       };

@@ -4,7 +4,7 @@
  */
 import { CulvertError } from '../base/errors.ts';
 import { createLogger, setLevels, type Logger } from '../base/log.ts';
-import { settle } from '../base/settle.ts';
+import { collectGarbage } from '../base/settle.ts';
 import { Mesh } from '../model/mesh.ts';
 import { rejudge } from './authorise.ts';
 import { Connections } from './connections.ts';
@@ -49,10 +49,21 @@ export class Shard {
       connections: new Connections(this.#observer),
       health: new EndpointHealth(config.limits.endpointPenaltyMs),
       caps: new SourceCaps(config.limits.handshakesPerSource, config.limits.tunnelsPerSource),
-      agentPorts: new Set([config.podPorts.outbound, config.podPorts.plaintext, config.podPorts.hbone, config.podPorts.dns]),
+      agentPorts: new Set([
+        config.podPorts.outbound,
+        config.podPorts.plaintext,
+        config.podPorts.hbone,
+        config.podPorts.dns,
+      ]),
       pods: new Map(),
       podsByWorkload: new Map(),
-      settings: { trustDomain: 'cluster.local', network: '', clusterDomain: 'cluster.local', clusterId: 'Kubernetes', accessLog: true },
+      settings: {
+        trustDomain: 'cluster.local',
+        network: '',
+        clusterDomain: 'cluster.local',
+        clusterId: 'Kubernetes',
+        accessLog: true,
+      },
       draining: false,
       metrics: this.#metrics,
       count: code => this.#metrics.event(code),
@@ -91,7 +102,7 @@ export class Shard {
         this.#observer.reopen();
         return;
       case 'settle':
-        settle();
+        collectGarbage();
         return;
       case 'drain':
         this.#drain(message.deadlineMs);
@@ -122,7 +133,8 @@ export class Shard {
     const pod = this.#context.pods.get(podUid);
     if (pod === undefined) return;
     this.#context.pods.delete(podUid);
-    if (this.#context.podsByWorkload.get(pod.workloadUid) === pod) this.#context.podsByWorkload.delete(pod.workloadUid);
+    if (this.#context.podsByWorkload.get(pod.workloadUid) === pod)
+      this.#context.podsByWorkload.delete(pod.workloadUid);
     this.#dns.remove(pod);
     pod.close(new CulvertError('POD_GONE', reason, { side: 'us' }));
     this.#send({ type: 'podRemoved', netnsFd: pod.netnsFd });
@@ -142,7 +154,9 @@ export class Shard {
       clearTimeout(deadline);
       const left = context.connections.all();
       for (const connection of left) {
-        const error = new CulvertError('DRAIN_DEADLINE', `still open ${deadlineMs} ms after shutdown began`, { side: 'us' });
+        const error = new CulvertError('DRAIN_DEADLINE', `still open ${deadlineMs} ms after shutdown began`, {
+          side: 'us',
+        });
         connection.cut(error);
         connection.closed(error);
       }
@@ -157,7 +171,8 @@ export class Shard {
 
   #answer(question: Question): ShardAnswer {
     if (question === 'ping') return { kind: 'ping' };
-    if (question === 'connections') return { kind: 'connections', connections: this.#context.connections.views(this.#index) };
+    if (question === 'connections')
+      return { kind: 'connections', connections: this.#context.connections.views(this.#index) };
     const outbound = { tunnels: 0, streams: 0 };
     let inbound = 0;
     for (const pod of this.#context.pods.values()) {

@@ -71,20 +71,23 @@ export class Shards {
   }
 
   /** Asks every shard; a shard that doesn't answer in time is left out. */
-  async ask<K extends Question>(question: K): Promise<{ shard: number; answer: Extract<ShardAnswer, { kind: K }> }[]> {
+  async ask<K extends Question>(
+    question: K,
+  ): Promise<{ shard: number; answer: Extract<ShardAnswer, { kind: K }> }[]> {
     const asked = this.#shards.map(async shard =>
       shard?.ready === true ? { shard: shard.index, answer: await this.#askOne(shard, question) } : null,
     );
     const settled = await Promise.all(asked);
     return settled.filter(
-      (it): it is { shard: number; answer: Extract<ShardAnswer, { kind: K }> } => it?.answer?.kind === question,
+      (it): it is { shard: number; answer: Extract<ShardAnswer, { kind: K }> } =>
+        it?.answer?.kind === question,
     );
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#watch !== null) clearInterval(this.#watch);
-    await Promise.all(this.#shards.map(shard => shard?.worker.terminate()));
+    await Promise.all(this.#shards.map(async shard => shard?.worker.terminate()));
   }
 
   #askOne(shard: Shard, question: Question): Promise<ShardAnswer | null> {
@@ -131,7 +134,10 @@ export class Shards {
         this.#shards[index] = null;
         if (this.#stopping) return;
         this.restarts += 1;
-        this.#options.log.error({ shard: index, exitCode: code, err: reason }, 'a shard died; its connections are lost and it is being replaced');
+        this.#options.log.error(
+          { shard: index, exitCode: code, err: reason },
+          'a shard died; its connections are lost and it is being replaced',
+        );
         this.#options.onLost(index, reason);
         setTimeout(() => void this.#spawn(index).then(resolve), restartDelayMs);
       });
@@ -143,7 +149,10 @@ export class Shards {
     for (const shard of this.#shards) {
       if (shard === null || !shard.ready) continue;
       if (now - shard.lastAnswerAt > this.#options.hangMs) {
-        this.#options.log.error({ shard: shard.index, silentMs: now - shard.lastAnswerAt }, 'a shard hangs; terminating it');
+        this.#options.log.error(
+          { shard: shard.index, silentMs: now - shard.lastAnswerAt },
+          'a shard hangs; terminating it',
+        );
         void shard.worker.terminate();
         continue;
       }

@@ -38,7 +38,8 @@ export class PodSockets {
     const spare = stock.pop();
     if (spare !== undefined) return spare;
     const [first, ...rest] = native.tcpSockets(this.#netnsFd, family, batch);
-    if (first === undefined) throw new CulvertError('SOCKET_UNAVAILABLE', 'the kernel made no socket in the pod namespace');
+    if (first === undefined)
+      throw new CulvertError('SOCKET_UNAVAILABLE', 'the kernel made no socket in the pod namespace');
     stock.push(...rest);
     this.#timer ??= setTimeout(() => this.#release(), idleMs).unref();
     return first;
@@ -59,9 +60,18 @@ export class PodSockets {
         native.close(fd);
         throw error;
       }
-      socket = new net.Socket({ fd, allowHalfOpen: true, readable: true, writable: true, manualStart: true } as net.SocketConstructorOpts);
+      socket = new net.Socket({
+        fd,
+        allowHalfOpen: true,
+        readable: true,
+        writable: true,
+        manualStart: true,
+      } as net.SocketConstructorOpts);
     } catch (error) {
-      const wrapped = error instanceof CulvertError ? error : new CulvertError('DIAL_FAILED', `no socket towards ${address}:${port}`, { cause: error });
+      const wrapped =
+        error instanceof CulvertError
+          ? error
+          : new CulvertError('DIAL_FAILED', `no socket towards ${address}:${port}`, { cause: error });
       process.nextTick(done, wrapped, null);
       return () => {};
     }
@@ -82,12 +92,20 @@ export class PodSockets {
   }
 }
 
-function startDial(socket: net.Socket, address: string, port: number, options: DialOptions, done: DialResult): () => void {
+function startDial(
+  socket: net.Socket,
+  address: string,
+  port: number,
+  options: DialOptions,
+  done: DialResult,
+): () => void {
   const timer = setTimeout(() => {
-    finish(new CulvertError('DIAL_TIMEOUT', `no answer from ${address}:${port} within ${options.timeoutMs} ms`, {
-      side: 'server',
-      fix: 'look for a NetworkPolicy or a route that drops these packets',
-    }));
+    finish(
+      new CulvertError('DIAL_TIMEOUT', `no answer from ${address}:${port} within ${options.timeoutMs} ms`, {
+        side: 'server',
+        fix: 'look for a NetworkPolicy or a route that drops these packets',
+      }),
+    );
   }, options.timeoutMs);
   const onError = (cause: NodeJS.ErrnoException): void => finish(dialError(address, port, cause));
   const onConnect = (): void => finish(null);
@@ -119,9 +137,13 @@ function startDial(socket: net.Socket, address: string, port: number, options: D
 
 function dialError(address: string, port: number, cause: NodeJS.ErrnoException): CulvertError {
   const refused = cause.code === 'ECONNREFUSED';
-  return new CulvertError(refused ? 'DIAL_REFUSED' : 'DIAL_FAILED', `${address}:${port}: ${cause.code ?? cause.message}`, {
-    side: 'server',
-    fix: refused ? 'nothing listens there' : null,
-    cause,
-  });
+  return new CulvertError(
+    refused ? 'DIAL_REFUSED' : 'DIAL_FAILED',
+    `${address}:${port}: ${cause.code ?? cause.message}`,
+    {
+      side: 'server',
+      fix: refused ? 'nothing listens there' : null,
+      cause,
+    },
+  );
 }

@@ -21,7 +21,12 @@ export interface AgentStatus {
     readonly refusedFiles: readonly string[];
     readonly findings: readonly Finding[];
   };
-  readonly mesh: { readonly trustDomain: string; readonly workloads: number; readonly services: number; readonly policies: number };
+  readonly mesh: {
+    readonly trustDomain: string;
+    readonly workloads: number;
+    readonly services: number;
+    readonly policies: number;
+  };
   readonly pods: readonly PodStatus[];
 }
 
@@ -47,7 +52,11 @@ export function statusOf(agent: Agent): AgentStatus {
     pending: agent.ready.pending(),
     draining: agent.draining,
     uptimeSeconds: Math.round(process.uptime()),
-    shards: { configured: parts.shards.count, running: parts.shards.running, restarts: parts.shards.restarts },
+    shards: {
+      configured: parts.shards.count,
+      running: parts.shards.running,
+      restarts: parts.shards.restarts,
+    },
     configuration: {
       directory: config.configDir,
       generation,

@@ -32,10 +32,16 @@ export class Surface {
       version: versionString(),
       config: () => parts.configuration.state(),
       certificates: () =>
-        parts.certificates.state().flatMap(({ identity, notAfter }) => (notAfter === null ? [] : [{ identity, notAfter }])),
+        parts.certificates
+          .state()
+          .flatMap(({ identity, notAfter }) => (notAfter === null ? [] : [{ identity, notAfter }])),
       certificateEvents: () => this.#agent.certificateEvents,
       pods: () => parts.pods.counts(),
-      shards: () => ({ configured: parts.shards.count, running: parts.shards.running, restarts: parts.shards.restarts }),
+      shards: () => ({
+        configured: parts.shards.count,
+        running: parts.shards.running,
+        restarts: parts.shards.restarts,
+      }),
       redirect: () => parts.redirect.counters(),
       logLinesLost: () => logDestination().dropped,
     });
@@ -49,14 +55,26 @@ export class Surface {
     const loopback = '127.0.0.1';
     try {
       await this.#serve(loopback, config.adminPort, this.#adminRoutes(), true);
-      await this.#serve(config.metricsAddress, config.metricsPort, metricsRoutes(this.#metrics, () => this.#refresh()), false);
-      await this.#serve(loopback, config.readyPort, readyRoutes(ready, () => this.#agent.draining), false);
+      await this.#serve(
+        config.metricsAddress,
+        config.metricsPort,
+        metricsRoutes(this.#metrics, () => this.#refresh()),
+        false,
+      );
+      await this.#serve(
+        loopback,
+        config.readyPort,
+        readyRoutes(ready, () => this.#agent.draining),
+        false,
+      );
     } catch (error) {
       await this.stop();
       throw error;
     }
     this.#timer = setInterval(() => {
-      this.#refresh().catch((error: unknown) => log.error({ err: String(error) }, 'metrics could not be collected'));
+      this.#refresh().catch((error: unknown) =>
+        log.error({ err: String(error) }, 'metrics could not be collected'),
+      );
     }, refreshMs).unref();
   }
 
@@ -86,7 +104,8 @@ export class Surface {
   }
 
   async #collect(): Promise<void> {
-    for (const { shard, answer } of await this.#agent.parts.shards.ask('metrics')) this.#metrics.apply(shard, answer.snapshot);
+    for (const { shard, answer } of await this.#agent.parts.shards.ask('metrics'))
+      this.#metrics.apply(shard, answer.snapshot);
   }
 
   async #connections(): Promise<ConnectionView[]> {
@@ -112,7 +131,8 @@ export class Surface {
       'GET /certificates': () => jsonReply(parts.certificates.state()),
       'GET /connections': async () => jsonReply(await this.#connections()),
       'GET /findings': () => jsonReply(parts.configuration.findings()),
-      'GET /redirect': () => jsonReply({ enrolled: parts.redirect.enrolled(), counters: parts.redirect.counters() }),
+      'GET /redirect': () =>
+        jsonReply({ enrolled: parts.redirect.enrolled(), counters: parts.redirect.counters() }),
       'GET /logging': () => jsonReply(levels()),
       'POST /logging': ({ query }) => {
         const problem = agent.setLogLevel(query.get('level') ?? '');

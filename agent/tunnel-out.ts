@@ -14,7 +14,7 @@ import type { H2Stream, H2StreamHandlers } from '../tunnel/h2/stream.ts';
 import { TunnelPool, type TunnelTarget } from '../tunnel/pool.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
 import type { Connection } from './connections.ts';
-import { clientGone, type AttemptResult, type Outgoing } from './outbound.ts';
+import { clientGone, type AttemptResult, type Outgoing } from './outgoing.ts';
 import type { Pod } from './pod.ts';
 import { TunnelRelay } from './relay.ts';
 import { workloadOf, type ShardContext } from './shard-context.ts';
@@ -106,7 +106,7 @@ function request(
         return;
       }
       answer(null);
-      new TunnelRelay(outgoing.client, stream, connection, true);
+      new TunnelRelay(outgoing.client, stream, connection, true).start();
     },
     onData: () => {},
     onEnd: () => {},
@@ -114,7 +114,11 @@ function request(
     onReset: code => {
       const untouched = code === 0x7; // REFUSED_STREAM: the peer has not looked at it (RFC 9113 §8.7)
       answer({
-        error: new CulvertError('TUNNEL_STREAM_RESET', `the peer reset CONNECT ${route.authority} with HTTP/2 error ${code}`, { side: 'server' }),
+        error: new CulvertError(
+          'TUNNEL_STREAM_RESET',
+          `the peer reset CONNECT ${route.authority} with HTTP/2 error ${code}`,
+          { side: 'server' },
+        ),
         retry: untouched,
       });
     },
@@ -125,7 +129,13 @@ function request(
       route.authority,
       [
         ['baggage', source === null ? '' : baggage(source)],
-        ['forwarded', forwarded(formatHostPort(outgoing.clientAddress, outgoing.clientPort), route.service?.hostname ?? null)],
+        [
+          'forwarded',
+          forwarded(
+            formatHostPort(outgoing.clientAddress, outgoing.clientPort),
+            route.service?.hostname ?? null,
+          ),
+        ],
         ['traceparent', traceparent],
       ],
       handlers,
@@ -137,7 +147,11 @@ function request(
   timer = setTimeout(() => {
     stream.reset(0x8);
     answer({
-      error: new CulvertError('CONNECT_TIMEOUT', `no answer to CONNECT ${route.authority} within ${context.config.limits.connectMs} ms`, { side: 'server' }),
+      error: new CulvertError(
+        'CONNECT_TIMEOUT',
+        `no answer to CONNECT ${route.authority} within ${context.config.limits.connectMs} ms`,
+        { side: 'server' },
+      ),
       retry: false,
     });
   }, context.config.limits.connectMs);
@@ -154,10 +168,14 @@ function refusedWith(status: number, authority: string): AttemptResult {
     };
   }
   return {
-    error: new CulvertError('PEER_REFUSED', `the destination's agent answered ${status} to CONNECT ${authority}`, {
-      side: 'server',
-      fix: "the destination's access log has the reason",
-    }),
+    error: new CulvertError(
+      'PEER_REFUSED',
+      `the destination's agent answered ${status} to CONNECT ${authority}`,
+      {
+        side: 'server',
+        fix: "the destination's access log has the reason",
+      },
+    ),
     retry: status === 503,
   };
 }

@@ -7,12 +7,15 @@ import { join } from 'node:path';
 import { CulvertError } from './errors.ts';
 
 /** Mount point of cgroup v2 from /proc/self/mountinfo (proc(5)), or null. The first one wins. */
-export function cgroup2MountPoint(mountinfo: string = readFileSync('/proc/self/mountinfo', 'utf8')): string | null {
+export function cgroup2MountPoint(
+  mountinfo: string = readFileSync('/proc/self/mountinfo', 'utf8'),
+): string | null {
   for (const line of mountinfo.split('\n')) {
     const [before, after] = line.split(' - ');
     if (before === undefined || after?.split(' ')[0] !== 'cgroup2') continue;
     const path = before.split(' ')[4];
-    if (path !== undefined) return path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
+    if (path !== undefined)
+      return path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
   }
   return null;
 }
@@ -24,10 +27,14 @@ export function enterCgroup(root: string, name: string): string {
     mkdirSync(path, { recursive: true });
     writeFileSync(join(path, 'cgroup.procs'), String(process.pid));
   } catch (cause) {
-    throw new CulvertError('CGROUP_UNAVAILABLE', `cannot move the agent into the cgroup ${path}: ${(cause as Error).message}`, {
-      fix: 'run as root, and give a directory below a cgroup v2 mount with --cgroup-root',
-      cause,
-    });
+    throw new CulvertError(
+      'CGROUP_UNAVAILABLE',
+      `cannot move the agent into the cgroup ${path}: ${(cause as Error).message}`,
+      {
+        fix: 'run as root, and give a directory below a cgroup v2 mount with --cgroup-root',
+        cause,
+      },
+    );
   }
   return path;
 }

@@ -32,7 +32,11 @@ export class CulvertError extends Error {
 }
 
 /** Returns the error as it is, or wraps whatever was thrown under `code`, keeping the original as its cause. */
-export function asCulvertError(thrown: unknown, code: string, options: CulvertErrorOptions = {}): CulvertError {
+export function asCulvertError(
+  thrown: unknown,
+  code: string,
+  options: CulvertErrorOptions = {},
+): CulvertError {
   if (thrown instanceof CulvertError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new CulvertError(code, message, { ...options, cause: thrown });

@@ -6,9 +6,14 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { releaseMemory } from '../native/native.ts';
 
-/** Once, when nothing urgent is going on: takes some ten milliseconds. */
-export function settle(): void {
+/** Collects this thread's garbage; takes some ten milliseconds. */
+export function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();
+}
+
+/** The same, and gives back what the process as a whole does not use. For the main thread, once. */
+export function settle(): void {
+  collectGarbage();
   releaseMemory();
 }

@@ -60,9 +60,11 @@ function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
 }
 
 async function runPath(name: PathName, path: Path, stage: Stage, options: BenchOptions): Promise<Row[]> {
-  const agents = path.agents === null ? [] : await stage.agents(path.agents);
   const wanted = (measure: MeasureName): boolean =>
     options.measures.includes(measure) && path.measures.includes(measure);
+  // What an agent holds that has done nothing is only told by one that has done nothing.
+  if (wanted('memory')) await stage.stopAgents();
+  const agents = path.agents === null ? [] : await stage.agents(path.agents);
   const rows: Row[] = [];
   const add = (row: Row): void => {
     rows.push(row);

@@ -24,7 +24,8 @@ export async function askAgent<T>(admin: string, path: string): Promise<T> {
       response.on('error', unreachable);
       response.on('end', () => {
         if (response.statusCode === 200) resolve(text);
-        else reject(new CulvertError('AGENT_REFUSED', `${admin}${path}: ${response.statusCode} ${text.trim()}`));
+        else
+          reject(new CulvertError('AGENT_REFUSED', `${admin}${path}: ${response.statusCode} ${text.trim()}`));
       });
     });
     request.on('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));

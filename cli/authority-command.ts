@@ -1,6 +1,13 @@
 /** `culvert authority status` and `culvert authority rotate`: the words around what authority.ts does. */
 import { resolve } from 'node:path';
-import { activateRoot, addRoot, listRoots, retireRoot, type ListedRoot, type RotationResult } from './authority.ts';
+import {
+  activateRoot,
+  addRoot,
+  listRoots,
+  retireRoot,
+  type ListedRoot,
+  type RotationResult,
+} from './authority.ts';
 import { table } from './table.ts';
 
 interface AuthorityOptions {
@@ -13,11 +20,15 @@ export function authorityStatus(options: AuthorityOptions): void {
 }
 
 /** @param step one of add, activate, retire */
-export function rotate(step: string, options: AuthorityOptions & { readonly root?: string; readonly force?: boolean }): void {
+export function rotate(
+  step: string,
+  options: AuthorityOptions & { readonly root?: string; readonly force?: boolean },
+): void {
   const path = resolve(options.authority);
   const wanted = options.root ?? null;
   const result = act(step, path, wanted, options.force === true);
-  if (options.output === 'table') process.stdout.write(`${done[step] ?? 'changed'} ${result.fingerprint.slice(0, 23)}\n\n`);
+  if (options.output === 'table')
+    process.stdout.write(`${done[step] ?? 'changed'} ${result.fingerprint.slice(0, 23)}\n\n`);
   show(options, result.roots);
 }
 

@@ -30,18 +30,31 @@ const bpfFsMagic = 0xcafe4a11;
 const cgroup2Magic = 0x63677270;
 
 export async function check(options: CheckOptions): Promise<void> {
-  const results = [machine(), ...(await kernelFeatures()), cgroup(options.cgroupRoot), bpffs(options.bpffs), clock(), files()];
+  const results = [
+    machine(),
+    ...(await kernelFeatures()),
+    cgroup(options.cgroupRoot),
+    bpffs(options.bpffs),
+    clock(),
+    files(),
+  ];
   results.push(...(await runningAgent(options.admin)));
   if (options.output === 'json') process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
   else {
-    const rows = results.map(it => [it.state === 'ok' ? 'ok' : it.state.toUpperCase(), it.name, it.found, it.fix ?? '']);
+    const rows = results.map(it => [
+      it.state === 'ok' ? 'ok' : it.state.toUpperCase(),
+      it.name,
+      it.found,
+      it.fix ?? '',
+    ]);
     process.stdout.write(table(['', 'WHAT', 'FOUND', 'WHAT TO DO'], rows));
   }
   if (results.some(it => it.state === 'missing')) process.exitCode = 1;
 }
 
 function machine(): CheckResult {
-  if (process.platform !== 'linux') return missing('operating system', process.platform, 'Culvert needs Linux');
+  if (process.platform !== 'linux')
+    return missing('operating system', process.platform, 'Culvert needs Linux');
   return { name: 'operating system', state: 'ok', found: `Linux ${release()} ${process.arch}`, fix: null };
 }
 
@@ -74,13 +87,20 @@ function cgroup(given: string | undefined): CheckResult {
       fix: 'the agent mounts one of its own; pods started before are in its root, which is enough',
     };
   }
-  if (!isFilesystem(path, cgroup2Magic)) return missing('cgroup v2', `${path} is not in a cgroup v2 hierarchy`, 'give another --cgroup-root');
+  if (!isFilesystem(path, cgroup2Magic))
+    return missing('cgroup v2', `${path} is not in a cgroup v2 hierarchy`, 'give another --cgroup-root');
   return { name: 'cgroup v2', state: 'ok', found: path, fix: null };
 }
 
 function bpffs(path: string): CheckResult {
-  if (existsSync(path) && isFilesystem(path, bpfFsMagic)) return { name: 'bpffs', state: 'ok', found: path, fix: null };
-  return { name: 'bpffs', state: 'warning', found: `${path} is no bpffs`, fix: 'the agent mounts it there when it starts' };
+  if (existsSync(path) && isFilesystem(path, bpfFsMagic))
+    return { name: 'bpffs', state: 'ok', found: path, fix: null };
+  return {
+    name: 'bpffs',
+    state: 'warning',
+    found: `${path} is no bpffs`,
+    fix: 'the agent mounts it there when it starts',
+  };
 }
 
 function isFilesystem(path: string, magic: number): boolean {
@@ -94,12 +114,14 @@ function isFilesystem(path: string, magic: number): boolean {
 /** Certificates are back-dated by two minutes at most: a clock that is off makes them invalid. */
 function clock(): CheckResult {
   const now = new Date();
-  if (now.getUTCFullYear() < 2025) return missing('clock', now.toISOString(), 'set the clock, or certificates are not valid');
+  if (now.getUTCFullYear() < 2025)
+    return missing('clock', now.toISOString(), 'set the clock, or certificates are not valid');
   return { name: 'clock', state: 'ok', found: now.toISOString(), fix: null };
 }
 
 function files(): CheckResult {
-  const hard = /^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 'unlimited';
+  const hard =
+    /^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 'unlimited';
   const few = hard !== 'unlimited' && Number(hard) < 65_536;
   return {
     name: 'open files',
@@ -126,18 +148,36 @@ async function runningAgent(admin: string): Promise<CheckResult[]> {
       : missing('agent', `not ready: ${state.pending.join(', ')}`, 'its log has the reason'),
   ];
   for (const pod of state.pods) {
-    if (pod.problem !== null) results.push(missing(`pod ${pod.namespace}/${pod.name}`, pod.problem, 'it is not protected'));
+    if (pod.problem !== null)
+      results.push(missing(`pod ${pod.namespace}/${pod.name}`, pod.problem, 'it is not protected'));
     else if (pod.certificateUntil === null) {
-      results.push(missing(`pod ${pod.namespace}/${pod.name}`, 'no valid certificate', 'see /certificates on the admin port'));
+      results.push(
+        missing(
+          `pod ${pod.namespace}/${pod.name}`,
+          'no valid certificate',
+          'see /certificates on the admin port',
+        ),
+      );
     }
   }
   for (const file of state.configuration.refusedFiles) {
-    results.push(missing(`file ${file}`, 'refused; its last good content is in force', 'correct it, the findings say where'));
+    results.push(
+      missing(
+        `file ${file}`,
+        'refused; its last good content is in force',
+        'correct it, the findings say where',
+      ),
+    );
   }
   for (const finding of state.configuration.findings) {
     if (finding.severity === 'info') continue;
     const severe = finding.severity === 'error';
-    results.push({ name: 'configuration', state: severe ? 'missing' : 'warning', found: formatFinding(finding), fix: null });
+    results.push({
+      name: 'configuration',
+      state: severe ? 'missing' : 'warning',
+      found: formatFinding(finding),
+      fix: null,
+    });
   }
   return results;
 }

@@ -7,7 +7,11 @@ import { Pins } from '../agent/redirect-pins.ts';
 import { lock } from '../base/lock.ts';
 import { requireMachine } from './machine.ts';
 
-export function detach(options: { readonly node: string; readonly bpffs: string; readonly stateDir?: string }): void {
+export function detach(options: {
+  readonly node: string;
+  readonly bpffs: string;
+  readonly stateDir?: string;
+}): void {
   requireMachine();
   const unlock = lock(join(resolve(options.stateDir ?? `/run/culvert/${options.node}`), 'agent.lock'));
   try {

@@ -1,12 +1,23 @@
 /** Exit codes by what went wrong (the numbers of sysexits.h). */
 import { CulvertError } from '../base/errors.ts';
 
-const badConfiguration = new Set(['BAD_USAGE', 'CONFIG_INVALID', 'CONFIG_DIR_MISSING', 'ALREADY_RUNNING', 'STATE_DIR_UNUSABLE']);
+const badConfiguration = new Set([
+  'BAD_USAGE',
+  'CONFIG_INVALID',
+  'CONFIG_DIR_MISSING',
+  'ALREADY_RUNNING',
+  'STATE_DIR_UNUSABLE',
+]);
 
 /** 64 for what the user wrote, 69 for what the machine lacks, 70 for what we did not expect. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof Error && error.name === 'NativeError') return 69;
   if (!(error instanceof CulvertError)) return 70;
-  if (badConfiguration.has(error.code) || error.code.startsWith('CONFIG_') || error.code.startsWith('AUTHORITY_')) return 64;
+  if (
+    badConfiguration.has(error.code) ||
+    error.code.startsWith('CONFIG_') ||
+    error.code.startsWith('AUTHORITY_')
+  )
+    return 64;
   return 69;
 }

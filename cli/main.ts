@@ -19,9 +19,15 @@ program
   .requiredOption('--config <dir>', 'directory of Kubernetes YAML; edits take effect at once')
   .requiredOption('--node <name>', 'the pods whose spec.nodeName this is')
   .option('--state-dir <dir>', "the agent's own files (default: /run/culvert/<node>)")
-  .option('--cgroup-root <dir>', 'cgroup v2 directory above the pods and the agent (default: the mount point)')
+  .option(
+    '--cgroup-root <dir>',
+    'cgroup v2 directory above the pods and the agent (default: the mount point)',
+  )
   .option('--bpffs <dir>', 'where bpffs is, or is to be mounted', '/sys/fs/bpf')
-  .option('--authority <file>', 'certificate authority, made when missing (default: <config>/.culvert/authority.pem)')
+  .option(
+    '--authority <file>',
+    'certificate authority, made when missing (default: <config>/.culvert/authority.pem)',
+  )
   .option('--shards <n>', 'threads that carry connections (default: half the cores)')
   .option('--admin-port <n>', 'administration, loopback only', '15000')
   .option('--metrics-address <ip>', 'where Prometheus may scrape', '127.0.0.1')
@@ -34,7 +40,10 @@ program
   .option('--access-log <file>', 'one line per connection; - is standard output, empty is none', '-')
   .option('--log-level <level>', 'trace, debug, info, warn, error; or component=level,…', 'info')
   .option('--limit <name=value...>', 'change a deadline or cap, see docs/running.md')
-  .option('--detach-on-exit', 'leave the mesh when stopped, instead of keeping every pod in its declared mode')
+  .option(
+    '--detach-on-exit',
+    'leave the mesh when stopped, instead of keeping every pod in its declared mode',
+  )
   .action(async options => (await import('./run.ts')).run(options));
 
 program
@@ -72,10 +81,17 @@ authority
 
 authority
   .command('rotate')
-  .description('replace the root without breaking a connection: add a new one, activate it, retire the old one')
-  .addArgument(new Argument('<step>', 'one step; agents follow within seconds').choices(['add', 'activate', 'retire']))
+  .description(
+    'replace the root without breaking a connection: add a new one, activate it, retire the old one',
+  )
+  .addArgument(
+    new Argument('<step>', 'one step; agents follow within seconds').choices(['add', 'activate', 'retire']),
+  )
   .requiredOption('--authority <file>', 'file of the authority')
-  .option('--root <fingerprint>', 'which root, by the beginning of its fingerprint (default: the only possible one)')
+  .option(
+    '--root <fingerprint>',
+    'which root, by the beginning of its fingerprint (default: the only possible one)',
+  )
   .option('--force', 'retire although agents may not have followed yet')
   .addOption(output())
   .action(async (step, options) => (await import('./authority-command.ts')).rotate(step, options));
@@ -86,7 +102,9 @@ program
   .action(async () => (await import('./version.ts')).version());
 
 function output(): Option {
-  return new Option('-o, --output <format>', 'for people or for programs').choices(['table', 'json']).default('table');
+  return new Option('-o, --output <format>', 'for people or for programs')
+    .choices(['table', 'json'])
+    .default('table');
 }
 
 try {

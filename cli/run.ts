@@ -48,14 +48,22 @@ export async function run(options: RunOptions): Promise<void> {
     throw error;
   }
   agent.log.info(
-    { node: config.node, shards: config.shards, admin: config.adminPort, metrics: config.metricsPort, ready: config.readyPort },
+    {
+      node: config.node,
+      shards: config.shards,
+      admin: config.adminPort,
+      metrics: config.metricsPort,
+      ready: config.readyPort,
+    },
     'agent runs',
   );
   await untilTold(agent);
   await surface.stop();
   await agent.stop();
   if (!config.detachOnExit) {
-    agent.log.info(`stopped; every pod stays in its declared mode until the agent is back, or: culvert detach --node ${config.node}`);
+    agent.log.info(
+      `stopped; every pod stays in its declared mode until the agent is back, or: culvert detach --node ${config.node}`,
+    );
   }
   process.exit(0);
 }
@@ -89,10 +97,12 @@ export function agentConfig(options: RunOptions): AgentConfig {
     return least;
   };
   const port = (name: string, text: string): number => number(name, text, 1, 65_535);
-  if (!/^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/.test(options.node)) problems.push(`--node ${options.node}: not a node name`);
+  if (!/^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/.test(options.node))
+    problems.push(`--node ${options.node}: not a node name`);
   for (const part of options.logLevel.split(',')) {
     const level = part.includes('=') ? part.slice(part.indexOf('=') + 1) : part;
-    if (!(logLevels as readonly string[]).includes(level)) problems.push(`--log-level ${part}: use one of ${logLevels.join(', ')}`);
+    if (!(logLevels as readonly string[]).includes(level))
+      problems.push(`--log-level ${part}: use one of ${logLevels.join(', ')}`);
   }
   const podPorts = {
     outbound: port('outbound-port', options.outboundPort),
@@ -114,12 +124,14 @@ export function agentConfig(options: RunOptions): AgentConfig {
     metricsPort: port('metrics-port', options.metricsPort),
     readyPort: port('ready-port', options.readyPort),
     podPorts,
-    accessLog: options.accessLog === '-' || options.accessLog === '' ? options.accessLog : resolve(options.accessLog),
+    accessLog:
+      options.accessLog === '-' || options.accessLog === '' ? options.accessLog : resolve(options.accessLog),
     logLevel: options.logLevel,
     detachOnExit: options.detachOnExit === true,
     limits: limits(options.limit ?? [], problems),
   };
-  if (problems.length > 0) throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert run --help' });
+  if (problems.length > 0)
+    throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert run --help' });
   return config;
 }
 
@@ -127,8 +139,12 @@ function limits(changes: readonly string[], problems: string[]): AgentLimits {
   const result: Record<string, number> = { ...defaultLimits };
   for (const change of changes) {
     const [name = '', value = ''] = change.split('=', 2);
-    if (!(name in result)) problems.push(`--limit ${change}: there is no limit "${name}"; there are ${Object.keys(result).join(', ')}`);
-    else if (!/^[1-9]\d{0,9}$/.test(value)) problems.push(`--limit ${change}: a whole number above 0 is needed`);
+    if (!(name in result))
+      problems.push(
+        `--limit ${change}: there is no limit "${name}"; there are ${Object.keys(result).join(', ')}`,
+      );
+    else if (!/^[1-9]\d{0,9}$/.test(value))
+      problems.push(`--limit ${change}: a whole number above 0 is needed`);
     else result[name] = Number(value);
   }
   return result as unknown as AgentLimits;

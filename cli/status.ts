@@ -12,17 +12,32 @@ export async function status(options: { readonly admin: string; readonly output:
 
 function isWell(state: AgentStatus): boolean {
   const broken = state.configuration.findings.some(finding => finding.severity === 'error');
-  return state.ready && !broken && state.configuration.refusedFiles.length === 0 && state.pods.every(pod => pod.problem === null);
+  return (
+    state.ready &&
+    !broken &&
+    state.configuration.refusedFiles.length === 0 &&
+    state.pods.every(pod => pod.problem === null)
+  );
 }
 
 function describe(state: AgentStatus): string {
   const { configuration, mesh, shards } = state;
-  const condition = state.draining ? 'draining' : state.ready ? 'ready' : `not ready: ${state.pending.join(', ')}`;
+  const condition = state.draining
+    ? 'draining'
+    : state.ready
+      ? 'ready'
+      : `not ready: ${state.pending.join(', ')}`;
   const facts = [
     ['agent', `culvert ${state.version} on node ${state.node}, ${condition}, up ${state.uptimeSeconds} s`],
     ['shards', `${shards.running} of ${shards.configured} running, ${shards.restarts} restarted`],
-    ['mesh', `trust domain ${mesh.trustDomain}, ${mesh.workloads} workloads, ${mesh.services} services, ${mesh.policies} policies`],
-    ['configuration', `${configuration.directory}, generation ${configuration.generation} since ${configuration.appliedAt}`],
+    [
+      'mesh',
+      `trust domain ${mesh.trustDomain}, ${mesh.workloads} workloads, ${mesh.services} services, ${mesh.policies} policies`,
+    ],
+    [
+      'configuration',
+      `${configuration.directory}, generation ${configuration.generation} since ${configuration.appliedAt}`,
+    ],
   ];
   const width = Math.max(...facts.map(([name = '']) => name.length));
   const pods = state.pods.map(pod => [
@@ -35,10 +50,13 @@ function describe(state: AgentStatus): string {
     pod.problem ?? '',
   ]);
   const parts = [facts.map(([name = '', text = '']) => `${name.padEnd(width)}  ${text}\n`).join('')];
-  parts.push(table(['POD', 'STATE', 'ADDRESSES', 'FAIL-MODE', 'IDENTITY', 'CERTIFICATE UNTIL', 'PROBLEM'], pods));
+  parts.push(
+    table(['POD', 'STATE', 'ADDRESSES', 'FAIL-MODE', 'IDENTITY', 'CERTIFICATE UNTIL', 'PROBLEM'], pods),
+  );
   if (configuration.refusedFiles.length > 0) {
     parts.push(`refused, last good content in force: ${configuration.refusedFiles.join(', ')}\n`);
   }
-  if (configuration.findings.length > 0) parts.push(configuration.findings.map(it => `${formatFinding(it)}\n`).join(''));
+  if (configuration.findings.length > 0)
+    parts.push(configuration.findings.map(it => `${formatFinding(it)}\n`).join(''));
   return parts.join('\n');
 }

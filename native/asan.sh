@@ -16,7 +16,7 @@ trap 'rm -rf "$reports"' EXIT
 
 PATH=$pinned/bin:$PATH
 gyp="$root/node_modules/.bin/node-gyp --directory $here --nodedir=$pinned --loglevel=warn"
-if ! { $gyp configure -- -Dwith_asan=1 && $gyp build; } >"$reports/build" 2>&1; then
+if ! { $gyp configure -- -Dwith_asan=1 && $gyp build --jobs max; } >"$reports/build" 2>&1; then
   tail -n 40 "$reports/build" >&2
   exit 1
 fi

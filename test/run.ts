@@ -36,7 +36,13 @@ const needsRoot = (): string | null => {
 };
 
 const tiers: readonly Tier[] = [
-  { name: 'unit', folders: ['model', 'base', 'control', 'crds', 'tunnel', 'agent', 'cli'], jobs: 2, timeout: 180, obstacle: () => null },
+  {
+    name: 'unit',
+    folders: ['model', 'base', 'control', 'crds', 'tunnel', 'agent', 'cli'],
+    jobs: 2,
+    timeout: 180,
+    obstacle: () => null,
+  },
   { name: 'direct', folders: ['direct'], jobs: 2, timeout: 180, obstacle: () => null },
   { name: 'netns', folders: ['native', 'netns'], jobs: 1, timeout: 300, obstacle: needsRoot },
   { name: 'kernels', folders: ['kernels'], jobs: 1, timeout: 900, obstacle: needsRoot },
@@ -50,11 +56,13 @@ function testFiles(tier: Tier): string[] {
 
 function filesBelow(folder: string): string[] {
   try {
-    return readdirSync(folder, { withFileTypes: true, recursive: true })
-      .filter(entry => entry.isFile() && entry.name.endsWith('.ts'))
-      .map(entry => join(entry.parentPath, entry.name))
-      // Children that tests start live beside them.
-      .filter(path => readFileSync(path, 'utf8').includes("from 'tap'"));
+    return (
+      readdirSync(folder, { withFileTypes: true, recursive: true })
+        .filter(entry => entry.isFile() && entry.name.endsWith('.ts'))
+        .map(entry => join(entry.parentPath, entry.name))
+        // Children that tests start live beside them.
+        .filter(path => readFileSync(path, 'utf8').includes("from 'tap'"))
+    );
   } catch {
     return [];
   }
@@ -73,9 +81,17 @@ async function run(tier: Tier): Promise<Count> {
   if (files.length === 0) return { pass: 0, fail: 0, skip: 0 };
   const work = mkdtempSync(join(tmpdir(), 'culvert-test-'));
   const report = join(work, 'report.tap');
-  const args = ['run', '--disable-coverage', '--allow-empty-coverage', '--reporter=terse', `--output-file=${report}`];
+  const args = [
+    'run',
+    '--disable-coverage',
+    '--allow-empty-coverage',
+    '--reporter=terse',
+    `--output-file=${report}`,
+  ];
   args.push(`--jobs=${tier.jobs}`, `--timeout=${tier.timeout}`, ...files);
-  const child = spawn(join(here, '../node_modules/.bin/tap'), args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const child = spawn(join(here, '../node_modules/.bin/tap'), args, {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   const code = await new Promise<number>(resolve => child.once('close', status => resolve(status ?? 1)));
   const count = totals(readFileSync(report, 'utf8'));
   rmSync(work, { recursive: true });
@@ -87,7 +103,9 @@ async function run(tier: Tier): Promise<Count> {
 const asked = process.argv.slice(2);
 const unknown = asked.filter(name => !tiers.some(tier => tier.name === name));
 if (unknown.length > 0) {
-  process.stderr.write(`unknown tier ${unknown.join(', ')}; there are ${tiers.map(tier => tier.name).join(', ')}\n`);
+  process.stderr.write(
+    `unknown tier ${unknown.join(', ')}; there are ${tiers.map(tier => tier.name).join(', ')}\n`,
+  );
   process.exit(64);
 }
 const allowed = new Set((process.env['CULVERT_SKIP_TIERS'] ?? '').split(',').filter(name => name !== ''));
@@ -105,10 +123,14 @@ for (const tier of tiers) {
   process.stdout.write(`\n== ${tier.name}\n`);
   const started = Date.now();
   const count = await run(tier);
-  process.stdout.write(`== ${tier.name}: ${count.pass} passed, ${count.fail} failed in ${Math.round((Date.now() - started) / 1000)} s\n`);
+  process.stdout.write(
+    `== ${tier.name}: ${count.pass} passed, ${count.fail} failed in ${Math.round((Date.now() - started) / 1000)} s\n`,
+  );
   sum.pass += count.pass;
   sum.fail += count.fail;
   sum.skip += count.skip;
 }
-process.stdout.write(`\n${sum.pass} passed, ${sum.fail} failed${sum.skip > 0 ? `, ${sum.skip} skipped` : ''}\n`);
+process.stdout.write(
+  `\n${sum.pass} passed, ${sum.fail} failed${sum.skip > 0 ? `, ${sum.skip} skipped` : ''}\n`,
+);
 process.exit(sum.fail > 0 ? 1 : 0);

@@ -36,7 +36,11 @@ export async function openTunnel(raw: net.Socket, options: OpenTunnelOptions): P
   const connection = new H2Connection({
     transport: socket,
     role: 'client',
-    timing: { handshakeTimeoutMs: limits.prefaceMs, pingIntervalMs: limits.pingIntervalMs, pingTimeoutMs: limits.pingTimeoutMs },
+    timing: {
+      handshakeTimeoutMs: limits.prefaceMs,
+      pingIntervalMs: limits.pingIntervalMs,
+      pingTimeoutMs: limits.pingTimeoutMs,
+    },
     handlers: { onGoaway: () => {}, onClose: () => {} },
   });
   const now = Date.now();

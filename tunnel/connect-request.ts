@@ -41,7 +41,10 @@ export function forwarded(source: string, serviceHost: string | null): string {
 }
 
 /** `for` as `ip:port` and `host` of a Forwarded header; null where absent or not well formed. */
-export function parseForwarded(value: string): { for: { host: string; port: number } | null; host: string | null } {
+export function parseForwarded(value: string): {
+  for: { host: string; port: number } | null;
+  host: string | null;
+} {
   let source: { host: string; port: number } | null = null;
   let host: string | null = null;
   if (value.length > 1024) return { for: null, host: null };
@@ -74,5 +77,7 @@ export function newTraceparent(): string {
 /** The trace id of a traceparent, or null when it isn't one. */
 export function traceId(traceparent: string | null): string | null {
   if (traceparent === null || traceparent.length !== 55) return null;
-  return /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent) ? traceparent.slice(3, 35) : null;
+  return /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent)
+    ? traceparent.slice(3, 35)
+    : null;
 }

@@ -69,7 +69,11 @@ export class TunnelPool {
       const opened = await entry.opening;
       if (opened.hasRoom(Date.now())) return opened;
       if (opened.isSpent(Date.now())) {
-        throw new CulvertError('TUNNEL_CLOSED', `the tunnel to ${target.address}:${target.port} ended as soon as it was open`, { side: 'server' });
+        throw new CulvertError(
+          'TUNNEL_CLOSED',
+          `the tunnel to ${target.address}:${target.port} ended as soon as it was open`,
+          { side: 'server' },
+        );
       }
     }
   }

@@ -30,7 +30,11 @@ export async function serveTunnel(raw: net.Socket, options: ServeTunnelOptions):
   return new H2Connection({
     transport: socket,
     role: 'server',
-    timing: { handshakeTimeoutMs: limits.prefaceMs, pingIntervalMs: limits.pingIntervalMs, pingTimeoutMs: limits.pingTimeoutMs },
+    timing: {
+      handshakeTimeoutMs: limits.prefaceMs,
+      pingIntervalMs: limits.pingIntervalMs,
+      pingTimeoutMs: limits.pingTimeoutMs,
+    },
     handlers: {
       onRequest: (stream, request) => options.onRequest(stream, request, identity),
       onClose: options.onClose,

@@ -3,12 +3,18 @@
  *
  * Pods of the namespaces `shop` and `bank` are enrolled, those of others are not.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentStatus } from '../../agent/status.ts';
 import type { AgentProcess, AgentProcessOptions } from '../lab/agent-process.ts';
 import { eventually } from '../lab/eventually.ts';
-import { enrolled, type KubernetesObject, podObject, type PodObjectOptions, writeObjects } from '../lab/kubernetes.ts';
+import {
+  enrolled,
+  type KubernetesObject,
+  podObject,
+  type PodObjectOptions,
+  writeObjects,
+} from '../lab/kubernetes.ts';
 import { Lab } from '../lab/lab.ts';
 import type { Place } from '../lab/place.ts';
 import type { LabPod, PodSpec } from '../lab/pod.ts';
@@ -25,6 +31,11 @@ export interface AgentLabOptions {
   readonly agent?: Omit<AgentProcessOptions, 'configDir'>;
 }
 
+export interface Description extends PodObjectOptions {
+  /** Another one than the pod was made with. */
+  readonly serviceAccount?: string;
+}
+
 /** One line of the access log. */
 export type AccessLine = Readonly<Record<string, string | number>>;
 
@@ -33,7 +44,7 @@ export class AgentLab implements AsyncDisposable {
   readonly configDir: string;
   readonly #agents = new Map<string, AgentProcess>();
   readonly #programs = new Map<string, Promise<RemoteSockets>>();
-  readonly #podOptions = new Map<string, PodObjectOptions>();
+  readonly #podOptions = new Map<string, Description>();
   readonly #agentOptions: Omit<AgentProcessOptions, 'configDir'>;
 
   private constructor(lab: Lab, agentOptions: Omit<AgentProcessOptions, 'configDir'>) {
@@ -122,7 +133,7 @@ export class AgentLab implements AsyncDisposable {
   }
 
   /** Changes how a pod is described (labels, annotations) or, after one was made or deleted, which there are. */
-  describe(pod: LabPod | null = null, options: PodObjectOptions = {}): Promise<void> {
+  describe(pod: LabPod | null = null, options: Description = {}): Promise<void> {
     if (pod !== null) this.#podOptions.set(pod.name, options);
     return this.change(() => this.#writePods());
   }
@@ -130,7 +141,9 @@ export class AgentLab implements AsyncDisposable {
   /** Makes a change to the directory and waits until it is in force. */
   async change(make: () => void): Promise<void> {
     const running = [...this.#agents].filter(([, agent]) => agent.process.running).map(([node]) => node);
-    const before = await Promise.all(running.map(async node => (await this.status(node)).configuration.generation));
+    const before = await Promise.all(
+      running.map(async node => (await this.status(node)).configuration.generation),
+    );
     make();
     await Promise.all(
       running.map((node, index) =>
@@ -146,7 +159,10 @@ export class AgentLab implements AsyncDisposable {
     await eventually(
       async () => {
         const { pods } = await this.status(pod.node);
-        return (pods.find(it => it.name === pod.name && it.namespace === pod.namespace)?.enrolled ?? false) === wanted;
+        return (
+          (pods.find(it => it.name === pod.name && it.namespace === pod.namespace)?.enrolled ?? false) ===
+          wanted
+        );
       },
       { what: `${pod.name} ${wanted ? '' : 'not '}being enrolled` },
     );
@@ -154,8 +170,11 @@ export class AgentLab implements AsyncDisposable {
 
   /** Waits for an access line of a node with these fields. */
   line(node: string, fields: AccessLine): Promise<AccessLine> {
-    const has = (line: AccessLine): boolean => Object.entries(fields).every(([key, value]) => line[key] === value);
-    return eventually(() => this.lines(node).findLast(has), { what: `an access line with ${JSON.stringify(fields)}` });
+    const has = (line: AccessLine): boolean =>
+      Object.entries(fields).every(([key, value]) => line[key] === value);
+    return eventually(() => this.lines(node).findLast(has), {
+      what: `an access line with ${JSON.stringify(fields)}`,
+    });
   }
 
   lines(node: string): AccessLine[] {
@@ -166,6 +185,10 @@ export class AgentLab implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const program of this.#programs.values()) await (await program)[Symbol.asyncDispose]();
+    // For whoever wants to read what the agents said after a failure.
+    const keep = process.env['CULVERT_TEST_LOGS'];
+    if (keep !== undefined)
+      cpSync(this.lab.directory, join(keep, this.lab.name), { recursive: true, filter: isLog });
     await this.lab.dispose();
   }
 
@@ -175,7 +198,18 @@ export class AgentLab implements AsyncDisposable {
   }
 
   #writePods(): void {
-    const pods = this.lab.allPods.map(pod => podObject(pod, this.#podOptions.get(pod.name)));
+    const pods = this.lab.allPods.map(pod => described(pod, this.#podOptions.get(pod.name) ?? {}));
     writeObjects(join(this.configDir, 'pods.yaml'), pods);
   }
+}
+
+function described(pod: LabPod, description: Description): KubernetesObject {
+  const object = podObject(pod, description);
+  const { serviceAccount = pod.serviceAccount } = description;
+  return { ...object, spec: { ...(object.spec as object), serviceAccountName: serviceAccount } };
+}
+
+function isLog(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat?.isFile() === true || (stat?.isDirectory() === true && !path.endsWith('/bpf'));
 }

@@ -71,7 +71,8 @@ export class RemoteSockets implements AsyncDisposable {
     });
     control.on('error', () => {});
     control.on('close', () => {
-      for (const waiting of this.#waiting.values()) waiting.reject(new CallError('GONE', 'the program ended'));
+      for (const waiting of this.#waiting.values())
+        waiting.reject(new CallError('GONE', 'the program ended'));
     });
   }
 
@@ -155,7 +156,10 @@ export class RemoteListener {
   }
 
   async accept(): Promise<RemoteConnection> {
-    return new RemoteConnection(this.#sockets, await this.#sockets.call<Opened>('accept', { socket: this.#socket }));
+    return new RemoteConnection(
+      this.#sockets,
+      await this.#sockets.call<Opened>('accept', { socket: this.#socket }),
+    );
   }
 
   async close(): Promise<void> {

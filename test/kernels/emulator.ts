@@ -4,9 +4,25 @@ import type { Machine } from './image.ts';
 
 /** Ends by itself when the guest powers off; rejects after `timeoutMs`. */
 export function boot(machine: Machine, timeoutMs: number): Promise<string> {
-  const args = ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '2048', '-nographic', '-no-reboot'];
+  const args = [
+    '-accel',
+    'tcg,thread=multi',
+    '-cpu',
+    'max',
+    '-smp',
+    '2',
+    '-m',
+    '2048',
+    '-nographic',
+    '-no-reboot',
+  ];
   args.push('-kernel', machine.kernel);
-  args.push('-drive', `file=${machine.disk},if=none,id=disk,format=raw,snapshot=on`, '-device', 'nvme,drive=disk,serial=culvert');
+  args.push(
+    '-drive',
+    `file=${machine.disk},if=none,id=disk,format=raw,snapshot=on`,
+    '-device',
+    'nvme,drive=disk,serial=culvert',
+  );
   args.push('-append', 'console=ttyS0 root=/dev/nvme0n1 rw init=/init quiet panic=1 mitigations=off');
   return new Promise((resolve, reject) => {
     const emulator = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -15,7 +31,11 @@ export function boot(machine: Machine, timeoutMs: number): Promise<string> {
     emulator.stderr.on('data', (chunk: Buffer) => (output += chunk.toString('latin1')));
     const timer = setTimeout(() => {
       emulator.kill('SIGKILL');
-      reject(new Error(`the machine did not end within ${timeoutMs} ms; its console ends in:\n${output.slice(-3000)}`));
+      reject(
+        new Error(
+          `the machine did not end within ${timeoutMs} ms; its console ends in:\n${output.slice(-3000)}`,
+        ),
+      );
     }, timeoutMs);
     emulator.once('error', reject);
     emulator.once('close', () => {

@@ -18,7 +18,9 @@ const patternPort = 7000;
 const patience = 180_000;
 
 function report(name: string, problem: string | null): void {
-  process.stdout.write(problem === null ? `CHECK ok ${name}\n` : `CHECK failed ${name}: ${problem.replaceAll('\n', ' ')}\n`);
+  process.stdout.write(
+    problem === null ? `CHECK ok ${name}\n` : `CHECK failed ${name}: ${problem.replaceAll('\n', ' ')}\n`,
+  );
 }
 
 async function check(name: string, act: () => Promise<void> | void): Promise<void> {
@@ -36,8 +38,21 @@ function must(condition: boolean, why: string): void {
 
 /** Bytes both ways with random sizes and half-close, each compared; throws with what was wrong. */
 async function pattern(client: LabPod, address: string): Promise<void> {
-  const args = ['client', address, String(patternPort), '--up', '3000000', '--down', '2000000', '--sessions', '2'];
-  const result = await client.run('/culvert/bench/build/pattern', args, { check: false, timeoutMs: patience });
+  const args = [
+    'client',
+    address,
+    String(patternPort),
+    '--up',
+    '3000000',
+    '--down',
+    '2000000',
+    '--sessions',
+    '2',
+  ];
+  const result = await client.run('/culvert/bench/build/pattern', args, {
+    check: false,
+    timeoutMs: patience,
+  });
   must(result.code === 0, `exit ${result.code}: ${result.stdout.slice(-300)} ${result.stderr.slice(-300)}`);
 }
 
@@ -58,7 +73,10 @@ const deny: KubernetesObject = {
   apiVersion: 'culvert.dev/v1',
   kind: 'AuthorizationPolicy',
   metadata: { name: 'deny-client', namespace: 'shop' },
-  spec: { action: 'DENY', rules: [{ from: [{ source: { principals: ['cluster.local/ns/shop/sa/client'] } }] }] },
+  spec: {
+    action: 'DENY',
+    rules: [{ from: [{ source: { principals: ['cluster.local/ns/shop/sa/client'] } }] }],
+  },
 };
 
 await check('every kernel feature that is needed', () => {
@@ -83,7 +101,9 @@ const start = async (name: string): Promise<AgentProcess> => {
   try {
     await agent.ready(patience);
   } catch (error) {
-    process.stdout.write(`${agent.process.stdout().slice(-3_000)}\n${agent.process.stderr().slice(-3_000)}\n`);
+    process.stdout.write(
+      `${agent.process.stdout().slice(-3_000)}\n${agent.process.stderr().slice(-3_000)}\n`,
+    );
     throw error;
   }
   return agent;
@@ -106,7 +126,10 @@ await check('identities and addresses in the access log', async () => {
 });
 await check('policy refuses', async () => {
   writeObjects(join(configDir, 'deny.yaml'), [deny]);
-  await eventually(async () => (await b.admin('/config_dump')).includes('deny-client'), { timeoutMs: patience, what: 'the policy' });
+  await eventually(async () => (await b.admin('/config_dump')).includes('deny-client'), {
+    timeoutMs: patience,
+    what: 'the policy',
+  });
   const refused = await pattern(client, far.addresses.v4).then(
     () => null,
     (error: unknown) => error,

@@ -18,7 +18,8 @@ for (const series of ['6.1', '6.12']) {
     t.match(console, `GUEST ${machine.release}`, 'the kernel booted');
     const checks = [...console.matchAll(/^CHECK (ok|failed) (.*?)\r?$/gm)];
     for (const [, verdict, what] of checks) t.equal(verdict, 'ok', what ?? '');
-    if (!t.ok(checks.length >= leastChecks, `${checks.length} checks were made`)) t.comment(console.slice(-4000));
+    if (!t.ok(checks.length >= leastChecks, `${checks.length} checks were made`))
+      t.comment(console.slice(-4000));
     t.match(console, /GUEST-EXIT 0/, 'and ended well');
   });
 }

@@ -71,3 +71,16 @@ t.test('what this kernel can do is a list of values', async t => {
   const [major = 0, minor = 0] = release().split('.').map(Number);
   t.equal(by.get('bpf_set_retval in connect')?.available, major > 5 || (major === 5 && minor >= 18));
 });
+
+t.test('memory that starting took is given back, and what was in it comes back when needed', async t => {
+  const before = process.memoryUsage.rss();
+  native.releaseMemory();
+  const after = process.memoryUsage.rss();
+  t.ok(after < before, `${before} → ${after}`);
+  t.equal(
+    native.probe().length,
+    new Set(native.probe().map(feature => feature.name)).size,
+    'the addon still runs',
+  );
+  t.equal(JSON.stringify(JSON.parse('{"a":[1,2,3]}')), '{"a":[1,2,3]}', 'and so does Node');
+});

@@ -71,6 +71,22 @@ t.test('no thread of Node leaves its namespace', async t => {
   t.same([...new Set(threads)], [home]);
 });
 
+t.test('a network parameter is set in one namespace only', async t => {
+  const [one, other] = [namespace(t), namespace(t)];
+  const name = 'ipv4/ip_default_ttl';
+  t.equal(native.netnsSysctl(one.fd, name, '77'), '64', 'the value before');
+  t.equal(native.netnsSysctl(one.fd, name, '78'), '77');
+  t.equal(native.netnsSysctl(other.fd, name, '64'), '64');
+  t.match(
+    failure(() => native.netnsSysctl(one.fd, 'ipv4/absent', '1')),
+    { code: 'ENOENT', syscall: /absent/ },
+  );
+  t.match(
+    failure(() => native.netnsSysctl(one.fd, name, 'many')),
+    { code: 'EINVAL' },
+  );
+});
+
 t.test('what is not a network namespace is refused', async t => {
   const before = openFiles();
   t.match(
@@ -154,4 +170,26 @@ t.test('without privileges the error says which one is missing', async t => {
     /CAP_BPF.*CAP_SYS_ADMIN.*connect programs.*sk_lookup programs.*cgroup links/,
     'and probing throws nothing',
   );
+});
+
+t.test('a thread that cannot come back ends the process, loudly', async t => {
+  const place = namespace(t);
+  const script = `
+    import * as native from '${join(import.meta.dirname, '../../native/native.ts')}';
+    import { readdirSync, readlinkSync } from 'node:fs';
+    const place = native.openNetns('${place.path}');
+    native.netnsCookie(place);
+    const isNetns = fd => { try { return readlinkSync('/proc/self/fd/' + fd).startsWith('net:['); } catch { return false; } };
+    // The way home is the other namespace descriptor of this process.
+    native.close(readdirSync('/proc/self/fd').map(Number).find(fd => fd !== place && isNetns(fd)));
+    native.netnsCookie(place);
+    console.log('still here');`;
+  let ended: unknown;
+  try {
+    runModule(script);
+  } catch (error) {
+    ended = error;
+  }
+  const stderr = /cannot return to its own network namespace: .*aborting/;
+  t.match(ended, { signal: 'SIGABRT', stdout: '', stderr });
 });
