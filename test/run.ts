@@ -10,6 +10,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 interface Tier {
   readonly name: string;
@@ -38,7 +39,7 @@ const needsRoot = (): string | null => {
 const tiers: readonly Tier[] = [
   {
     name: 'unit',
-    folders: ['model', 'base', 'control', 'crds', 'tunnel', 'agent', 'cli'],
+    folders: ['model', 'base', 'control', 'crds', 'tunnel', 'agent', 'cli', 'bench'],
     jobs: 2,
     timeout: 180,
     obstacle: () => null,
@@ -76,6 +77,33 @@ function totals(output: string): Count {
   return { pass: number('pass'), fail: number('fail'), skip: number('skip') + number('todo') };
 }
 
+/** One line for each file, and of what failed all that tap says about it. */
+class Summary {
+  readonly #shown = new Set<string>();
+  #failure = 0;
+
+  line(line: string): void {
+    const file = /^(not ok|ok) \d+ - (\S+)(?: # time=([\d.]+)ms)?/.exec(line);
+    if (file !== null) {
+      if (this.#shown.has(line)) return;
+      this.#shown.add(line);
+      const [, verdict = '', name = '', ms = '0'] = file;
+      process.stdout.write(
+        `${verdict === 'ok' ? '  ok    ' : '  FAILED'} ${name} ${(Number(ms) / 1000).toFixed(1)} s\n`,
+      );
+      this.#failure = 0;
+      return;
+    }
+    if (/^\s+not ok /.test(line)) this.#failure = linesOfFailure;
+    if (this.#failure === 0) return;
+    this.#failure -= 1;
+    process.stdout.write(`${line}\n`);
+  }
+}
+
+/** Lines shown after a failed assertion. */
+const linesOfFailure = 40;
+
 async function run(tier: Tier): Promise<Count> {
   const files = testFiles(tier);
   if (files.length === 0) return { pass: 0, fail: 0, skip: 0 };
@@ -85,13 +113,13 @@ async function run(tier: Tier): Promise<Count> {
     'run',
     '--disable-coverage',
     '--allow-empty-coverage',
-    '--reporter=terse',
+    '--reporter=tap',
     `--output-file=${report}`,
   ];
   args.push(`--jobs=${tier.jobs}`, `--timeout=${tier.timeout}`, ...files);
-  const child = spawn(join(here, '../node_modules/.bin/tap'), args, {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
+  const child = spawn(join(here, '../node_modules/.bin/tap'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const show = new Summary();
+  createInterface({ input: child.stdout }).on('line', line => show.line(line));
   const code = await new Promise<number>(resolve => child.once('close', status => resolve(status ?? 1)));
   const count = totals(readFileSync(report, 'utf8'));
   rmSync(work, { recursive: true });
