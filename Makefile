@@ -41,10 +41,10 @@ $(BPF): $(wildcard bpf/*.c) $(wildcard bpf/*.h) bpf/Makefile
 
 demo: build ## two nodes and their pods on this machine, real programs, one report (KEEP=1 leaves it up)
 	$(Q)sh native/packages.sh lab
-	$(Q)$(NODE) cli/demo.ts $(if $(KEEP),--keep)
+	$(Q)$(NODE) test/lab/demo.ts $(if $(KEEP),--keep)
 
 demo-down: build ## take down what `make demo KEEP=1` left
-	$(Q)$(NODE) cli/demo.ts --down
+	$(Q)$(NODE) test/lab/demo.ts --down
 
 test: build lint check-gen ## all tests that can run here
 	$(Q)sh native/packages.sh lab

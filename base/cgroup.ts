@@ -2,7 +2,7 @@
  * Cgroup v2 as the agent needs it: where the hierarchy is mounted (alone or beside v1), and moving this process into a
  * cgroup of its own, by which the BPF programs recognise it.
  */
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from './errors.ts';
 
@@ -23,6 +23,11 @@ export function cgroup2MountPoint(
 /** Makes `root/name` if need be and moves this process, with all its threads, into it. Returns its path. */
 export function enterCgroup(root: string, name: string): string {
   const path = join(root, name);
+  if (!existsSync(join(root, 'cgroup.procs'))) {
+    throw new CulvertError('CGROUP_UNAVAILABLE', `${root} is not in a cgroup v2 hierarchy`, {
+      fix: 'give a directory below a cgroup v2 mount with --cgroup-root; culvert check shows where one is',
+    });
+  }
   try {
     mkdirSync(path, { recursive: true });
     writeFileSync(join(path, 'cgroup.procs'), String(process.pid));

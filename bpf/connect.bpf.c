@@ -94,8 +94,13 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 		if (!probe || probe->role != CULVERT_NAME_PROBE)
 			return pass_agent(ctx, pod, sk, &to);
 	}
-	if (is_own(pod, &to))
+	if (is_own(pod, &to)) {
+		/* To the agent's own port: not even with a name that the socket has from an earlier connection. */
+		name = bpf_sk_storage_get(&orig_dst, sk, 0, 0);
+		if (name && !probe)
+			name->role = CULVERT_NAME_NONE;
 		return verdict(probe, culvert_connect_local, ALLOW);
+	}
 	if (is_link_local(&to))
 		return verdict(probe, culvert_connect_link_local, ALLOW);
 

@@ -87,8 +87,12 @@ int lookup(struct bpf_sk_lookup *ctx)
 	 * The pod to itself. Nothing from outside can look like this and become a connection: its answers would stay in here.
 	 */
 	if (is_loopback(&local) || is_loopback(&remote) || same(&remote, &local) || same(&remote, &pod->ip4) ||
-	    same(&remote, &pod->ip6))
+	    same(&remote, &pod->ip6)) {
+		/* The connect hook asking for a listener runs this program too. */
+		if (FIELD(ctx, remote_port) == 0)
+			return SK_PASS;
 		return verdict(culvert_lookup_local, SK_PASS);
+	}
 
 	/* The agent's other ports are for this pod only; it may have more addresses than we know of. */
 	if (port == outbound_port || port == plaintext_port || port == dns_port) {

@@ -53,7 +53,7 @@ export function parseBundle(text: string, where: string): AuthorityBundle {
 
 export function formatBundle(bundle: AuthorityBundle): string {
   const blocks = bundle.map(({ certificate, privateKey }) => {
-    const key = privateKey === null ? '' : privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const key = privateKey === null ? '' : privateKey.export({ type: 'pkcs8', format: 'pem' });
     const subject = certificate.subject.replace(/\n/g, ', ');
     return `\n# ${subject}, until ${certificate.validTo}\n${key}${certificate.toString()}`;
   });
@@ -87,9 +87,10 @@ export function fingerprintOf(certificate: X509Certificate): string {
 }
 
 function entriesOf(text: string): AuthorityEntry[] {
-  for (const line of text.replace(block, '').split('\n')) {
-    if (!/^\s*(#|$)/.test(line))
-      throw new Error(`${JSON.stringify(line.slice(0, 40))} is neither PEM nor a comment`);
+  const between = text.replace(block, pem => pem.replace(/[^\n]/g, ''));
+  for (const [index, line] of between.split('\n').entries()) {
+    // Never with its text: it may be a piece of a key.
+    if (!/^\s*(#|$)/.test(line)) throw new Error(`line ${index + 1} is neither PEM nor a comment`);
   }
   const certificates: X509Certificate[] = [];
   const keys: KeyObject[] = [];
@@ -100,6 +101,7 @@ function entriesOf(text: string): AuthorityEntry[] {
   }
   if (certificates.length === 0) throw new Error('it has no certificate');
   for (const certificate of certificates) {
+    if (!certificate.subject) throw new Error('a certificate in it has no name');
     if (!certificate.ca) throw new Error(`${nameOf(certificate)} is not a certificate authority`);
   }
   if (new Set(certificates.map(fingerprintOf)).size < certificates.length)

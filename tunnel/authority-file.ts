@@ -78,14 +78,18 @@ export function createAuthorityFile(path: string, text: string): boolean {
 }
 
 /**
- * Replaces the text by what `edit` makes of it. Readers see the old file or the new one, and two edits at once don't undo
- * each other: the second fails with AUTHORITY_BUSY.
+ * Replaces the text by what `edit` makes of it and of the time of its last change (ms since the epoch). Readers see the
+ * old file or the new one, and two edits at once don't undo each other: the second fails with AUTHORITY_BUSY.
  */
-export function editAuthorityFile(path: string, edit: (text: string) => string): void {
+export function editAuthorityFile<T>(
+  path: string,
+  edit: (text: string, changedAt: number) => { text: string; result: T },
+): T {
   const lock = `${path}.lock`;
   try {
     closeSync(openSync(lock, 'wx', 0o600));
   } catch (thrown) {
+    if (codeOf(thrown) === 'ENOENT') throw missing(path);
     if (codeOf(thrown) !== 'EEXIST') throw failed('lock', path, thrown);
     throw new CulvertError('AUTHORITY_BUSY', `${path} is being changed by another command`, {
       fix: `run it again; if no other command is running, remove ${lock}`,
@@ -93,15 +97,12 @@ export function editAuthorityFile(path: string, edit: (text: string) => string):
   }
   try {
     const text = readAuthorityFile(path);
-    if (text === null) {
-      throw new CulvertError('AUTHORITY_MISSING', `there is no certificate authority in ${path}`, {
-        fix: 'name the file with --authority; the first agent that starts makes it',
-      });
-    }
-    const edited = edit(text);
-    const temporary = writeTemporary(path, edited);
+    if (text === null) throw missing(path);
+    const edited = edit(text, statSync(path).mtimeMs);
+    const temporary = writeTemporary(path, edited.text);
     renameSync(temporary, path);
     syncFolder(dirname(path));
+    return edited.result;
   } catch (thrown) {
     throw thrown instanceof CulvertError ? thrown : failed('change', path, thrown);
   } finally {
@@ -156,6 +157,13 @@ function checkOwner(path: string, uid: number): void {
   if (uid === own || uid === 0) return;
   throw new CulvertError('AUTHORITY_OWNER', `${path} belongs to user ${uid}, and this is user ${own}`, {
     fix: `chown ${own} ${path}, if its content can be trusted`,
+  });
+}
+
+/** For those who need the file and don't make it. */
+export function missing(path: string): CulvertError {
+  return new CulvertError('AUTHORITY_MISSING', `there is no certificate authority in ${path}`, {
+    fix: 'name the file with --authority; the first agent that starts makes it',
   });
 }
 

@@ -14,7 +14,7 @@ import { createAuthorityFile, readAuthorityFile } from './authority-file.ts';
 import { describeRoot } from './authority-status.ts';
 import type { AuthorityStatus } from './authority-status.ts';
 import { readRequest } from './certificate-request.ts';
-import type { CertificateSource, SignedCertificate } from './certificates.ts';
+import type { CertificateSource, SignedCertificate } from './certificate-exchange.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { RootRotation } from './root-rotation.ts';

@@ -4,15 +4,32 @@
 import { X509Certificate } from 'node:crypto';
 import { CulvertError } from '../base/errors.ts';
 import { createRequest } from './certificate-request.ts';
-import type { CertificateSource, IssuedCertificate } from './certificates.ts';
+import type { IssuedCertificate } from './certificates.ts';
+import type { Clock } from './clock.ts';
 import { peerIdentity } from './subject-alt-name.ts';
 import { generateKey } from './x509.ts';
+
+/** What a signer gives back: leaf and intermediates, and the roots to trust from now on. */
+export interface SignedCertificate {
+  readonly chainPem: string;
+  readonly rootsPem: string;
+}
+
+/** Who signs: the embedded authority, or a certificate service elsewhere. */
+export interface CertificateSource {
+  /** Has `requestPem` (see certificate-request.ts) signed. Rejects with what went wrong, or when the signal says stop. */
+  issue(identity: string, requestPem: string, signal: AbortSignal): Promise<SignedCertificate>;
+  /** Roots to trust now, in PEM. */
+  roots(): string;
+  /** Calls back when roots or signer changed; returns what ends that. */
+  onRootsChanged(callback: () => void): () => void;
+}
 
 /** The key is new for every certificate and exists in memory only. */
 export async function requestCertificate(
   source: CertificateSource,
   identity: string,
-  now: number,
+  clock: Clock,
   signal: AbortSignal,
 ): Promise<IssuedCertificate> {
   const key = generateKey();
@@ -33,7 +50,7 @@ export async function requestCertificate(
   return {
     identity,
     certificatePem: chainPem,
-    privateKeyPem: key.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    privateKeyPem: key.privateKey.export({ type: 'pkcs8', format: 'pem' }),
     rootsPem,
     notBefore: leaf.validFromDate.getTime(),
     notAfter,
@@ -44,7 +61,7 @@ export async function requestCertificate(
     const { identity: named } = peerIdentity(leaf.subjectAltName);
     if (named !== identity) return `it names ${named ?? 'nobody'}`;
     if (!leaf.checkPrivateKey(key.privateKey)) return 'it is for another key';
-    if (notAfter <= now) return `it ended at ${leaf.validTo}`;
+    if (notAfter <= clock.now()) return `it ended at ${leaf.validTo}`;
     if (!rootsPem.includes('-----BEGIN CERTIFICATE-----')) return 'no root came with it';
     return null;
   }

@@ -6,8 +6,10 @@
  */
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { requestCertificate } from './certificate-exchange.ts';
+import type { CertificateSource } from './certificate-exchange.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
+import { renewalDelayMs, retryDelayMs } from './renewal.ts';
 
 export interface IssuedCertificate {
   /** SPIFFE ID. */
@@ -22,22 +24,6 @@ export interface IssuedCertificate {
   readonly notAfter: number;
   /** Upper-case hex. */
   readonly serial: string;
-}
-
-/** What a signer gives back: leaf and intermediates, and the roots to trust from now on. */
-export interface SignedCertificate {
-  readonly chainPem: string;
-  readonly rootsPem: string;
-}
-
-/** Who signs: the embedded authority, or a certificate service elsewhere. */
-export interface CertificateSource {
-  /** Has `requestPem` (see certificate-request.ts) signed. Rejects with what went wrong, or when the signal says stop. */
-  issue(identity: string, requestPem: string, signal: AbortSignal): Promise<SignedCertificate>;
-  /** Roots to trust now, in PEM. */
-  roots(): string;
-  /** Calls back when roots or signer changed; returns what ends that. */
-  onRootsChanged(callback: () => void): () => void;
 }
 
 export interface CertificatesOptions {
@@ -82,11 +68,6 @@ interface Held {
   stale: boolean;
 }
 
-// Renewal falls somewhere in this part of a certificate's life, so that those issued together don't renew together.
-const renewFrom = 0.5;
-const renewUntil = 0.7;
-const firstRetryMs = 500;
-const maxRetryMs = 150_000;
 /** Looks at the clock this often even if nothing is due: it may have been set, or the machine slept. */
 const maxNapMs = 30_000;
 
@@ -229,14 +210,13 @@ export class Certificates {
       );
     });
     try {
-      const certificate = await requestCertificate(source, held.identity, clock.now(), abort.signal);
+      const certificate = await requestCertificate(source, held.identity, clock, abort.signal);
       // Released, and perhaps held anew, while it was asked for.
       if (this.#held.get(held.identity) !== held) return;
       held.lastError = null;
       held.failures = 0;
-      const life = certificate.notAfter - clock.now();
-      const share = renewFrom + (renewUntil - renewFrom) * random();
-      held.dueAt = held.stale ? clock.now() : clock.now() + life * share;
+      const delay = held.stale ? 0 : renewalDelayMs(certificate.notAfter - clock.now(), random());
+      held.dueAt = clock.now() + delay;
       held.certificate = held.stale ? { ...certificate, rootsPem: source.roots() } : certificate;
       this.#options.onCertificate(held.identity, held.certificate);
     } catch (thrown) {
@@ -252,9 +232,8 @@ export class Certificates {
   #failed(held: Held, thrown: unknown): void {
     const error = asCulvertError(thrown, 'CERTIFICATE_REQUEST_FAILED');
     held.lastError = error;
-    const pause = Math.min(firstRetryMs * 2 ** held.failures, maxRetryMs);
     held.failures += 1;
-    const retryMs = Math.round(pause * (0.8 + 0.4 * this.#options.random()));
+    const retryMs = retryDelayMs(held.failures, this.#options.random());
     held.dueAt = this.#options.clock.now() + retryMs;
     this.#options.onFailure(held.identity, error, retryMs);
   }
@@ -266,8 +245,9 @@ export class Certificates {
       held.failures = 0;
       held.dueAt = this.#options.clock.now();
       if (held.abort !== null) held.stale = true;
-      if (held.certificate === null || held.certificate.rootsPem === rootsPem) continue;
-      held.certificate = { ...held.certificate, rootsPem };
+      const certificate = this.current(held.identity);
+      if (certificate === null || certificate.rootsPem === rootsPem) continue;
+      held.certificate = { ...certificate, rootsPem };
       this.#options.onCertificate(held.identity, held.certificate);
     }
     this.#work();

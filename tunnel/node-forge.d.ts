@@ -9,7 +9,10 @@ declare module 'node-forge/lib/asn1.js' {
 
   interface Asn1Library {
     create(tagClass: number, type: number, constructed: boolean, value: string | Asn1[]): Asn1;
-    fromDer(bytes: string, options: { strict: boolean; parseAllBytes: boolean; decodeBitStrings: boolean }): Asn1;
+    fromDer(
+      bytes: string,
+      options: { strict: boolean; parseAllBytes: boolean; decodeBitStrings: boolean },
+    ): Asn1;
     toDer(node: Asn1): { getBytes(): string };
     oidToDer(oid: string): { getBytes(): string };
     derToOid(bytes: string): string;

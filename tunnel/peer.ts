@@ -7,7 +7,7 @@
 import { CulvertError } from '../base/errors.ts';
 import type { Side } from '../base/errors.ts';
 import { peerIdentity } from './subject-alt-name.ts';
-import { untrusted } from './tls-errors.ts';
+import { tlsError, untrusted } from './tls-errors.ts';
 
 export interface PeerFacts {
   /** OpenSSL's verdict on chain, validity and purpose, and its word for why not. */
@@ -26,33 +26,36 @@ export type PeerExpectation =
 /** Returns the peer's SPIFFE ID, or why it is refused. */
 export function verifyPeer(facts: PeerFacts, expected: PeerExpectation): string | CulvertError {
   const side: Side = expected.role === 'server' ? 'client' : 'server';
-  if (!facts.authorized) return untrusted(facts.authorizationError, side);
-  if (facts.subjectAltName === null) return untrusted('UNABLE_TO_GET_ISSUER_CERT', side);
-  if (facts.alpnProtocol !== 'h2') {
-    return new CulvertError('TLS_ALPN_MISMATCH', `the ${side} did not agree on ALPN h2`, {
-      side,
-      fix: 'only agents and waypoints of a mesh connect to this port; send application traffic to the application port',
-    });
-  }
+  if (!facts.authorized) return untrusted(String(facts.authorizationError), side);
+  if (facts.subjectAltName === null) return tlsError('TLS_PEER_NO_CERTIFICATE', side, null);
+  if (facts.alpnProtocol !== 'h2') return tlsError('TLS_ALPN_MISMATCH', side, null);
   const peer = peerIdentity(facts.subjectAltName);
   if (peer.identity === null) {
-    return new CulvertError('TLS_PEER_NO_IDENTITY', `the certificate of the ${side} names no workload: ${peer.problem}`, {
-      side,
-      fix: 'issue its certificate with exactly one URI, its SPIFFE ID',
-    });
+    return new CulvertError(
+      'TLS_PEER_NO_IDENTITY',
+      `the certificate of the ${side} names no workload: ${peer.problem}`,
+      {
+        side,
+        fix: 'issue its certificate with exactly one URI, its SPIFFE ID',
+      },
+    );
   }
   if (expected.role === 'server') {
     if (peer.trustDomain === expected.trustDomain) return peer.identity;
-    return new CulvertError(
-      'TLS_PEER_WRONG_TRUST_DOMAIN',
-      `the client is ${peer.identity}, and this mesh is ${expected.trustDomain}`,
-      { side, fix: 'give both meshes the same trust domain in MeshConfig, or keep their roots apart' },
-    );
+    const message = `the client is ${peer.identity}, and this mesh has the trust domain ${expected.trustDomain}`;
+    return new CulvertError('TLS_PEER_WRONG_TRUST_DOMAIN', message, {
+      side,
+      fix: 'give both meshes the same trust domain in MeshConfig, or keep their roots apart',
+    });
   }
   if (expected.expectedIdentities.includes(peer.identity)) return peer.identity;
   const wanted = expected.expectedIdentities.join(' or ') || 'nobody';
-  return new CulvertError('TLS_PEER_WRONG_IDENTITY', `the server is ${peer.identity}, expected was ${wanted}`, {
-    side,
-    fix: 'the address may have gone to another pod; it corrects itself when the configuration catches up',
-  });
+  return new CulvertError(
+    'TLS_PEER_WRONG_IDENTITY',
+    `the server is ${peer.identity}, expected was ${wanted}`,
+    {
+      side,
+      fix: 'the address may have passed to another pod; that ends when the configuration catches up',
+    },
+  );
 }

@@ -68,10 +68,10 @@ export class TunnelPool {
       entry.opening ??= this.#openInto(entry);
       const opened = await entry.opening;
       if (opened.hasRoom(Date.now())) return opened;
-      if (opened.isSpent(Date.now())) {
+      if (opened.connection.maxStreams === 0 || opened.isSpent(Date.now())) {
         throw new CulvertError(
           'TUNNEL_CLOSED',
-          `the tunnel to ${target.address}:${target.port} ended as soon as it was open`,
+          `the tunnel to ${target.address}:${target.port} took no stream, new as it was`,
           { side: 'server' },
         );
       }

@@ -8,7 +8,6 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CulvertError } from '../../base/errors.ts';
-import { killCgroup, processesIn } from './cgroup.ts';
 import { eventually } from './eventually.ts';
 import type { Place } from './place.ts';
 import type { Exit, LabProcess } from './process.ts';
@@ -55,7 +54,6 @@ export class AgentProcess implements AsyncDisposable {
   readonly stateDirectory: string;
   readonly bpffs: string;
   readonly accessLogPath: string;
-  readonly #cgroup: string;
 
   private constructor(node: Place, process: LabProcess, directories: Directories, accessLogPath: string) {
     this.node = node;
@@ -63,7 +61,6 @@ export class AgentProcess implements AsyncDisposable {
     this.stateDirectory = directories.stateDirectory;
     this.bpffs = directories.bpffs;
     this.accessLogPath = accessLogPath;
-    this.#cgroup = join(node.cgroup, '_agent');
   }
 
   static async start(node: Place, options: AgentProcessOptions & Directories): Promise<AgentProcess> {
@@ -133,11 +130,13 @@ export class AgentProcess implements AsyncDisposable {
     return readFileSync(this.accessLogPath, 'utf8').split('\n').filter(Boolean);
   }
 
-  /** Resident memory of all its processes, in bytes. */
+  /** Resident memory in bytes, all threads together. */
   residentBytes(): number {
-    return processesIn(this.#cgroup)
-      .map(pid => /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0')
-      .reduce((sum, kilobytes) => sum + Number(kilobytes) * 1024, 0);
+    const status = readFileSync(`/proc/${this.process.pid}/status`, 'utf8');
+    const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
+    if (kibibytes === undefined)
+      throw new CulvertError('LAB_AGENT_ENDED', `the agent on ${this.node.name} has ended`);
+    return Number(kibibytes) * 1024;
   }
 
   /** SIGTERM: it drains and ends, or is killed when it has not after `graceMs`. */
@@ -145,9 +144,9 @@ export class AgentProcess implements AsyncDisposable {
     return this.process.stop('SIGTERM', graceMs);
   }
 
-  /** kill -9, whatever it is doing, with all that it has started. */
-  async kill(): Promise<Exit> {
-    await killCgroup(this.#cgroup);
+  /** kill -9, whatever it is doing. */
+  kill(): Promise<Exit> {
+    this.process.kill('SIGKILL');
     return this.process.exited;
   }
 

@@ -22,8 +22,15 @@ export function cgroup2Mount(mountinfo: string = readFileSync('/proc/self/mounti
   });
 }
 
+/** Throws LAB_CGROUP where cgroups may not be made, as in most containers. */
 export function makeCgroup(path: string): void {
-  mkdirSync(path, { recursive: true });
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const fix = 'in a container: run it with --privileged and --cgroupns=host';
+    throw new CulvertError('LAB_CGROUP', `cannot make a cgroup: ${why}`, { fix, cause });
+  }
 }
 
 /** Kills every process in a cgroup and below and waits until they are gone; nothing where there is none. */
@@ -38,11 +45,6 @@ export async function removeCgroup(path: string): Promise<void> {
     if (entry.isDirectory()) await removeCgroup(join(path, entry.name));
   }
   await eventually(() => killed(path) && removed(path), { intervalMs: 2, what: `the removal of ${path}` });
-}
-
-/** Process ids in this cgroup itself. */
-export function processesIn(path: string): number[] {
-  return readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
 }
 
 /**

@@ -13,7 +13,7 @@ import { namespaceDirectory } from './sweep.ts';
 export interface SpawnOptions extends ProcessOptions {
   /** CPUs that it may use, as `taskset -c` takes them: `1` or `0,1`. */
   readonly cpus?: string;
-  /** File descriptors that it may have. */
+  /** File descriptors that it may have, or as many as this machine allows. */
   readonly openFiles?: number;
   /** Cgroup below the place's own. */
   readonly group?: string;
@@ -36,7 +36,8 @@ export interface RunResult extends Exit {
 const joinAndBecome = [
   'group=$1 files=$2; shift 2',
   'echo $$ > "$group/cgroup.procs" || exit 125',
-  'if [ "$files" -gt 0 ]; then ulimit -n "$files" || exit 125; fi',
+  // Lifting the hard limit takes a capability that root in a container may lack; then it is what there is.
+  'if [ "$files" -gt 0 ]; then ulimit -n "$files" 2>/dev/null || ulimit -n "$(ulimit -H -n)" || exit 125; fi',
   'exec "$@"',
 ].join('\n');
 

@@ -26,16 +26,23 @@ export async function takeDown(record: LabRecord): Promise<void> {
   forgetRecord(record.name);
 }
 
+/** Labs whose owner has died; neither those in use nor those kept on purpose. */
+export function abandonedLabs(): string[] {
+  return recordedLabs().filter(name => {
+    const owner = loadRecord(name)?.owner ?? null;
+    return owner !== null && !isAlive(owner);
+  });
+}
+
 /**
- * Takes down the lab of this name or, with null, every lab whose owner has died. Returns the names of those found. A
- * lab in use by another process is taken down only when asked for by name.
+ * Takes down the lab of this name or, with null, all that are abandoned, whoever made them: ask for that on a machine of
+ * your own only. Returns the names of those found. One in use is taken down only when asked for by name.
  */
 export async function sweep(name: string | null): Promise<string[]> {
   const swept: string[] = [];
-  for (const candidate of name === null ? recordedLabs() : [name]) {
+  for (const candidate of name === null ? abandonedLabs() : [name]) {
     const record = loadRecord(candidate);
     if (record === null) continue;
-    if (name === null && (record.owner === null || isAlive(record.owner))) continue;
     await takeDown(record);
     swept.push(candidate);
   }

@@ -22,7 +22,12 @@ const stage = await AgentLab.create({
   ],
 });
 t.teardown(() => stage[Symbol.asyncDispose]());
-const [client, near, far, { outside }] = [stage.pod('client'), stage.pod('near'), stage.pod('far'), stage.lab];
+const [client, near, far, { outside }] = [
+  stage.pod('client'),
+  stage.pod('near'),
+  stage.pod('far'),
+  stage.lab,
+];
 
 interface Way {
   readonly name: string;
@@ -33,16 +38,39 @@ interface Way {
 }
 
 const ways: readonly Way[] = [
-  { name: 'cross node', from: client, to: far, line: { node: 'node-b', direction: 'inbound', security: 'mutual_tls' } },
-  { name: 'same node', from: client, to: near, line: { node: 'node-a', direction: 'local', security: 'local' } },
-  { name: 'to outside', from: client, to: outside, line: { node: 'node-a', direction: 'outbound', security: 'plaintext' } },
-  { name: 'from outside', from: outside, to: far, line: { node: 'node-b', direction: 'inbound', security: 'plaintext' } },
+  {
+    name: 'cross node',
+    from: client,
+    to: far,
+    line: { node: 'node-b', direction: 'inbound', security: 'mutual_tls' },
+  },
+  {
+    name: 'same node',
+    from: client,
+    to: near,
+    line: { node: 'node-a', direction: 'local', security: 'local' },
+  },
+  {
+    name: 'to outside',
+    from: client,
+    to: outside,
+    line: { node: 'node-a', direction: 'outbound', security: 'plaintext' },
+  },
+  {
+    name: 'from outside',
+    from: outside,
+    to: far,
+    line: { node: 'node-b', direction: 'inbound', security: 'plaintext' },
+  },
 ];
 
 let port = 7000;
 
 /** A connection over one way, both ends. */
-async function connected(way: Way, address = way.to.address): Promise<[client: RemoteConnection, server: RemoteConnection]> {
+async function connected(
+  way: Way,
+  address = way.to.address,
+): Promise<[client: RemoteConnection, server: RemoteConnection]> {
   port += 1;
   const own = port;
   const [clients, servers] = await Promise.all([stage.sockets(way.from), stage.sockets(way.to)]);
@@ -120,7 +148,11 @@ for (const way of ways) {
     await seen;
     const { node, ...fields } = way.line;
     const line = await stage.line(node, { ...fields, 'dst.addr': `${way.to.address}:${port}` });
-    t.match(line, { code: 'PEER_RESET', side: 'server', bytes_sent: 1 - Number(fields.direction !== 'inbound') });
+    t.match(line, {
+      code: 'PEER_RESET',
+      side: 'server',
+      bytes_sent: 1 - Number(fields.direction !== 'inbound'),
+    });
   });
 
   t.test(`${way.name}: a port where nobody listens is refused`, async t => {
@@ -129,7 +161,9 @@ for (const way of ways) {
     const refused = clients.connect(way.to.address, port).then(opened => opened.receive(1));
     // The agent has accepted before it knows; the application sees its answer as a reset.
     await t.rejects(refused, { code: 'ECONNRESET' });
-    t.match(await stage.line(way.line.node, { 'dst.addr': `${way.to.address}:${port}` }), { code: 'DIAL_REFUSED' });
+    t.match(await stage.line(way.line.node, { 'dst.addr': `${way.to.address}:${port}` }), {
+      code: 'DIAL_REFUSED',
+    });
   });
 
   t.test(`${way.name}: a connection that was never used ends well`, async t => {
@@ -159,7 +193,11 @@ t.test('an idle connection outlives the traffic of others, and then speaks', asy
 
 t.test('when everything has ended, the agents hold nothing', async t => {
   for (const node of ['node-a', 'node-b']) {
-    const nothing = (): Promise<boolean> => stage.agent(node).admin('/connections').then(text => text.trim() === '[]');
+    const nothing = (): Promise<boolean> =>
+      stage
+        .agent(node)
+        .admin('/connections')
+        .then(text => text.trim() === '[]');
     await eventually(nothing, { what: `the end of all connections of ${node}` });
     t.equal(await stage.agent(node).metric('istio_tcp_sockets_open'), 0, `${node}: sockets open`);
   }

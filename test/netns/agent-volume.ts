@@ -23,7 +23,12 @@ const stage = await AgentLab.create({
   agent: { shards: 2 },
 });
 t.teardown(() => stage[Symbol.asyncDispose]());
-const [client, near, far, { outside }] = [stage.pod('client'), stage.pod('near'), stage.pod('far'), stage.lab];
+const [client, near, far, { outside }] = [
+  stage.pod('client'),
+  stage.pod('near'),
+  stage.pod('far'),
+  stage.lab,
+];
 
 interface Way {
   readonly name: string;
@@ -41,7 +46,10 @@ const ways: readonly Way[] = [
 const megabytes = 100;
 const mebibyte = 1 << 20;
 
-async function connected(way: Way, port: number): Promise<[client: RemoteConnection, server: RemoteConnection]> {
+async function connected(
+  way: Way,
+  port: number,
+): Promise<[client: RemoteConnection, server: RemoteConnection]> {
   const [clients, servers] = await Promise.all([stage.sockets(way.from), stage.sockets(way.to)]);
   const listener = await servers.listen(way.to.address, port);
   const [opened, accepted] = await Promise.all([clients.connect(way.to.address, port), listener.accept()]);
@@ -49,7 +57,8 @@ async function connected(way: Way, port: number): Promise<[client: RemoteConnect
   return [opened, accepted];
 }
 
-const residents = (): number => ['node-a', 'node-b'].reduce((sum, node) => sum + stage.agent(node).residentBytes(), 0);
+const residents = (): number =>
+  ['node-a', 'node-b'].reduce((sum, node) => sum + stage.agent(node).residentBytes(), 0);
 
 for (const way of ways) {
   t.test(`${way.name}: 100 MiB each way at the same time arrive whole`, async t => {

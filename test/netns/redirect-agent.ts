@@ -34,22 +34,21 @@ export class PodAgent {
   readonly netnsFd: number;
   readonly cookie: bigint;
   readonly pod: LabPod;
-  readonly #redirect: Redirect;
-  readonly #options: PodAgentOptions;
+  /** Asked each time: an agent that restarts has another one. */
+  readonly #redirect: () => Redirect;
   readonly #closers: (() => Promise<void>)[] = [];
   readonly #sockets = new Set<net.Socket>();
   #stopped = false;
 
-  private constructor(redirect: Redirect, pod: LabPod, options: PodAgentOptions) {
+  private constructor(redirect: () => Redirect, pod: LabPod) {
     this.#redirect = redirect;
-    this.#options = options;
     this.pod = pod;
     this.netnsFd = native.openNetns(pod.netnsPath);
     this.cookie = native.netnsCookie(this.netnsFd);
   }
 
-  static async start(redirect: Redirect, pod: LabPod, options: PodAgentOptions): Promise<PodAgent> {
-    const agent = new PodAgent(redirect, pod, options);
+  static async start(redirect: () => Redirect, pod: LabPod, options: PodAgentOptions): Promise<PodAgent> {
+    const agent = new PodAgent(redirect, pod);
     const { ports } = options;
     await agent.#listen(ports.outbound, socket => agent.#tell('outbound', socket));
     await agent.#listen(ports.dns, socket => agent.#tell('dns', socket));
@@ -57,7 +56,7 @@ export class PodAgent {
       options.plaintext === 'deliver' ? agent.#deliver(socket) : agent.#tell('plaintext', socket),
     );
     await agent.#answerQueries(ports.dns);
-    redirect.enrol({
+    redirect().enrol({
       netnsFd: agent.netnsFd,
       cookie: agent.cookie,
       addresses: options.addresses,
@@ -77,7 +76,13 @@ export class PodAgent {
   }
 
   async #listen(port: number, accept: (socket: net.Socket) => void): Promise<number> {
-    const fd = native.tcpListener(this.netnsFd, { address: '::', port, backlog: 4096, reusePort: true, v6Only: false });
+    const fd = native.tcpListener(this.netnsFd, {
+      address: '::',
+      port,
+      backlog: 4096,
+      reusePort: true,
+      v6Only: false,
+    });
     const server = net.createServer({ allowHalfOpen: true }, socket => {
       this.#sockets.add(socket);
       socket.on('error', () => {});
@@ -93,7 +98,7 @@ export class PodAgent {
     const fd = (Reflect.get(socket, '_handle') as { readonly fd: number }).fd;
     return {
       port,
-      origin: native.originalDestination(this.#redirect.originalDestinationMap, fd),
+      origin: native.originalDestination(this.#redirect().originalDestinationMap, fd),
       client: canonicalIp(socket.remoteAddress ?? '') ?? '',
       clientPort: socket.remotePort ?? 0,
       local: canonicalIp(socket.localAddress ?? '') ?? '',
@@ -113,8 +118,12 @@ export class PodAgent {
   #deliver(client: net.Socket): void {
     const { client: address, clientPort, local, localPort } = this.#told('plaintext', client, '');
     const [fd = -1] = native.tcpSockets(this.netnsFd, net.isIPv6(local) ? 6 : 4, 1);
-    native.setPeerName(this.#redirect.peerNameMap, fd, address, clientPort);
-    const server = new net.Socket({ fd, allowHalfOpen: true, manualStart: true } as net.SocketConstructorOpts);
+    native.setPeerName(this.#redirect().peerNameMap, fd, address, clientPort);
+    const server = new net.Socket({
+      fd,
+      allowHalfOpen: true,
+      manualStart: true,
+    } as net.SocketConstructorOpts);
     this.#sockets.add(server);
     server.on('error', () => client.resetAndDestroy());
     server.connect({ host: local, port: localPort }, () => {
@@ -129,9 +138,13 @@ export class PodAgent {
     socket.on('message', (message, from) => {
       const address = canonicalIp(from.address) ?? '';
       const family = net.isIPv6(address) ? 6 : 4;
-      const servers = this.#redirect.dnsServers(this.cookie, from.port, family);
+      const servers = this.#redirect().dnsServers(this.cookie, from.port, family);
       const got = message.toString();
-      socket.send(JSON.stringify({ port: 'udp', servers, client: address, clientPort: from.port, got }), from.port, from.address);
+      socket.send(
+        JSON.stringify({ port: 'udp', servers, client: address, clientPort: from.port, got }),
+        from.port,
+        from.address,
+      );
     });
     await new Promise<void>(resolve => socket.bind({ fd }, resolve));
     this.#closers.push(() => new Promise(resolve => socket.close(() => resolve())));

@@ -6,7 +6,11 @@ import t from 'tap';
 import type { Told } from './redirect-agent.ts';
 import { type Call, RedirectLab, type Seen } from './redirect-lab.ts';
 
-const stage = await RedirectLab.create('capture', ['a', 'plain', ...Array.from({ length: 6 }, (_, i) => `p${i}`)]);
+const stage = await RedirectLab.create('capture', [
+  'a',
+  'plain',
+  ...Array.from({ length: 6 }, (_, i) => `p${i}`),
+]);
 t.teardown(() => stage[Symbol.asyncDispose]());
 const a = stage.pod('a');
 const plain = stage.pod('plain');
@@ -16,24 +20,97 @@ const told = (seen: Seen): Told => JSON.parse(seen.received ?? 'null') as Told;
 const mapped = (ip: string): string => `::ffff:${ip}`;
 
 t.test('the original destination arrives exactly, and the client sees only that', async t => {
-  const cases: { readonly name: string; readonly call: Call; readonly destination: string; readonly source: string }[] = [
-    { name: 'IPv4', call: { to: ['192.0.2.77', 4321], send: 'x' }, destination: '192.0.2.77', source: a.address },
-    { name: 'IPv6', call: { to: ['2001:db8::77', 4321], family: 6, send: 'x' }, destination: '2001:db8::77', source: a.address6 },
-    { name: 'IPv4 through a dual-stack socket', call: { to: [mapped('192.0.2.77'), 4321], family: 6, send: 'x' }, destination: '192.0.2.77', source: a.address },
-    { name: 'non-blocking', call: { to: ['192.0.2.78', 80], nonblocking: true, send: 'x' }, destination: '192.0.2.78', source: a.address },
-    { name: 'non-blocking IPv6', call: { to: ['2001:db8::78', 80], family: 6, nonblocking: true, send: 'x' }, destination: '2001:db8::78', source: a.address6 },
-    { name: 'bound source port', call: { to: ['192.0.2.79', 80], bind: ['0.0.0.0', 40_123], send: 'x' }, destination: '192.0.2.79', source: a.address },
-    { name: 'bound source address', call: { to: ['192.0.2.80', 80], bind: [a.address, 0], send: 'x' }, destination: '192.0.2.80', source: a.address },
-    { name: 'bound source address and port, IPv6', call: { to: ['2001:db8::80', 80], family: 6, bind: [a.address6, 40_124], send: 'x' }, destination: '2001:db8::80', source: a.address6 },
-    { name: 'bound to an interface', call: { to: ['192.0.2.81', 80], device: 'eth0', send: 'x' }, destination: '192.0.2.81', source: a.address },
-    { name: 'bound to an interface, IPv6', call: { to: ['2001:db8::81', 80], family: 6, device: 'eth0', send: 'x' }, destination: '2001:db8::81', source: a.address6 },
-    { name: 'another pod', call: { to: [plain.address, 22], send: 'x' }, destination: plain.address, source: a.address },
-    { name: 'IPv4 link-local, where clouds have their metadata', call: { to: ['169.254.169.254', 80], send: 'x' }, destination: '169.254.169.254', source: a.address },
-    { name: 'the highest port', call: { to: ['192.0.2.82', 65_535], send: 'x' }, destination: '192.0.2.82', source: a.address },
+  const cases: {
+    readonly name: string;
+    readonly call: Call;
+    readonly destination: string;
+    readonly source: string;
+  }[] = [
+    {
+      name: 'IPv4',
+      call: { to: ['192.0.2.77', 4321], send: 'x' },
+      destination: '192.0.2.77',
+      source: a.address,
+    },
+    {
+      name: 'IPv6',
+      call: { to: ['2001:db8::77', 4321], family: 6, send: 'x' },
+      destination: '2001:db8::77',
+      source: a.address6,
+    },
+    {
+      name: 'IPv4 through a dual-stack socket',
+      call: { to: [mapped('192.0.2.77'), 4321], family: 6, send: 'x' },
+      destination: '192.0.2.77',
+      source: a.address,
+    },
+    {
+      name: 'non-blocking',
+      call: { to: ['192.0.2.78', 80], nonblocking: true, send: 'x' },
+      destination: '192.0.2.78',
+      source: a.address,
+    },
+    {
+      name: 'non-blocking IPv6',
+      call: { to: ['2001:db8::78', 80], family: 6, nonblocking: true, send: 'x' },
+      destination: '2001:db8::78',
+      source: a.address6,
+    },
+    {
+      name: 'bound source port',
+      call: { to: ['192.0.2.79', 80], bind: ['0.0.0.0', 40_123], send: 'x' },
+      destination: '192.0.2.79',
+      source: a.address,
+    },
+    {
+      name: 'bound source address',
+      call: { to: ['192.0.2.80', 80], bind: [a.address, 0], send: 'x' },
+      destination: '192.0.2.80',
+      source: a.address,
+    },
+    {
+      name: 'bound source address and port, IPv6',
+      call: { to: ['2001:db8::80', 80], family: 6, bind: [a.address6, 40_124], send: 'x' },
+      destination: '2001:db8::80',
+      source: a.address6,
+    },
+    {
+      name: 'bound to an interface',
+      call: { to: ['192.0.2.81', 80], device: 'eth0', send: 'x' },
+      destination: '192.0.2.81',
+      source: a.address,
+    },
+    {
+      name: 'bound to an interface, IPv6',
+      call: { to: ['2001:db8::81', 80], family: 6, device: 'eth0', send: 'x' },
+      destination: '2001:db8::81',
+      source: a.address6,
+    },
+    {
+      name: 'another pod',
+      call: { to: [plain.address, 22], send: 'x' },
+      destination: plain.address,
+      source: a.address,
+    },
+    {
+      name: 'IPv4 link-local, where clouds have their metadata',
+      call: { to: ['169.254.169.254', 80], send: 'x' },
+      destination: '169.254.169.254',
+      source: a.address,
+    },
+    {
+      name: 'the highest port',
+      call: { to: ['192.0.2.82', 65_535], send: 'x' },
+      destination: '192.0.2.82',
+      source: a.address,
+    },
   ];
   let seen: Seen[] = [];
   const counted = await stage.counted(async () => {
-    seen = await stage.calls(a, cases.map(({ call }) => call));
+    seen = await stage.calls(
+      a,
+      cases.map(({ call }) => call),
+    );
   });
   cases.forEach(({ name, call, destination, source }, index) => {
     const one = seen[index] ?? {};
@@ -41,12 +118,22 @@ t.test('the original destination arrives exactly, and the client sees only that'
     t.same(one.peername, call.to, `${name}: getpeername hides the way`);
     const family = call.to[0].startsWith('::ffff:') ? mapped(source) : source;
     t.equal(one.sockname?.[0], family, `${name}: getsockname is the pod's own address`);
-    if (call.bind !== undefined && call.bind[1] !== 0) t.equal(one.sockname?.[1], call.bind[1], `${name}: bound port kept`);
+    if (call.bind !== undefined && call.bind[1] !== 0)
+      t.equal(one.sockname?.[1], call.bind[1], `${name}: bound port kept`);
     const { origin, client, clientPort, port, got } = told(one);
     t.same(origin, { address: destination, port: call.to[1] }, `${name}: original destination`);
-    t.same({ client, clientPort, port, got }, { client: source, clientPort: one.sockname?.[1], port: 'outbound', got: 'x' }, name);
+    t.same(
+      { client, clientPort, port, got },
+      { client: source, clientPort: one.sockname?.[1], port: 'outbound', got: 'x' },
+      name,
+    );
   });
-  t.same(counted, { connect_captured: cases.length, flow_opened: cases.length, flow_accepted: cases.length, lookup_local: counted['lookup_local'] });
+  t.same(counted, {
+    connect_captured: cases.length,
+    flow_opened: cases.length,
+    flow_accepted: cases.length,
+    lookup_local: cases.length,
+  });
 });
 
 t.test('a socket that is disconnected and connected again has its new destination only', async t => {
@@ -76,7 +163,11 @@ t.test('loopback and the pod itself are left alone', async t => {
   });
   seen.forEach((one, index) => {
     const { getpeername } = JSON.parse(one.received ?? '{}') as { getpeername: [string, number] };
-    t.equal(getpeername?.[1], one.sockname?.[1], `${targets[index]?.to[0]} is served by the application itself`);
+    t.equal(
+      getpeername?.[1],
+      one.sockname?.[1],
+      `${targets[index]?.to[0]} is served by the application itself`,
+    );
   });
   t.equal(counted['connect_local'], targets.length);
   t.equal(counted['connect_captured'], undefined);
@@ -92,7 +183,9 @@ t.test('a pod that is not enrolled connects as ever', async t => {
       { to: [mapped(stage.pod('p0').address), 7000], family: 6 },
     ]);
   });
-  const clients = seen.map(one => (JSON.parse(one.received ?? '{}') as { accept?: [string, number] }).accept?.[0]);
+  const clients = seen.map(
+    one => (JSON.parse(one.received ?? '{}') as { accept?: [string, number] }).accept?.[0],
+  );
   t.same(clients, [mapped(plain.address), plain.address6, mapped(plain.address)], 'served directly');
   t.same(counted, {}, 'no counter moves');
 });
@@ -115,7 +208,12 @@ t.test('many pods share one cgroup root and are told apart', async t => {
   await Promise.all(pods.map(pod => stage.enrol(pod)));
   const seen = await Promise.all(
     pods.map((pod, index) =>
-      stage.calls(pod, Array.from({ length: 20 }, (_, n) => ({ to: [`198.51.100.${index + 1}`, 1000 + n] as [string, number] }))),
+      stage.calls(
+        pod,
+        Array.from({ length: 20 }, (_, n) => ({
+          to: [`198.51.100.${index + 1}`, 1000 + n] as [string, number],
+        })),
+      ),
     ),
   );
   seen.forEach((calls, index) =>

@@ -2,7 +2,7 @@
 
 argv[1] is a JSON list of calls, stdout a JSON list of results. A call has `to` [host, port] and any of: kind ("tcp", "udp",
 "mptcp"), family (4, 6), bind [host, port], device, nonblocking, fastopen ("connect", "sendto"), connected (for udp), send,
-again [host, port] (disconnect and connect the same socket there), hold (keep it open until the end).
+also (more of [host, port] for udp; the last answer counts), again [host, port] (disconnect and connect the same socket there), hold (keep it open until the end).
 """
 import errno, json, select, socket, struct, sys
 
@@ -66,7 +66,8 @@ def datagram(s, call, result):
         for to in [call["to"], *call.get("also", [])]:
             s.sendto(call["send"].encode(), tuple(to))
     result["sockname"] = s.getsockname()[:2]
-    received, source = s.recvfrom(65536)
+    for _ in [call["to"], *call.get("also", [])]:
+        received, source = s.recvfrom(65536)
     result["received"] = received.decode()
     result["source"] = source[:2]
 

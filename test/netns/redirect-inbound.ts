@@ -12,7 +12,7 @@ const server = stage.pod('server');
 const client = stage.pod('client');
 
 const mapped = (ip: string): string => `::ffff:${ip}`;
-const json = <T>(seen: Seen): T => JSON.parse(seen.received ?? 'null') as T;
+const json = (seen: Seen): unknown => JSON.parse(seen.received ?? 'null');
 interface Served {
   readonly accept: [string, number];
   readonly getpeername: [string, number];
@@ -26,13 +26,14 @@ t.test('any port is steered, and the dialled address is the local one', async t 
     { to: [server.address6, 80], family: 6 },
     { to: [mapped(server.address), 65_535], family: 6 },
     { to: [server.address, 1] },
+    { to: [server.address, 80], kind: 'mptcp' },
   ];
   let seen: Seen[] = [];
   const counted = await stage.counted(async () => {
     seen = await stage.calls(client, calls);
   });
   seen.forEach((one, index) => {
-    const told = json<Told>(one);
+    const told = json(one) as Told;
     const [address, port] = calls[index]?.to ?? ['', 0];
     t.equal(told.port, 'plaintext');
     t.equal(told.origin, null, 'there is no other original destination');
@@ -46,14 +47,65 @@ t.test('any port is steered, and the dialled address is the local one', async t 
 
 t.test('the application sees its real client', async t => {
   await stage.enrol(server, { plaintext: 'deliver' });
-  const cases: { readonly name: string; readonly host: string; readonly family: '4' | '6' | '46'; readonly protocol?: number; readonly call: Call; readonly client: string }[] = [
-    { name: 'IPv4 on IPv4', host: '0.0.0.0', family: '4', call: { to: [server.address, 8000] }, client: client.address },
-    { name: 'IPv4 on the pod address only', host: server.address, family: '4', call: { to: [server.address, 8000] }, client: client.address },
-    { name: 'IPv6 on IPv6', host: '::', family: '6', call: { to: [server.address6, 8000], family: 6 }, client: client.address6 },
-    { name: 'IPv4 on dual-stack', host: '::', family: '46', call: { to: [server.address, 8000] }, client: mapped(client.address) },
-    { name: 'IPv6 on dual-stack', host: '::', family: '46', call: { to: [server.address6, 8000], family: 6 }, client: client.address6 },
-    { name: 'IPv4 on an MPTCP listener', host: '0.0.0.0', family: '4', protocol: 262, call: { to: [server.address, 8000] }, client: client.address },
-    { name: 'IPv6 on a dual-stack MPTCP listener', host: '::', family: '46', protocol: 262, call: { to: [server.address6, 8000], family: 6 }, client: client.address6 },
+  const cases: {
+    readonly name: string;
+    readonly host: string;
+    readonly family: '4' | '6' | '46';
+    readonly protocol?: number;
+    readonly call: Call;
+    readonly client: string;
+  }[] = [
+    {
+      name: 'IPv4 on IPv4',
+      host: '0.0.0.0',
+      family: '4',
+      call: { to: [server.address, 8000] },
+      client: client.address,
+    },
+    {
+      name: 'IPv4 on the pod address only',
+      host: server.address,
+      family: '4',
+      call: { to: [server.address, 8000] },
+      client: client.address,
+    },
+    {
+      name: 'IPv6 on IPv6',
+      host: '::',
+      family: '6',
+      call: { to: [server.address6, 8000], family: 6 },
+      client: client.address6,
+    },
+    {
+      name: 'IPv4 on dual-stack',
+      host: '::',
+      family: '46',
+      call: { to: [server.address, 8000] },
+      client: mapped(client.address),
+    },
+    {
+      name: 'IPv6 on dual-stack',
+      host: '::',
+      family: '46',
+      call: { to: [server.address6, 8000], family: 6 },
+      client: client.address6,
+    },
+    {
+      name: 'IPv4 on an MPTCP listener',
+      host: '0.0.0.0',
+      family: '4',
+      protocol: 262,
+      call: { to: [server.address, 8000] },
+      client: client.address,
+    },
+    {
+      name: 'IPv6 on a dual-stack MPTCP listener',
+      host: '::',
+      family: '46',
+      protocol: 262,
+      call: { to: [server.address6, 8000], family: 6 },
+      client: client.address6,
+    },
   ];
   for (const { name, host, family, protocol, call, client: expected } of cases) {
     await using _application = await stage.serve(server, host, 8000, family, protocol ?? 0);
@@ -61,17 +113,24 @@ t.test('the application sees its real client', async t => {
     const counted = await stage.counted(async () => {
       one = await stage.call(client, call);
     });
-    const served = json<Served | null>(one);
+    const served = json(one) as Served | null;
     t.same(served?.accept, [expected, one.sockname?.[1]], `${name}: accept`);
     t.same(served?.getpeername, [expected, one.sockname?.[1]], `${name}: getpeername`);
-    t.same(served?.getsockname, [family === '46' && call.family !== 6 ? mapped(call.to[0]) : call.to[0], 8000], `${name}: getsockname`);
+    t.same(
+      served?.getsockname,
+      [family === '46' && call.family !== 6 ? mapped(call.to[0]) : call.to[0], 8000],
+      `${name}: getsockname`,
+    );
     t.match(counted, { lookup_steered: 1, connect_agent: 1, peer_opened: 1, peer_accepted: 1 }, name);
   }
 });
 
 t.test('a port where nobody listens is refused at once', async t => {
   const agent = await stage.enrol(server, { plaintext: 'deliver' });
-  for (const call of [{ to: [server.address, 8001] }, { to: [server.address6, 8001], family: 6 }] satisfies Call[]) {
+  for (const call of [
+    { to: [server.address, 8001] },
+    { to: [server.address6, 8001], family: 6 },
+  ] satisfies Call[]) {
     const seen = await stage.call(client, { ...call, send: 'x' });
     t.equal(seen.error, 'ECONNRESET', 'the agent was refused and says so');
   }
@@ -81,7 +140,10 @@ t.test('a port where nobody listens is refused at once', async t => {
 t.test("the agent's own ports are closed to the outside", async t => {
   await stage.enrol(server);
   for (const port of [15_001, 15_006, 15_053]) {
-    for (const call of [{ to: [server.address, port] }, { to: [server.address6, port], family: 6 }] satisfies Call[]) {
+    for (const call of [
+      { to: [server.address, port] },
+      { to: [server.address6, port], family: 6 },
+    ] satisfies Call[]) {
       const counted = await stage.counted(async () => {
         t.equal((await stage.call(client, call)).error, 'ECONNREFUSED', `${call.to[0]} ${port}`);
       });
@@ -107,5 +169,9 @@ t.test('a connection from before enrolment lives on', async t => {
   await stage.enrol(client);
   early.stdin.write('\n');
   await early.says(/received True/);
-  t.equal(json<Told>(await stage.call(stage.pod('server'), { to: [other.address, 8000] })).port, 'outbound', 'a new one is captured');
+  t.equal(
+    (json(await stage.call(stage.pod('server'), { to: [other.address, 8000] })) as Told).port,
+    'outbound',
+    'a new one is captured',
+  );
 });

@@ -10,6 +10,7 @@ import * as native from '../../native/native.ts';
 import { cgroup2Mount } from '../lab/cgroup.ts';
 import { Lab, type LabNode } from '../lab/lab.ts';
 import type { LabPod } from '../lab/pod.ts';
+import type { LabProcess } from '../lab/process.ts';
 import { PodAgent, type PodAgentOptions } from './redirect-agent.ts';
 
 export const ports: PodPorts = { outbound: 15001, plaintext: 15006, hbone: 15008, dns: 15053 };
@@ -58,6 +59,9 @@ export class RedirectLab implements AsyncDisposable {
   }
 
   static async create(name: string, podNames: readonly string[]): Promise<RedirectLab> {
+    const home = join(ownCgroup(), 'cgroup.procs');
+    // Before the lab's own: it kills everything in its cgroups.
+    process.on('exit', () => writeFileSync(home, String(process.pid)));
     const lab = await Lab.create({
       name: `cvbpf-${name}`,
       nodes: ['n'],
@@ -68,28 +72,36 @@ export class RedirectLab implements AsyncDisposable {
     mkdirSync(bpffs, { recursive: true });
     // What a killed run has left pinned goes with its mount.
     while (!native.mountBpffs(bpffs)) native.unmount(bpffs);
-    const home = ownCgroup();
     writeFileSync(join(node.cgroup, '_agent', 'cgroup.procs'), String(process.pid));
     try {
       return new RedirectLab(lab, node, bpffs, home);
     } catch (error) {
-      writeFileSync(join(home, 'cgroup.procs'), String(process.pid));
+      writeFileSync(home, String(process.pid));
       await lab.dispose();
       throw error;
     }
   }
 
-  /** Opens a Redirect over what is pinned, as a restarted agent does. */
-  open(changes: Partial<RedirectOptions> = {}): Redirect {
-    return Redirect.open({
+  get options(): RedirectOptions {
+    return {
       cgroupRoot: this.node.cgroup,
       agentCgroup: join(this.node.cgroup, '_agent'),
       bpffs: this.bpffs,
       instance: 'node.test',
       ports,
       heartbeatTimeoutMs: 60_000,
-      ...changes,
-    });
+    };
+  }
+
+  /** Opens a Redirect over what is pinned, as a restarted agent does. */
+  open(changes: Partial<RedirectOptions> = {}): Redirect {
+    return Redirect.open({ ...this.options, ...changes });
+  }
+
+  /** Starts an agent as a process of its own, in the agent's cgroup. */
+  spawnAgent(script: string, pods: readonly object[]): LabProcess {
+    const options = JSON.stringify({ redirect: this.options, pods });
+    return this.node.spawn(process.execPath, [script, options], { group: '_agent' });
   }
 
   pod(name: string): LabPod {
@@ -100,7 +112,11 @@ export class RedirectLab implements AsyncDisposable {
 
   /** Opens the agent's listeners in a pod and enrols it. */
   async enrol(pod: LabPod, options: Partial<PodAgentOptions> = {}): Promise<PodAgent> {
-    const agent = await PodAgent.start(this.redirect, pod, { addresses: [pod.address, pod.address6], ports, ...options });
+    const agent = await PodAgent.start(() => this.redirect, pod, {
+      addresses: [pod.address, pod.address6],
+      ports,
+      ...options,
+    });
     this.#agents.add(agent);
     return agent;
   }
@@ -117,7 +133,13 @@ export class RedirectLab implements AsyncDisposable {
   }
 
   /** Starts a server in a pod and waits until it listens. */
-  async serve(pod: LabPod, host: string, port: number, family: '4' | '6' | '46', protocol = 0): Promise<AsyncDisposable> {
+  async serve(
+    pod: LabPod,
+    host: string,
+    port: number,
+    family: '4' | '6' | '46',
+    protocol = 0,
+  ): Promise<AsyncDisposable> {
     const server = pod.spawn('python3', [serverPath, host, String(port), family, String(protocol)]);
     await server.says(/ready/);
     return server;
@@ -128,7 +150,10 @@ export class RedirectLab implements AsyncDisposable {
     const before = this.redirect.counters();
     await act();
     const after = this.redirect.counters();
-    const changed = Object.entries(after).map(([name, value]) => [name, Number(value - before[name as keyof typeof before])]);
+    const changed = Object.entries(after).map(([name, value]) => [
+      name,
+      Number(value - before[name as keyof typeof before]),
+    ]);
     return Object.fromEntries(changed.filter(([, difference]) => difference !== 0)) as Record<string, number>;
   }
 
@@ -137,8 +162,7 @@ export class RedirectLab implements AsyncDisposable {
     this.redirect.close();
     native.unmount(this.bpffs);
     rmSync(this.bpffs, { recursive: true, force: true });
-    // The lab kills everything in its cgroups.
-    writeFileSync(join(this.#home, 'cgroup.procs'), String(process.pid));
+    writeFileSync(this.#home, String(process.pid));
     await this.lab.dispose();
   }
 }

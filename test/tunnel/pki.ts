@@ -88,5 +88,5 @@ export function makeOddCertificate(
 }
 
 export function pemOf(key: KeyPair): string {
-  return key.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  return key.privateKey.export({ type: 'pkcs8', format: 'pem' });
 }

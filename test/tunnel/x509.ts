@@ -127,15 +127,7 @@ t.test('other kinds of key do not sign', async t => {
 
 t.test('decoding takes exactly one encoding of exactly one value', async t => {
   t.ok(asn1.decode(Buffer.from('3003020105', 'hex')));
-  for (const hex of [
-    '',
-    '30',
-    '300302010500',
-    '308103020105',
-    '3080020105' + '0000',
-    '30040201',
-    '02020005',
-  ]) {
+  for (const hex of ['', '30', '300302010500', '308103020105', '30800201050000', '30040201', '02020005']) {
     t.throws(() => asn1.decode(Buffer.from(hex, 'hex')), hex);
   }
 });

@@ -27,7 +27,7 @@ export interface H2ConnectionHandlers {
   onGoaway?(): void;
   /** Client: connect() is possible again after it was not. */
   onCapacity?(): void;
-  /** Once, after the last stream was told: null after a goodbye or between requests, else why. */
+  /** Once: null after a goodbye, or when the peer left between requests, else why. Streams that were open are told before. */
   onClose(error: CulvertError | null): void;
 }
 
@@ -178,39 +178,45 @@ export class H2Connection {
     }
   }
 
+  get #peerSide(): 'client' | 'server' {
+    return this.role === 'server' ? 'client' : 'server';
+  }
+
   #onRequest(stream: H2Stream, request: ConnectHeaders): void {
     if (this.#handlers.onRequest === undefined) stream.reset(ErrorCode.REFUSED_STREAM);
     else this.#handlers.onRequest(stream, request);
   }
 
   #over(error: Fault | CulvertError | null): void {
-    if (error === null) this.#close(null, null, null);
-    else if (error instanceof Fault) this.#close(this.#blame(error), this.#blame(error), error);
-    else this.#close(error, error, new Fault(error.code, ErrorCode.INTERNAL_ERROR, error.message));
+    if (error === null) this.#close(null, this.#peerComplaint(), null);
+    else if (error instanceof Fault) {
+      const blame = this.#blame(error);
+      this.#close(blame, blame, error);
+    } else this.#close(error, error, new Fault(error.code, ErrorCode.INTERNAL_ERROR, error.message));
   }
 
   /** What the peer did, for the operator. */
   #blame(fault: Fault): CulvertError {
-    const side = this.role === 'server' ? 'client' : 'server';
-    return new CulvertError(fault.code, `${fault.message} (${errorCodeName(fault.wireCode)})`, { side });
+    const message = `${fault.message} (${errorCodeName(fault.wireCode)})`;
+    return new CulvertError(fault.code, message, { side: this.#peerSide });
   }
 
   /** The transport ended or failed before we did. */
   #lost(error: Error | null): void {
     if (this.#closed) return;
-    const code = this.#session.farewell.peerCode;
-    const said = code === null || code === ErrorCode.NO_ERROR ? '' : ` after it said ${errorCodeName(code)}`;
-    const side = this.role === 'server' ? 'client' : 'server';
-    const options =
-      error === null ? ({ side, cause: undefined } as const) : ({ side, cause: error } as const);
     const what = error === null ? 'the peer closed the connection' : `the connection broke: ${error.message}`;
-    const cause = new CulvertError(
-      said === '' ? 'H2_TRANSPORT_LOST' : 'H2_PEER_GOAWAY',
-      what + said,
-      options,
-    );
-    const quiet = error === null && said === '' && this.openStreams === 0;
+    const options = { side: this.#peerSide, cause: error ?? undefined };
+    const cause = this.#peerComplaint() ?? new CulvertError('H2_TRANSPORT_LOST', what, options);
+    const quiet = error === null && cause.code === 'H2_TRANSPORT_LOST' && this.openStreams === 0;
     this.#close(cause, quiet ? null : cause, null);
+  }
+
+  /** What the peer held against us in its GOAWAY, or null. */
+  #peerComplaint(): CulvertError | null {
+    const code = this.#session.farewell.peerCode;
+    if (code === null || code === ErrorCode.NO_ERROR) return null;
+    const message = `the peer ended the connection with ${errorCodeName(code)}`;
+    return new CulvertError('H2_PEER_GOAWAY', message, { side: this.#peerSide });
   }
 
   /**

@@ -70,9 +70,12 @@ export const staticTable: readonly HeaderField[] = [
   ['www-authenticate', ''],
 ];
 
-/** The first static index of each name, for literals with an indexed name. */
+/** The first static index of each regular name, for literals with an indexed name. */
 export const staticNames: ReadonlyMap<string, number> = new Map(
-  [...staticTable.entries()].toReversed().map(([at, [name]]) => [name, at + 1]),
+  [...staticTable.entries()]
+    .toReversed()
+    .filter(([, [name]]) => !name.startsWith(':'))
+    .map(([at, [name]]) => [name, at + 1]),
 );
 
 /** The size that RFC 7541 §4.1 gives a field in a table, and RFC 9113 §6.5.2 in a header list. */

@@ -20,7 +20,7 @@ import type { FrameWriter } from './writer.ts';
 
 /** Frames that concern the connection as a whole. */
 export interface ConnectionFrames {
-  /** SETTINGS that are not an acknowledgement; the payload is source[start, end). */
+  /** SETTINGS to apply and acknowledge; the payload is source[start, end). */
   onSettings(source: Buffer, start: number, end: number): void;
   onSettingsAck(): void;
   /** @param start of the eight bytes that our PING had carried */
@@ -190,6 +190,5 @@ export class Inbound implements FrameSink {
     }
     this.#counters.settings.take();
     this.#connection.onSettings(source, start, end);
-    this.#writer.settingsAck();
   }
 }

@@ -9,7 +9,7 @@
 import type { Duplex } from 'node:stream';
 
 /** Bytes gathered before DATA has to wait for the transport. */
-export const gatherBytes = 262_144;
+export const gatherBytes = 131_072;
 /** Gathered bytes that are worth a write before the turn of the event loop is over. */
 const earlyFlushBytes = 65_536;
 /** Room behind gatherBytes for frames that do not wait. */
@@ -72,12 +72,10 @@ export class Output {
 
   /** Takes the bytes up to `end` into the output. `owed` of them are answers that a peer can provoke. */
   commit(end: number, owed: number): void {
+    if (this.#closed) return;
     this.fill = end;
     this.#frames += 1;
-    if (owed > 0) {
-      this.#owed += owed;
-      if (this.#owed > this.#maxOwedBytes) this.#owner.onOutputOverflow();
-    }
+    if (owed > 0) this.#owe(owed);
     if (this.#writing !== null || this.#held) return;
     if (end >= earlyFlushBytes) this.flush();
     else this.#schedule();
@@ -145,6 +143,14 @@ export class Output {
     giveBuffer(written);
     if (error === null || error === undefined) this.#owner.onOutputDrained();
   };
+
+  #owe(bytes: number): void {
+    const before = this.#owed;
+    this.#owed += bytes;
+    // Told later: whoever is writing here is in the middle of something.
+    if (before <= this.#maxOwedBytes && this.#owed > this.#maxOwedBytes)
+      process.nextTick(() => this.#owner.onOutputOverflow());
+  }
 
   #makeRoom(bytes: number): void {
     const wanted = this.fill + bytes;

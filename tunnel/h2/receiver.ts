@@ -44,6 +44,8 @@ export class Receiver {
     for (const stream of streams) {
       stream.receiveWindow -= excess;
       stream.windowBytes -= excess;
+      // What was little of the large window may be all of the small one.
+      if (stream.credit * 2 >= stream.windowBytes) this.#giveBack(stream);
     }
   }
 

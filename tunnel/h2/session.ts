@@ -6,7 +6,8 @@
  */
 import type { Duplex } from 'node:stream';
 import { CulvertError } from '../../base/errors.ts';
-import { ErrorCode, Fault, flowControlFault, protocolFault } from './errors.ts';
+import { Control } from './control.ts';
+import { ErrorCode, Fault } from './errors.ts';
 import { FrameFlag, maxStreamId } from './frames.ts';
 import { HeaderBlocks } from './header-block.ts';
 import type { ConnectHeaders } from './header-rules.ts';
@@ -14,9 +15,7 @@ import { fieldSize } from './header-table.ts';
 import type { HeaderField } from './header-table.ts';
 import { Farewell } from './farewell.ts';
 import { Inbound } from './inbound.ts';
-import type { ConnectionFrames } from './inbound.ts';
-import { Keepalive } from './keepalive.ts';
-import type { H2Clock, H2Timing, KeepaliveTarget } from './keepalive.ts';
+import type { H2Clock, H2Timing } from './keepalive.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { AbuseCounters } from './limits.ts';
 import type { H2Limits } from './limits.ts';
@@ -56,17 +55,14 @@ export interface SessionOptions {
 
 const unowned: H2StreamHandlers = { onData() {}, onEnd() {}, onReset() {}, onDrain() {} };
 
-export class Session implements StreamHost, OutputOwner, ConnectionFrames, KeepaliveTarget {
+export class Session implements StreamHost, OutputOwner {
   readonly #options: SessionOptions;
   readonly #reader: FrameReader;
-  readonly #inbound: Inbound;
   readonly #writer: FrameWriter;
   readonly #receiver: Receiver;
-  readonly #counters: AbuseCounters;
-  readonly #keepalive: Keepalive;
+  readonly #control: Control;
   readonly #pings: Pings;
-  #ackAwaited = true;
-  bytesReceived = 0;
+  #wasFull = false;
   readonly output: Output;
   readonly sender: Sender;
   readonly streams: Streams;
@@ -95,36 +91,46 @@ export class Session implements StreamHost, OutputOwner, ConnectionFrames, Keepa
             open: id => this.#open(id, unowned, held),
             onRequest: (stream, request) => options.events.onRequest(stream, request),
           });
-    const blocks = new HeaderBlocks(requests ?? new ResponseIntake(shared), limits);
-    this.#inbound = new Inbound({ ...shared, role, blocks, connection: this });
-    this.#reader = new FrameReader(this.#inbound, limits, settings.maxFrameBytes, role === 'server');
-    this.#writer = writer;
-    this.#receiver = receiver;
-    this.#counters = counters;
-    this.#pings = new Pings(writer, () => clock.now());
-    this.sender = sender;
-    this.streams = streams;
-    this.lifecycle = lifecycle;
-    this.farewell = new Farewell({
+    const pings = new Pings(writer, () => clock.now());
+    const farewell = new Farewell({
       ...shared,
       requests,
-      pings: this.#pings,
+      pings,
       clock,
       roundTripTimeoutMs: timing.pingTimeoutMs,
       onDone: () => options.events.onOver(null),
     });
-    this.#keepalive = new Keepalive(this, timing, clock);
+    this.#control = new Control({
+      ...shared,
+      role,
+      peer: this.peer,
+      pings,
+      farewell,
+      timing,
+      clock,
+      onSettings: () => this.#onRoom(),
+      onGoaway: () => options.events.onGoaway(),
+      onFault: fault => options.events.onOver(fault),
+    });
+    const blocks = new HeaderBlocks(requests ?? new ResponseIntake(shared), limits);
+    const inbound = new Inbound({ ...shared, role, blocks, connection: this.#control });
+    this.#reader = new FrameReader(inbound, limits, settings.maxFrameBytes, role === 'server');
+    this.#control.watch(this.#reader);
+    this.#writer = writer;
+    this.#receiver = receiver;
+    this.#pings = pings;
+    this.sender = sender;
+    this.streams = streams;
+    this.lifecycle = lifecycle;
+    this.farewell = farewell;
     if (role === 'client') writer.preface();
     writer.settings(announcedSettings(role, settings, limits));
     receiver.start();
   }
 
-  get midFrame(): boolean {
-    return this.#reader.midFrame;
-  }
-
-  get framesReceived(): number {
-    return this.#reader.frames;
+  /** Bytes of the transport. */
+  get bytesReceived(): number {
+    return this.#control.bytesReceived;
   }
 
   get payloadReceived(): number {
@@ -142,7 +148,7 @@ export class Session implements StreamHost, OutputOwner, ConnectionFrames, Keepa
    * Throws Faults, and whatever a handler throws.
    */
   read(chunk: Buffer): boolean {
-    this.bytesReceived += chunk.length;
+    this.#control.bytesReceived += chunk.length;
     this.#receiver.chunkKept = false;
     this.output.hold();
     try {
@@ -160,7 +166,9 @@ export class Session implements StreamHost, OutputOwner, ConnectionFrames, Keepa
     this.#checkListBytes(listBytes);
     this.#writer.connect(id, authority, headers);
     this.streams.nextLocalId = id + 2;
-    return this.#open(id, handlers, headersSent);
+    const stream = this.#open(id, handlers, headersSent);
+    this.#wasFull = this.available === 0;
+    return stream;
   }
 
   ping(done: (rttMs: number | null) => void): void {
@@ -169,9 +177,7 @@ export class Session implements StreamHost, OutputOwner, ConnectionFrames, Keepa
 
   /** Stops reading and all timers; says goodbye with `fault` where there is one, and drops what is not sent otherwise. */
   stop(fault: Fault | null): void {
-    this.#reader.stop();
-    this.#keepalive.stop();
-    this.farewell.stop();
+    this.#control.stop();
     if (fault !== null) this.#writer.goaway(this.streams.lastPeerId, fault.wireCode);
     this.#pings.abandon();
   }
@@ -181,10 +187,13 @@ export class Session implements StreamHost, OutputOwner, ConnectionFrames, Keepa
     if ((stream.flags & headersSent) !== 0) {
       throw new CulvertError('H2_ALREADY_ANSWERED', `stream ${stream.id} was answered before`);
     }
+    if (!Number.isInteger(status) || status < 200 || status > 599) {
+      throw new CulvertError('H2_BAD_HEADER', `${status} is no final status of a response`);
+    }
     let listBytes = 42;
     for (const field of headers) listBytes += fieldSize(field);
     this.#checkListBytes(listBytes);
-    const tunnel = status >= 200 && status < 300;
+    const tunnel = status < 300;
     this.#writer.response(stream.id, tunnel ? 0 : FrameFlag.END_STREAM, status, headers);
     stream.flags |= headersSent;
     if (!tunnel) {
@@ -225,78 +234,8 @@ export class Session implements StreamHost, OutputOwner, ConnectionFrames, Keepa
 
   onOutputOverflow(): void {
     const most = this.#options.limits.maxOutputQueueBytes;
-    this.#over(
-      'H2_OUTPUT_FLOOD',
-      ErrorCode.ENHANCE_YOUR_CALM,
-      `over ${most} bytes of answers that the peer does not read`,
-    );
-  }
-
-  onSettings(source: Buffer, start: number, end: number): void {
-    const { peer } = this;
-    const [wasKnown, window, available] = [peer.known, peer.initialWindowBytes, this.available];
-    peer.apply(this.#options.role, source, start, end);
-    this.#writer.maxFrameBytes = peer.maxFrameBytes;
-    const change = peer.initialWindowBytes - window;
-    if (change !== 0) {
-      for (const stream of this.streams.all()) {
-        if (!this.sender.grant(stream, change))
-          throw flowControlFault('INITIAL_WINDOW_SIZE overflows a window');
-      }
-      this.sender.pump();
-    }
-    if (available === 0 && this.available > 0) this.#options.events.onCapacity();
-    if (!wasKnown && !this.#ackAwaited) this.#keepalive.established();
-  }
-
-  onSettingsAck(): void {
-    if (!this.#ackAwaited) throw protocolFault('acknowledgement of SETTINGS that were not sent');
-    this.#ackAwaited = false;
-    this.#receiver.acknowledged(this.streams.all());
-    if (this.peer.known) this.#keepalive.established();
-  }
-
-  onPingAck(source: Buffer, start: number): void {
-    if (!this.#pings.acknowledged(source, start)) this.#counters.ignoredFrames.take();
-  }
-
-  onGoaway(lastStreamId: number, code: number): void {
-    const first = this.farewell.peerCode === null;
-    this.farewell.received(lastStreamId, code);
-    if (first) this.#options.events.onGoaway();
-  }
-
-  sendKeepalivePing(): void {
-    this.#pings.send(() => {});
-  }
-
-  onHandshakeTimeout(): void {
-    const { handshakeTimeoutMs } = this.#options.timing;
-    if (this.peer.known) {
-      this.#over(
-        'H2_SETTINGS_TIMEOUT',
-        ErrorCode.SETTINGS_TIMEOUT,
-        `SETTINGS not acknowledged in ${handshakeTimeoutMs} ms`,
-      );
-    } else {
-      this.#over(
-        'H2_PREFACE_TIMEOUT',
-        ErrorCode.SETTINGS_TIMEOUT,
-        `no HTTP/2 preface in ${handshakeTimeoutMs} ms`,
-      );
-    }
-  }
-
-  onSilence(silentMs: number): void {
-    this.#over('H2_PING_TIMEOUT', ErrorCode.NO_ERROR, `no answer to a PING in ${Math.round(silentMs)} ms`);
-  }
-
-  onStuckFrame(): void {
-    this.#over('H2_STUCK_FRAME', ErrorCode.ENHANCE_YOUR_CALM, 'a frame was begun and not ended');
-  }
-
-  #over(code: string, wireCode: number, message: string): void {
-    this.#options.events.onOver(new Fault(code, wireCode, message));
+    const message = `over ${most} bytes of answers that the peer does not read`;
+    this.#options.events.onOver(new Fault('H2_OUTPUT_FLOOD', ErrorCode.ENHANCE_YOUR_CALM, message));
   }
 
   #open(id: number, handlers: H2StreamHandlers, flags: number): Stream {
@@ -308,7 +247,15 @@ export class Session implements StreamHost, OutputOwner, ConnectionFrames, Keepa
 
   #onDetached(): void {
     this.farewell.check();
-    if (this.available === 1) this.#options.events.onCapacity();
+    this.#onRoom();
+  }
+
+  /** Tells when streams may be opened again after there was no room. */
+  #onRoom(): void {
+    const full = this.available === 0;
+    const opened = this.#wasFull && !full;
+    this.#wasFull = full;
+    if (opened) this.#options.events.onCapacity();
   }
 
   #checkListBytes(bytes: number): void {

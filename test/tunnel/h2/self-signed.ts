@@ -12,7 +12,7 @@ export interface SelfSigned {
 /** RSA, because node-forge signs no elliptic curves. */
 export function selfSigned(): SelfSigned {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const key = String(privateKey.export({ type: 'pkcs1', format: 'pem' }));
+  const key = privateKey.export({ type: 'pkcs1', format: 'pem' });
   const forgeKey = forge.pki.privateKeyFromPem(key);
   const certificate = forge.pki.createCertificate();
   certificate.publicKey = forge.pki.setRsaPublicKey(forgeKey.n, forgeKey.e);
@@ -23,5 +23,5 @@ export function selfSigned(): SelfSigned {
   certificate.setSubject(name);
   certificate.setIssuer(name);
   certificate.sign(forgeKey, forge.md.sha256.create());
-  return { key: key, cert: forge.pki.certificateToPem(certificate) };
+  return { key, cert: forge.pki.certificateToPem(certificate) };
 }
