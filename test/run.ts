@@ -81,6 +81,7 @@ function totals(output: string): Count {
 class Summary {
   readonly #shown = new Set<string>();
   #failure = 0;
+  #last = '';
 
   line(line: string): void {
     const file = /^(not ok|ok) \d+ - (\S+)(?: # time=([\d.]+)ms)?/.exec(line);
@@ -94,6 +95,9 @@ class Summary {
       this.#failure = 0;
       return;
     }
+    // tap repeats what is nested.
+    if (line === this.#last) return;
+    this.#last = line;
     if (/^\s+not ok /.test(line)) this.#failure = linesOfFailure;
     if (this.#failure === 0) return;
     this.#failure -= 1;
@@ -102,7 +106,7 @@ class Summary {
 }
 
 /** Lines shown after a failed assertion. */
-const linesOfFailure = 40;
+const linesOfFailure = 25;
 
 async function run(tier: Tier): Promise<Count> {
   const files = testFiles(tier);

@@ -52,7 +52,7 @@ export class LabProcess implements AsyncDisposable {
     this.#child = spawn(file, args, {
       stdio: ['pipe', stdout, stderr],
       detached: true,
-      env: { ...process.env, ...options.env },
+      env: { ...withoutOurs(process.env), ...options.env },
     });
     closeSync(stdout);
     closeSync(stderr);
@@ -155,4 +155,12 @@ export class LabProcess implements AsyncDisposable {
       `${this.command} ended with ${code ?? signal} before ${what}: ${this.stderr().trim().slice(-2_000)}`,
     );
   }
+}
+
+/** The environment without what a test runner puts in for Node: programs of the lab are nobody's children. */
+function withoutOurs(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const kept = Object.entries(environment).filter(
+    ([name]) => name !== 'NODE_OPTIONS' && !/^(_?TAPJS|TAP)_/.test(name),
+  );
+  return Object.fromEntries(kept);
 }
