@@ -2,7 +2,8 @@
  * Which processes the hooks reach. A hook sees a socket by the cgroup of the process that made it, so a pod whose processes
  * run outside the attach point, or in the agent's own cgroup, would be left out without a word: this finds them.
  */
-import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { resolved, startsWithPath } from './redirect-cgroup.ts';
 
 export interface Uncovered {
   readonly pid: number;
@@ -17,11 +18,6 @@ interface Mount {
   /** Directory of the hierarchy that is mounted. */
   readonly root: string;
   readonly mountPoint: string;
-}
-
-/** Whether a directory lies below another, links resolved; not when they are the same. */
-export function isBelow(path: string, root: string): boolean {
-  return startsWithPath(resolved(path), resolved(root)) && resolved(path) !== resolved(root);
 }
 
 /**
@@ -82,16 +78,4 @@ function cgroup2Mounts(): Mount[] {
         ? [{ root, mountPoint }]
         : [];
     });
-}
-
-function startsWithPath(path: string, root: string): boolean {
-  return path === root || path.startsWith(root.endsWith('/') ? root : `${root}/`);
-}
-
-function resolved(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
 }

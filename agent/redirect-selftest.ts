@@ -7,7 +7,6 @@
  * No packet leaves the namespace.
  */
 import { fstatSync } from 'node:fs';
-import net from 'node:net';
 import { CulvertError, describeError } from '../base/errors.ts';
 import { formatHostPort, isIpv6 } from '../model/address.ts';
 import * as native from '../native/native.ts';
@@ -22,6 +21,7 @@ import {
 } from './redirect-abi.ts';
 import { uncoveredProcesses } from './redirect-coverage.ts';
 import { withPinned } from './redirect-hooks.ts';
+import { fdOf, Listener, peerOf } from './redirect-probe.ts';
 import { Pins } from './redirect-pins.ts';
 import { hooks, type Maps } from './redirect-programs.ts';
 
@@ -46,7 +46,6 @@ export interface SelfTestParts {
   readonly agentCgroup: string;
 }
 
-const timeoutMs = 2_000;
 /** RFC 5737 and RFC 3849: addresses that nobody has. */
 const target: Readonly<Record<4 | 6, Endpoint>> = {
   4: { address: '192.0.2.1', port: 9 },
@@ -221,68 +220,4 @@ function expect(what: string, found: Endpoint, wanted: Endpoint): void {
 
 function text({ address, port }: Endpoint): string {
   return formatHostPort(address, port);
-}
-
-function peerOf(socket: net.Socket): Endpoint {
-  return { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
-}
-
-function fdOf(socket: net.Socket): number {
-  return (Reflect.get(socket, '_handle') as { readonly fd: number } | null)?.fd ?? -1;
-}
-
-/** A listener of the agent in the pod's namespace, on a port that the kernel chose. */
-class Listener implements AsyncDisposable {
-  readonly port: number;
-  readonly #server: net.Server;
-
-  private constructor(server: net.Server, port: number) {
-    this.#server = server;
-    this.port = port;
-  }
-
-  static async open(netnsFd: number, family: 4 | 6): Promise<Listener> {
-    const address = family === 6 ? '::' : '0.0.0.0';
-    const fd = native.tcpListener(netnsFd, { address, port: 0, backlog: 4, reusePort: false, v6Only: true });
-    const { port } = native.socketAddress(fd);
-    const server = net.createServer({ pauseOnConnect: true });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ fd }, resolve);
-    });
-    return new Listener(server, port);
-  }
-
-  /** Connects `fd` and waits until both ends are there. */
-  async meet(fd: number, to: Endpoint): Promise<{ accepted: net.Socket; dialled: net.Socket }> {
-    const dialled = new net.Socket({ fd, manualStart: true } as net.SocketConstructorOpts);
-    const signal = AbortSignal.timeout(timeoutMs);
-    const accepted = new Promise<net.Socket>((resolve, reject) => {
-      this.#server.once('connection', resolve);
-      dialled.once('error', reject);
-      signal.addEventListener(
-        'abort',
-        () => reject(new CulvertError('SELF_TEST_TIMEOUT', `nothing arrived within ${timeoutMs} ms`)),
-        { once: true },
-      );
-    });
-    const connected = new Promise<void>((resolve, reject) => {
-      dialled.once('connect', resolve);
-      dialled.once('error', reject);
-    });
-    dialled.connect({ host: to.address, port: to.port });
-    try {
-      const [server] = await Promise.all([accepted, connected]);
-      server.on('error', () => {});
-      return { accepted: server, dialled };
-    } catch (error) {
-      this.#server.removeAllListeners('connection');
-      dialled.destroy();
-      throw error;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await new Promise<void>(resolve => this.#server.close(() => resolve()));
-  }
 }

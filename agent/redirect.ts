@@ -12,11 +12,9 @@ import type { PodPorts } from './config.ts';
 import {
   type CounterName,
   counterNames,
-  decodeConfig,
   decodeCookie,
   decodeDnsServers,
   decodePod,
-  encodeConfig,
   encodeCookie,
   encodeDnsClient,
   encodeIndex,
@@ -25,7 +23,7 @@ import {
   type Endpoint,
   type PodEntry,
 } from './redirect-abi.ts';
-import { isBelow } from './redirect-coverage.ts';
+import { agentCgroupId, claimCgroup } from './redirect-cgroup.ts';
 import { attachHooks, attachLookup, takeOverLookups } from './redirect-hooks.ts';
 import { closeAll, Pins } from './redirect-pins.ts';
 import { hooks, type Maps, type ProgramSettings } from './redirect-programs.ts';
@@ -92,7 +90,7 @@ export class Redirect implements AsyncDisposable {
    * @throws CulvertError REDIRECT_AGENT_CGROUP, REDIRECT_NO_CGROUP2, REDIRECT_NO_BPFFS, REDIRECT_LOAD_FAILED
    */
   static open(options: RedirectOptions): Redirect {
-    const agentCgroup = agentCgroupId(options);
+    const agentCgroup = agentCgroupId(options.cgroupRoot, options.agentCgroup);
     const settings: ProgramSettings = {
       ports: options.ports,
       heartbeatTimeoutMs: options.heartbeatTimeoutMs,
@@ -248,42 +246,6 @@ export class Redirect implements AsyncDisposable {
     for (const cookie of takeOverLookups(this.#pins, this.#maps, this.#settings)) this.retire(cookie);
     this.#pins.removeOtherVersions();
   }
-}
-
-function agentCgroupId({ cgroupRoot, agentCgroup }: RedirectOptions): bigint {
-  if (!isBelow(agentCgroup, cgroupRoot)) {
-    throw new CulvertError(
-      'REDIRECT_AGENT_CGROUP',
-      `the agent's cgroup ${agentCgroup} is not below ${cgroupRoot}`,
-      {
-        fix: 'give the agent a cgroup of its own below the cgroup root: otherwise its sockets cannot be told from those of pods',
-      },
-    );
-  }
-  try {
-    return native.cgroupId(agentCgroup);
-  } catch (cause) {
-    throw new CulvertError(
-      'REDIRECT_NO_CGROUP2',
-      `${agentCgroup} is no cgroup v2 directory: ${asCulvertError(cause, '').message}`,
-      {
-        fix: 'mount cgroup v2 and make the directory: mount -t cgroup2 none /sys/fs/cgroup/unified',
-        cause,
-      },
-    );
-  }
-}
-
-/** Makes ours the agent's cgroup; the one before stays recognised, since that agent may still be draining. */
-function claimCgroup(maps: Maps, cgroup: bigint): void {
-  const found = native.mapLookup(maps.config, encodeIndex(0));
-  const [current, previous] = found === null ? [0n, 0n] : decodeConfig(found);
-  native.mapUpdate(
-    maps.config,
-    encodeIndex(0),
-    encodeConfig(current === cgroup ? [current, previous] : [cgroup, current]),
-    'any',
-  );
 }
 
 function loadError(thrown: unknown): CulvertError {

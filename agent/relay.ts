@@ -162,10 +162,12 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
     this.#partClosed();
   }
 
-  onData(chunk: Buffer): void {
+  /** True: the kernel has all of it, and the memory of the chunk may be read into again. */
+  onData(chunk: Buffer): boolean {
     if (this.#socketIsClient) this.#connection.down += chunk.length;
     else this.#connection.up += chunk.length;
     if (!this.#socket.write(chunk)) this.#stream.pause();
+    return this.#socket.writableLength === 0;
   }
 
   onEnd(): void {

@@ -11,7 +11,8 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { selfSigned } from '../test/tunnel/h2/self-signed.ts';
-import type { Command, Kind, Measure, Report } from './h2-peer.ts';
+import type { Measure } from './h2-measures.ts';
+import type { Command, Kind, Report } from './h2-peer.ts';
 
 const kinds: readonly Kind[] = ['culvert', 'node'];
 const cpu = '1';

@@ -18,8 +18,8 @@
 #define DNS_PORT 53
 
 /*
- * Reads a 32-bit field of a program's context. As assembly, since the compiler likes to join the reads of two branches behind
- * one computed pointer, and the verifier takes context fields only at constant offsets.
+ * Reads a 32-bit field of a program's context. As assembly, since the compiler likes to join the reads of two
+ * branches behind one computed pointer, and the verifier takes context fields only at constant offsets.
  */
 #define FIELD(ctx, name)                                                                                     \
 	({                                                                                                   \
@@ -43,7 +43,8 @@ static __always_inline struct culvert_address from_v4(__u32 ip)
 
 static __always_inline bool same(const struct culvert_address *a, const struct culvert_address *b)
 {
-	return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] && a->word[3] == b->word[3];
+	return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
+	       a->word[3] == b->word[3];
 }
 
 static __always_inline bool none(const struct culvert_address *a)
@@ -64,9 +65,14 @@ static __always_inline bool is_loopback(const struct culvert_address *a)
 	return a->word[0] == 0 && a->word[1] == 0 && a->word[2] == 0 && (a->word[3] & ~bpf_htonl(1)) == 0;
 }
 
-/* fe80::/10 has a meaning on one interface only, which the agent cannot be told; ff00::/8 is no TCP destination. */
-static __always_inline bool is_link_local(const struct culvert_address *a)
+/*
+ * No destination that the agent could dial: fe80::/10 has a meaning on one interface only, which it cannot be
+ * told; the kernel refuses TCP to multicast (ff00::/8, 224.0.0.0/4) and broadcast.
+ */
+static __always_inline bool is_link_scoped(const struct culvert_address *a)
 {
+	if (is_v4(a))
+		return (a->word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || a->word[3] == 0xffffffff;
 	return (a->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
 	       (a->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }

@@ -2,8 +2,9 @@
 /*
  * Is the agent there, and is this socket its own? Asked by every hook that could send traffic to it.
  *
- * The agent counts as gone when its heartbeat is older than `heartbeat_timeout_ns` (it hangs, or was stopped and others
- * hold its sockets) or when nobody listens at the port in the pod's namespace (it died: the kernel closed them).
+ * The agent counts as gone when its heartbeat is older than `heartbeat_timeout_ns` (it hangs, or was stopped
+ * and others hold its sockets) or when nobody listens at the port in the pod's namespace (it died: the kernel
+ * closed them).
  */
 #ifndef CULVERT_AGENT_H
 #define CULVERT_AGENT_H
@@ -38,12 +39,12 @@ static __always_inline bool is_agent(void)
 }
 
 /* Is there a listener at address:port in the namespace of this socket? `port` in host order. */
-static __always_inline bool listens(struct bpf_sock_addr *ctx, const struct culvert_address *at, __u16 port, bool udp)
+static __always_inline bool listens(struct bpf_sock_addr *ctx, const struct culvert_address *at, __u16 port,
+				    bool udp)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *found;
 	__u32 size;
-	bool yes;
 
 	/* From the address to itself: our own sk_lookup program then sees the pod talking to itself. */
 	if (is_v4(at)) {
@@ -64,9 +65,9 @@ static __always_inline bool listens(struct bpf_sock_addr *ctx, const struct culv
 		found = bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (!found)
 		return false;
-	yes = udp || found->state == BPF_TCP_LISTEN;
+	/* From port 0 nothing is connected, so this is a listener. */
 	bpf_sk_release(found);
-	return yes;
+	return true;
 }
 
 #endif

@@ -29,9 +29,9 @@ static __always_inline void show(struct bpf_sock_addr *ctx, bool v6, const struc
 }
 
 /*
- * Where the agent is reached with a socket of this family: at the pod's own address, so that getsockname() stays natural.
- * All zeroes where the pod has none. Loopback would do for a detour, but the client would see a connection to somewhere that it
- * has no route to, and so not try the address of the other family.
+ * Where the agent is reached with a socket of this family: at the pod's own address, so that getsockname()
+ * stays natural. All zeroes where the pod has none. Loopback would do for a detour, but the client would see
+ * a connection to somewhere that it has no route to, and so not try the address of the other family.
  */
 static __always_inline struct culvert_address agent_address(const struct culvert_pod *pod, bool v4)
 {

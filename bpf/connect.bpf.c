@@ -2,10 +2,10 @@
 /*
  * cgroup/connect4, connect6: where an application's connection leaves its way and goes to the agent.
  *
- * TCP of an enrolled pod gets the agent's listener in its own namespace (port 15001) for a destination, and the pod's address
- * for a source; the real destination stays on the socket, where sockops and getpeername find it. Connected UDP to port 53
- * goes to 15053.
- * Kernel 5.15. Since 5.18 a refused connect() says ECONNREFUSED, before that EPERM.
+ * TCP of an enrolled pod gets the agent's listener in its own namespace (port 15001) for a destination, and
+ * the pod's address for a source; the real destination stays on the socket, where sockops and getpeername
+ * find it. Connected UDP to port 53 goes to 15053. Kernel 5.15. Since 5.18 a refused connect() says
+ * ECONNREFUSED, before that EPERM.
  */
 #include <linux/errno.h>
 #include "capture.h"
@@ -17,7 +17,10 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 const volatile bool have_set_retval = false;
 const volatile bool have_mptcp_sock = false;
 
-/* What became of a connection that was not captured: counted, and told to the self-test's probe, which goes nowhere. */
+/*
+ * What became of a connection that was not captured: counted, and told to the self-test's probe, which goes
+ * nowhere.
+ */
 static __always_inline int verdict(struct culvert_name *probe, enum culvert_counter which, int allow)
 {
 	count(which);
@@ -59,10 +62,12 @@ static __always_inline int pass_agent(struct bpf_sock_addr *ctx, const struct cu
 }
 
 /*
- * A captured connection goes to the detour, from the pod's own address. Not so a socket that has a port and no address, which
- * can't be given one, nor one that is bound to an interface: both meet the agent at the pod's own address.
+ * A captured connection goes to the detour, from the pod's own address. Not so a socket that has a port and
+ * no address, which can't be given one, nor one that is bound to an interface: both meet the agent at the
+ * pod's own address.
  */
-static __always_inline bool takes_detour(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct culvert_address *own)
+static __always_inline bool takes_detour(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+					 const struct culvert_address *own)
 {
 	if (!is_v4(own) || sk->bound_dev_if)
 		return false;
@@ -95,13 +100,16 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 			return pass_agent(ctx, pod, sk, &to);
 	}
 	if (is_own(pod, &to)) {
-		/* To the agent's own port: not even with a name that the socket has from an earlier connection. */
+		/*
+		 * To the agent's own port: not even with a name that the socket has from an earlier
+		 * connection.
+		 */
 		name = bpf_sk_storage_get(&orig_dst, sk, 0, 0);
 		if (name && !probe)
 			name->role = CULVERT_NAME_NONE;
 		return verdict(probe, culvert_connect_local, ALLOW);
 	}
-	if (is_link_local(&to))
+	if (is_link_scoped(&to))
 		return verdict(probe, culvert_connect_link_local, ALLOW);
 
 	dns = (pod->flags & CULVERT_POD_DNS) && port == bpf_htons(DNS_PORT);

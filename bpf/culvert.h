@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the kernel side and user space agree on: the layout of every map key and value, and the names of the counters.
+ * What the kernel side and user space agree on: the layout of every map key and value, and the names of the
+ * counters.
  *
- * Included by the programs in this folder and by native/ (C++); agent/redirect-abi.ts repeats it for TypeScript and a
- * test compares the two. A value never changes its shape within one CULVERT_ABI, which is part of the pin path.
- * An address is always 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. Ports are in network order unless said otherwise.
+ * Included by the programs in this folder and by native/ (C++); agent/redirect-abi.ts repeats it for
+ * TypeScript and a test compares the two. A value never changes its shape within one CULVERT_ABI, which is
+ * part of the pin path. An address is always 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. Ports are in
+ * network order unless said otherwise.
  */
 #ifndef CULVERT_H
 #define CULVERT_H
@@ -15,7 +17,7 @@
 
 /* Map sizes. "Lazy" ones take memory only for what is in them. */
 #define CULVERT_MAX_PODS 4096
-#define CULVERT_MAX_FLOWS 262144    /* lazy; connections between their SYN and their accept */
+#define CULVERT_MAX_FLOWS 131072      /* lazy; connections between their SYN and their accept */
 #define CULVERT_MAX_DNS_CLIENTS 16384 /* LRU; UDP sockets that asked a DNS server not long ago */
 #define CULVERT_DNS_RECENT 4
 
@@ -24,21 +26,25 @@ struct culvert_address {
 };
 
 /*
- * Over IPv4 the agent's end of each connection with the application is 127.67.86.x, x random. With the pod's address at both
- * ends all of them would share one set of 28 000 ports, and whoever closes first would lose a port for a minute; this
- * way there are 256 sets, and the kernel reuses ports at once on loopback. Applications never see these addresses.
- * IPv6 has no second loopback address, and mixing ::1 with another loses every reset and every ACK of TIME-WAIT.
+ * Over IPv4 the agent's end of each connection with the application is 127.67.86.x, x random. With the pod's
+ * address at both ends all of them would share one set of 28 000 ports, and whoever closes first would lose a
+ * port for a minute; this way there are 256 sets, and the kernel reuses ports at once on loopback.
+ * Applications never see these addresses. IPv6 has no second loopback address, and mixing ::1 with another
+ * loses every reset and every ACK of TIME-WAIT.
  */
 #define CULVERT_DETOUR 0x7f435600u
 #define CULVERT_DETOUR_MASK 0xffffff00u
 
 /* Map `config`, one entry. */
 struct culvert_config {
-	/* Cgroups whose sockets are never captured: the running agent's, and that of the one before it while it drains. */
+	/*
+	 * Cgroups whose sockets are never captured: the running agent's, and that of the one before it while
+	 * it drains.
+	 */
 	__u64 agent_cgroup[2];
 };
 
-/* Map `heartbeat`, one entry: CLOCK_MONOTONIC in nanoseconds of the agent's last sign of life; 0: none yet. */
+/* Map `heartbeat`, one entry: when the agent last said that it lives, CLOCK_MONOTONIC in ns; 0: not yet. */
 
 #define CULVERT_POD_FAIL_CLOSED 1u
 #define CULVERT_POD_DNS 2u
@@ -63,9 +69,10 @@ struct culvert_pod {
 /*
  * Value of both socket storages: `orig_dst` (CLIENT, ACCEPTED, PROBE, PROBED) and `peer_name` (DIAL, SERVED).
  *
- * `stands_for` is the kernel's own idea of the peer; the name is shown only while that is still the peer, so that a socket
- * that was disconnected and connected again never tells an old one. User space writes address, port and role, and
- * leaves the rest zero (a PROBE also has stands_for_port: the listener that takes the place of 15001).
+ * `stands_for` is the kernel's own idea of the peer; the name is shown only while that is still the peer, so
+ * that a socket that was disconnected and connected again never tells an old one. User space writes address,
+ * port and role, and leaves the rest zero (a PROBE also has stands_for_port: the listener that takes the
+ * place of 15001).
  */
 struct culvert_name {
 	struct culvert_address address;
@@ -83,8 +90,9 @@ struct culvert_endpoint {
 };
 
 /*
- * Key of `flows`: a TCP connection under way inside one namespace, as the side that opens it sees it. The value is what
- * the accepted socket is to remember: the original destination (CLIENT) or the real client (DIAL).
+ * Key of `flows`: a TCP connection under way inside one namespace, as the side that opens it sees it. The
+ * value is what the accepted socket is to remember: the original destination (CLIENT) or the real client
+ * (DIAL).
  */
 struct culvert_flow {
 	__u64 netns;
@@ -95,7 +103,9 @@ struct culvert_flow {
 	__u32 reserved;
 };
 
-/* Key of `dns_servers`. Port 0: what was last asked from this namespace by a socket whose port is not known. */
+/*
+ * Key of `dns_servers`. Port 0: what was last asked from this namespace by a socket whose port is not known.
+ */
 struct culvert_dns_client {
 	__u64 netns;
 	__u16 port;   /* of the client's UDP socket, host order */
@@ -108,14 +118,17 @@ struct culvert_dns_servers {
 	struct culvert_endpoint recent[CULVERT_DNS_RECENT];
 };
 
-/* Map `listeners` (SOCKHASH): network namespace cookie -> the socket that takes plain TCP which arrives at the pod. */
+/*
+ * Map `listeners` (SOCKHASH): network namespace cookie -> the socket that takes plain TCP which arrives at
+ * the pod.
+ */
 
 /* One counter per verdict, in the per-CPU array `counters`; user space knows them by these names. */
 #define CULVERT_COUNTERS(_)                                                                                  \
 	_(connect_captured)         /* application TCP brought to 15001 */                                    \
 	_(connect_agent)            /* the agent's own socket in a pod, left alone */                         \
 	_(connect_local)            /* loopback or the pod's own address, left alone */                       \
-	_(connect_link_local)       /* IPv6 link-local or multicast, left alone */                            \
+	_(connect_link_local)       /* IPv6 link-local, multicast, broadcast: left alone */                   \
 	_(connect_no_address)       /* fail-open, the pod has no address of that family: left alone */        \
 	_(connect_no_address_refused) /* fail-closed, the same: refused */                                    \
 	_(connect_passed_stale)     /* fail-open, heartbeat too old: left alone */                            \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * UDP queries to port 53: brought to the agent's 15053, and the server that was meant kept where the agent finds it.
+ * UDP queries to port 53: brought to the agent's 15053, and the server that was meant kept where the agent
+ * finds it.
  *
- * DNS never stands still for us: whatever is missing (agent, memory, a listener), the query goes where it was going.
+ * Names resolve without us: whatever is missing (agent, memory, a listener), the query goes where it was going.
  */
 #ifndef CULVERT_DNS_H
 #define CULVERT_DNS_H
@@ -19,7 +20,8 @@ static __always_inline bool same_server(const struct culvert_endpoint *a, const 
 }
 
 /* Puts `server` first in the list of what this client asked. */
-static __always_inline void remember_server(const struct culvert_dns_client *client, const struct culvert_endpoint *server)
+static __always_inline void remember_server(const struct culvert_dns_client *client,
+					    const struct culvert_endpoint *server)
 {
 	struct culvert_dns_servers *old = bpf_map_lookup_elem(&dns_servers, client);
 	struct culvert_dns_servers now = {};
@@ -41,8 +43,8 @@ static __always_inline void remember_server(const struct culvert_dns_client *cli
 }
 
 /*
- * A connected socket usually has no port at connect(), and no hook runs when it sends. Giving it a port here, as the
- * kernel would one moment later, is what lets the agent tell which server each query is for.
+ * A connected socket usually has no port at connect(), and no hook runs when it sends. Giving it a port here,
+ * as the kernel would one moment later, is what lets the agent tell which server each query is for.
  */
 static __always_inline __u16 give_port(struct bpf_sock_addr *ctx, struct bpf_sock *sk)
 {
@@ -66,8 +68,8 @@ static __always_inline __u16 give_port(struct bpf_sock_addr *ctx, struct bpf_soc
 }
 
 /* Brings one query, or a connected socket with all its queries, to the agent. Always lets the call go on. */
-static __always_inline int capture_dns_udp(struct bpf_sock_addr *ctx, const struct culvert_pod *pod, __u64 netns, bool v6,
-					   bool connecting)
+static __always_inline int capture_dns_udp(struct bpf_sock_addr *ctx, const struct culvert_pod *pod, __u64 netns,
+					   bool v6, bool connecting)
 {
 	struct culvert_endpoint server = { .address = asked_for(ctx, v6), .port = bpf_htons(DNS_PORT) };
 	bool v4 = is_v4(&server.address);
@@ -76,7 +78,7 @@ static __always_inline int capture_dns_udp(struct bpf_sock_addr *ctx, const stru
 	struct culvert_address agent;
 	struct culvert_name *name;
 
-	if (!sk || is_own(pod, &server.address) || is_link_local(&server.address) || is_agent())
+	if (!sk || is_own(pod, &server.address) || is_link_scoped(&server.address) || is_agent())
 		return ALLOW;
 	agent = agent_address(pod, v4);
 	if (none(&agent) || !agent_alive() || !listens(ctx, &agent, dns_port, true)) {

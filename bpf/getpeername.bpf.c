@@ -2,21 +2,22 @@
 /*
  * cgroup/getpeername4, getpeername6: applications see the peer that they would have without a mesh.
  *
- * A client sees where it connected to, and not 15001; a server sees its real client, and not the agent. The kernel runs this
- * hook for accept() with an address as well. Kernel 5.8.
+ * A client sees where it connected to, and not 15001; a server sees its real client, and not the agent. The
+ * kernel runs this hook for accept() with an address as well. Kernel 5.8.
  */
 #include "capture.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline bool is_shown(const struct culvert_name *name, __u16 role, const struct culvert_address *kernel, __u16 port)
+static __always_inline bool is_shown(const struct culvert_name *name, __u16 role,
+				     const struct culvert_address *kernel, __u16 port)
 {
 	return name->role == role && name->stands_for_port == port && same(&name->stands_for, kernel);
 }
 
 /*
- * The peer is the agent's end of a detour, but sockops found no memory to put the client's name on this socket: it has
- * left it where it was.
+ * The peer is the agent's end of a detour, but sockops found no memory to put the client's name on this
+ * socket: it has left it where it was.
  */
 static __always_inline void show_from_flows(struct bpf_sock_addr *ctx, bool v6, struct bpf_sock *sk,
 					    const struct culvert_address *kernel, __u16 port)

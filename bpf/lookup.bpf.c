@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * sk_lookup: plain TCP that arrives at an enrolled pod, to any port, goes to the agent's 15006. One instance for each pod's
- * namespace, since this type of program can't ask where it runs. The accepted socket's local address is the one that was
- * dialled. Runs once for a SYN, never for established connections. Kernel 5.9.
+ * sk_lookup: plain TCP that arrives at an enrolled pod, to any port, goes to the agent's 15006. One instance
+ * for each pod's namespace, since this type of program can't ask where it runs. The accepted socket's local
+ * address is the one that was dialled. Runs once for a SYN, never for established connections. Kernel 5.9.
  *
  * SK_DROP here looks like "nobody listens": the peer gets a reset.
  */
@@ -32,14 +32,18 @@ static __always_inline int verdict(enum culvert_counter which, int result)
 	return result;
 }
 
-static __always_inline int without_agent(const struct culvert_pod *pod, enum culvert_counter passed, enum culvert_counter dropped)
+static __always_inline int without_agent(const struct culvert_pod *pod, enum culvert_counter passed,
+					 enum culvert_counter dropped)
 {
 	if (pod->flags & CULVERT_POD_FAIL_CLOSED)
 		return verdict(dropped, SK_DROP);
 	return verdict(passed, SK_PASS);
 }
 
-/* The role of the connection under way between application and agent that this SYN belongs to; NONE where there is none. */
+/*
+ * The role of the connection under way between application and agent that this SYN belongs to; NONE where
+ * there is none.
+ */
 static __always_inline __u16 flow_role(struct bpf_sk_lookup *ctx, const struct culvert_address *remote,
 				       const struct culvert_address *local)
 {
@@ -75,8 +79,9 @@ int lookup(struct bpf_sk_lookup *ctx)
 	remote = remote_address(ctx);
 	local = local_address(ctx);
 	/*
-	 * The agent to the application. An application may trust whom it takes for its own machine, so such a connection is
-	 * let in only with the name of a client to show; a full map makes a reset, and never a client that passes for local.
+	 * The agent to the application. An application may trust whom it takes for its own machine, so such a
+	 * connection is let in only with the name of a client to show; a full map makes a reset, and never a
+	 * client that passes for local.
 	 */
 	if (is_detour(&remote) && !is_loopback(&local)) {
 		if (flow_role(ctx, &remote, &local) == CULVERT_NAME_DIAL)
@@ -84,7 +89,8 @@ int lookup(struct bpf_sk_lookup *ctx)
 		return verdict(culvert_lookup_unnamed, SK_DROP);
 	}
 	/*
-	 * The pod to itself. Nothing from outside can look like this and become a connection: its answers would stay in here.
+	 * The pod to itself. Nothing from outside can look like this and become a connection: its answers
+	 * would stay in here.
 	 */
 	if (is_loopback(&local) || is_loopback(&remote) || same(&remote, &local) || same(&remote, &pod->ip4) ||
 	    same(&remote, &pod->ip6)) {
@@ -106,7 +112,9 @@ int lookup(struct bpf_sk_lookup *ctx)
 	listener = bpf_map_lookup_elem(&listeners, &netns);
 	if (!listener)
 		return without_agent(pod, culvert_lookup_passed_listener, culvert_lookup_dropped_listener);
-	/* Flags 0: the listener stands for its whole SO_REUSEPORT group, which is one socket for each shard. */
+	/*
+	 * Flags 0: the listener stands for its whole SO_REUSEPORT group, which is one socket for each shard.
+	 */
 	failed = bpf_sk_assign(ctx, listener, 0);
 	bpf_sk_release(listener);
 	/* An IPv4 listener for an IPv6 client, say. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Every map, declared once. maps.bpf.c makes them (so that user space can pin them); all other objects are loaded on
- * those same maps. Names have at most 15 characters, since the kernel keeps no more.
+ * Every map, declared once. maps.bpf.c makes them (so that user space can pin them); all other objects are
+ * loaded on those same maps. Names have at most 15 characters, since the kernel keeps no more.
  */
 #ifndef CULVERT_MAPS_H
 #define CULVERT_MAPS_H
@@ -46,7 +46,10 @@ struct {
 	__type(value, struct culvert_name);
 } peer_name SEC(".maps");
 
-/* Not LRU: an entry that another one pushes out would be a connection to nowhere. Full is counted and refused. */
+/*
+ * Not LRU: an entry that another one pushes out would be a connection to nowhere. Full is counted and
+ * refused.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -2,8 +2,8 @@
 /*
  * cgroup/recvmsg4, recvmsg6: an answer of the agent is shown as coming from the server that was asked.
  *
- * Runs for every datagram that is received with an address, so what did not come from 15053 leaves at the first line.
- * recvmsg6 sees IPv4 as v4-mapped. Kernel 5.15; nothing in here is newer than 5.8.
+ * Runs for every datagram that is received with an address, so what did not come from 15053 leaves at the
+ * first line. recvmsg6 sees IPv4 as v4-mapped. Kernel 5.15; nothing in here is newer than 5.8.
  */
 #include "capture.h"
 

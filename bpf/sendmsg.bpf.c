@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * cgroup/sendmsg4, sendmsg6: DNS queries of UDP sockets that are not connected (connected ones pass through connect).
- * An AF_INET6 socket that sends to a v4-mapped address comes to sendmsg4. Kernel 5.15; nothing in here is newer than 5.8.
+ * cgroup/sendmsg4, sendmsg6: DNS queries of UDP sockets that are not connected (connected ones pass through
+ * connect). An AF_INET6 socket that sends to a v4-mapped address comes to sendmsg4. Kernel 5.15; nothing in
+ * here is newer than 5.8.
  */
 #include "dns.h"
 

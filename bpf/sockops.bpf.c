@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * sockops: carries a name from the socket that connects to the socket that is accepted, inside one pod's namespace.
+ * sockops: carries a name from the socket that connects to the socket that is accepted, inside one pod's
+ * namespace.
  *
- * Application -> agent: the original destination. Agent -> application: the real client. Both ways the connecting socket has
- * the name in its storage; at its SYN, when the source port is known, it goes into `flows`; when the other side
- * becomes established it goes from there onto that socket. On loopback the second always follows the first, and both
- * are done before accept() returns. Only sockets whose cgroup lies below the attach point are seen. Kernel 5.15 (bpf_get_netns_cookie).
+ * Application -> agent: the original destination. Agent -> application: the real client. Both ways the
+ * connecting socket has the name in its storage; at its SYN, when the source port is known, it goes into
+ * `flows`; when the other side becomes established it goes from there onto that socket. On loopback the
+ * second always follows the first, and both are done before accept() returns. Only sockets whose cgroup lies
+ * below the attach point are seen. Kernel 5.15 (bpf_get_netns_cookie).
  */
 #include "address.h"
 #include "agent.h"

@@ -77,9 +77,9 @@ export function retireRoot(
   options: { now: number; force: boolean },
 ): RotationResult {
   return edit(path, (bundle, changedAt) => {
-    const signing = fingerprintOf(signerOf(bundle).root);
-    const idle = rootsOf(bundle).filter(root => fingerprintOf(root) !== signing);
-    if (wanted !== null && signing.startsWith(wanted.toLowerCase())) {
+    const signing = signerOf(bundle).root;
+    const idle = rootsOf(bundle).filter(root => root !== signing);
+    if (wanted !== null && only([signing], wanted) !== null) {
       throw new CulvertError('AUTHORITY_ROOT_SIGNS', `the root ${wanted} signs, so it cannot be retired`, {
         fix: 'let another sign first: `culvert authority rotate activate`',
       });

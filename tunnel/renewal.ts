@@ -3,15 +3,13 @@
 // Renewal falls somewhere in this part of a certificate's life, so that those issued together don't renew together.
 const renewFrom = 0.5;
 const renewUntil = 0.7;
-/** Or a root near its end, which cuts short every certificate, would be asked faster and faster. */
-const minRenewalMs = 500;
 const firstRetryMs = 500;
 const maxRetryMs = 150_000;
 const retryJitter = 0.2;
 
 /** From the moment a certificate came until it is renewed. */
 export function renewalDelayMs(lifeMs: number, random: number): number {
-  return Math.max(lifeMs * (renewFrom + (renewUntil - renewFrom) * random), minRenewalMs);
+  return lifeMs * (renewFrom + (renewUntil - renewFrom) * random);
 }
 
 /** From a failure until the next try; `failures` in a row, the last one included. */

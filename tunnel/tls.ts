@@ -141,7 +141,7 @@ function contextOptions(certificate: IssuedCertificate): SecureContextOptions {
     key: certificate.privateKeyPem,
     // With the leaf alone, OpenSSL would look for its issuer and verify our own chain at every handshake (a tenth of it),
     // and send the root as well.
-    cert: certificate.certificatePem + firstBlock(certificate.rootsPem),
+    cert: `${certificate.certificatePem}\n${firstBlock(certificate.rootsPem)}`,
     ca: certificate.rootsPem,
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
@@ -212,8 +212,7 @@ function handshakeOf(socket: TLSSocket): Handshake | null {
 }
 
 function firstBlock(pem: string): string {
-  const end = '-----END CERTIFICATE-----\n';
-  return pem.slice(0, pem.indexOf(end) + end.length);
+  return /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(pem)?.[0] ?? '';
 }
 
 function ignore(): void {}

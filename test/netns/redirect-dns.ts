@@ -3,6 +3,8 @@
  * that was asked, as far as the application can see; and without an agent nothing stands in the way.
  */
 import t from 'tap';
+import { encodeAddress, encodeDnsClient } from '../../agent/redirect-abi.ts';
+import * as native from '../../native/native.ts';
 import type { Told } from './redirect-agent.ts';
 import { type Call, RedirectLab, type Seen } from './redirect-lab.ts';
 
@@ -88,6 +90,16 @@ t.test('one socket that asks several servers: all of them, the last one first', 
   });
   t.same(servers(seen), ['192.0.2.5', '192.0.2.4', '192.0.2.1', '192.0.2.3']);
   t.match(seen.source?.[0], /^192\.0\.2\.\d$/, 'one of those that were asked');
+});
+
+t.test('a socket whose port was not known: the server that such a socket asked last', async t => {
+  t.equal(stage.redirect.dnsServer(agent.cookie, 9, 4), null);
+  const map = native.openPinned(`${stage.bpffs}/culvert/node%2Etest/v1/maps/dns_servers`) ?? -1;
+  const server = Buffer.concat([encodeAddress('192.0.2.7'), Buffer.from([0, 53, 0, 0]), Buffer.alloc(60)]);
+  native.mapUpdate(map, encodeDnsClient(agent.cookie, 0, 4), server, 'any');
+  native.close(map);
+  t.same(stage.redirect.dnsServer(agent.cookie, 9, 4), { address: '192.0.2.7', port: 53 });
+  t.equal(stage.redirect.dnsServer(agent.cookie, 9, 6), null, 'of that family');
 });
 
 t.test('TCP to port 53 arrives at the DNS port with its original destination', async t => {

@@ -6,7 +6,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { CulvertError } from '../../base/errors.ts';
-import { ErrorCode, Fault, errorCodeName } from './errors.ts';
+import { ErrorCode, Fault, errorCodeName, handlerFailed } from './errors.ts';
 import type { ConnectHeaders } from './header-rules.ts';
 import type { HeaderField } from './header-table.ts';
 import { TransportInput } from './transport-input.ts';
@@ -14,7 +14,7 @@ import { defaultTiming, realClock } from './keepalive.ts';
 import type { H2Clock, H2Timing } from './keepalive.ts';
 import { defaultLimits } from './limits.ts';
 import type { H2Limits } from './limits.ts';
-import { Session, handlerFailed } from './session.ts';
+import { Session } from './session.ts';
 import { defaultSettings } from './settings.ts';
 import type { H2Settings } from './settings.ts';
 import type { H2Stream, H2StreamHandlers } from './stream.ts';

@@ -4,6 +4,8 @@
  * The frame and header layers throw a Fault; only connection.ts catches it, sends GOAWAY with its wire code and hands
  * a CulvertError to the owner. Stream errors never throw: they become RST_STREAM on the spot.
  */
+import { CulvertError } from '../../base/errors.ts';
+
 export const ErrorCode = {
   NO_ERROR: 0x0,
   PROTOCOL_ERROR: 0x1,
@@ -59,4 +61,10 @@ export function compressionFault(message: string): Fault {
 /** The peer exceeded one of our abuse limits; `code` names which. */
 export function calmFault(code: string, message: string): Fault {
   return new Fault(code, ErrorCode.ENHANCE_YOUR_CALM, message);
+}
+
+/** What a callback of an owner threw, as the end of its connection. */
+export function handlerFailed(thrown: unknown): CulvertError {
+  const message = `a stream or connection handler threw: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
+  return new CulvertError('H2_HANDLER_FAILED', message, { cause: thrown });
 }

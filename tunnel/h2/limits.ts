@@ -60,7 +60,7 @@ export function defaultLimits(role: 'client' | 'server'): H2Limits {
     settings: { burst: 50, perSecond: 5 },
     emptyData: { burst: 200, perSecond: 20 },
     tinyWindowUpdates: { burst: 1000, perSecond: 100 },
-    ignoredFrames: { burst: 1000, perSecond: 100 },
+    ignoredFrames: { burst: 2000, perSecond: 500 },
   };
 }
 

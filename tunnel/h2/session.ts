@@ -5,13 +5,12 @@
  * connection.ts is the face of this towards owners and the transport's events.
  */
 import type { Duplex } from 'node:stream';
-import { CulvertError } from '../../base/errors.ts';
+import type { CulvertError } from '../../base/errors.ts';
 import { Control } from './control.ts';
-import { ErrorCode, Fault } from './errors.ts';
-import { FrameFlag, maxStreamId } from './frames.ts';
+import { ErrorCode, Fault, handlerFailed } from './errors.ts';
+import { maxStreamId } from './frames.ts';
 import { HeaderBlocks } from './header-block.ts';
 import type { ConnectHeaders } from './header-rules.ts';
-import { fieldSize } from './header-table.ts';
 import type { HeaderField } from './header-table.ts';
 import { Farewell } from './farewell.ts';
 import { Inbound } from './inbound.ts';
@@ -25,11 +24,12 @@ import { Pings } from './pings.ts';
 import { FrameReader } from './reader.ts';
 import { Receiver } from './receiver.ts';
 import { RequestIntake } from './request-intake.ts';
+import { Responder } from './responder.ts';
 import { ResponseIntake } from './response-intake.ts';
 import { Sender } from './sender.ts';
 import { PeerSettings, announcedSettings } from './settings.ts';
 import type { H2Settings } from './settings.ts';
-import { Stream, headersSent, held, tunnelled } from './stream.ts';
+import { Stream, headersSent, held } from './stream.ts';
 import type { H2Stream, H2StreamHandlers, StreamHost } from './stream.ts';
 import { Streams } from './streams.ts';
 import { FrameWriter } from './writer.ts';
@@ -60,6 +60,7 @@ export class Session implements StreamHost, OutputOwner {
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
   readonly #receiver: Receiver;
+  readonly #responder: Responder;
   readonly #control: Control;
   readonly #pings: Pings;
   #wasFull = false;
@@ -116,6 +117,7 @@ export class Session implements StreamHost, OutputOwner {
     const inbound = new Inbound({ ...shared, role, blocks, connection: this.#control });
     this.#reader = new FrameReader(inbound, limits, settings.maxFrameBytes, role === 'server');
     this.#control.watch(this.#reader);
+    this.#responder = new Responder({ ...shared, peer: this.peer });
     this.#writer = writer;
     this.#receiver = receiver;
     this.#pings = pings;
@@ -161,9 +163,7 @@ export class Session implements StreamHost, OutputOwner {
 
   connect(authority: string, headers: readonly HeaderField[], handlers: H2StreamHandlers): Stream {
     const id = this.streams.nextLocalId;
-    let listBytes = 64 + authority.length;
-    for (const field of headers) listBytes += fieldSize(field);
-    this.#checkListBytes(listBytes);
+    this.peer.checkHeaderList(64 + authority.length, headers);
     this.#writer.connect(id, authority, headers);
     this.streams.nextLocalId = id + 2;
     const stream = this.#open(id, handlers, headersSent);
@@ -183,27 +183,7 @@ export class Session implements StreamHost, OutputOwner {
   }
 
   respond(stream: Stream, status: number, headers: readonly HeaderField[]): void {
-    if (stream.closed) return;
-    if ((stream.flags & headersSent) !== 0) {
-      throw new CulvertError('H2_ALREADY_ANSWERED', `stream ${stream.id} was answered before`);
-    }
-    if (!Number.isInteger(status) || status < 200 || status > 599) {
-      throw new CulvertError('H2_BAD_HEADER', `${status} is no final status of a response`);
-    }
-    let listBytes = 42;
-    for (const field of headers) listBytes += fieldSize(field);
-    this.#checkListBytes(listBytes);
-    const tunnel = status < 300;
-    this.#writer.response(stream.id, tunnel ? 0 : FrameFlag.END_STREAM, status, headers);
-    stream.flags |= headersSent;
-    if (!tunnel) {
-      this.lifecycle.answered(stream);
-      return;
-    }
-    stream.flags = (stream.flags & ~held) | tunnelled;
-    this.sender.wake(stream);
-    this.sender.pump();
-    this.#receiver.deliver(stream);
+    this.#responder.respond(stream, status, headers);
   }
 
   write(stream: Stream, chunk: Buffer): boolean {
@@ -257,19 +237,4 @@ export class Session implements StreamHost, OutputOwner {
     this.#wasFull = full;
     if (opened) this.#options.events.onCapacity();
   }
-
-  #checkListBytes(bytes: number): void {
-    if (bytes <= this.peer.maxHeaderListBytes) return;
-    const most = this.peer.maxHeaderListBytes;
-    throw new CulvertError(
-      'H2_HEADERS_TOO_LARGE',
-      `header list of ${bytes} bytes where the peer takes ${most}`,
-    );
-  }
-}
-
-/** What a callback of an owner threw, as the end of its connection. */
-export function handlerFailed(thrown: unknown): CulvertError {
-  const message = `a stream or connection handler threw: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
-  return new CulvertError('H2_HANDLER_FAILED', message, { cause: thrown });
 }

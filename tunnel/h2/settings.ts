@@ -1,6 +1,7 @@
 /**
  * SETTINGS (RFC 9113 §6.5): what we announce, and what a peer's frame means.
  */
+import { CulvertError } from '../../base/errors.ts';
 import { flowControlFault, protocolFault } from './errors.ts';
 import {
   defaultMaxFrameBytes,
@@ -9,6 +10,8 @@ import {
   readUint32,
   writeUint32,
 } from './frames.ts';
+import { fieldSize } from './header-table.ts';
+import type { HeaderField } from './header-table.ts';
 import type { H2Limits } from './limits.ts';
 
 /** Our side of a connection. Bytes, but for the stream count. */
@@ -95,6 +98,18 @@ export class PeerSettings {
       const id = ((source[at] ?? 0) << 8) | (source[at + 1] ?? 0);
       this.#set(role, id, readUint32(source, at + 2));
     }
+  }
+
+  /**
+   * Throws CulvertError H2_HEADERS_TOO_LARGE for a list that the peer has said it does not take.
+   * @param pseudoBytes what the pseudo fields count
+   */
+  checkHeaderList(pseudoBytes: number, fields: readonly HeaderField[]): void {
+    let bytes = pseudoBytes;
+    for (const field of fields) bytes += fieldSize(field);
+    if (bytes <= this.maxHeaderListBytes) return;
+    const message = `header list of ${bytes} bytes where the peer takes ${this.maxHeaderListBytes}`;
+    throw new CulvertError('H2_HEADERS_TOO_LARGE', message);
   }
 
   #set(role: 'client' | 'server', id: number, value: number): void {

@@ -3,8 +3,8 @@ import t from 'tap';
 import type { Test } from 'tap';
 import { defaultLimits } from '../../../tunnel/h2/limits.ts';
 import type { H2Limits, Rate } from '../../../tunnel/h2/limits.ts';
-import * as raw from './raw-peer.ts';
-import { Notes, RawPeer, goawayCode, resetCode } from './raw-peer.ts';
+import * as raw from './raw-frames.ts';
+import { Notes, RawPeer } from './raw-peer.ts';
 
 const calm = 0xb;
 const few: Rate = { burst: 5, perSecond: 2 };
@@ -35,7 +35,7 @@ async function expectFlood(
   await peer.frames();
   await peer.send(flood(6));
   t.equal(peer.seen.closed?.code, code);
-  t.equal(goawayCode(await peer.frames()), calm);
+  t.equal(raw.goawayCode(await peer.frames()), calm);
 }
 
 const ping = raw.frame(raw.PING, 0, 0, Buffer.alloc(8));
@@ -110,7 +110,7 @@ t.test('more streams than were announced', async t => {
   const peer = new RawPeer('server', { settings: { maxStreams: 2 }, limits: { refusedStreams: few } });
   await peer.greet();
   await peer.send(raw.connectFrame(1), raw.connectFrame(3), raw.connectFrame(5));
-  t.strictSame([peer.seen.requests.length, resetCode(await peer.frames(), 5)], [2, 7], 'refused');
+  t.strictSame([peer.seen.requests.length, raw.resetCode(await peer.frames(), 5)], [2, 7], 'refused');
   await peer.send(rst(1), raw.connectFrame(7));
   t.equal(peer.seen.requests.length, 3, 'a place is free again');
   for (let id = 9; id <= 15; id += 2) await peer.send(raw.connectFrame(id));
@@ -132,7 +132,7 @@ t.test('streams that are gone but not taken by their owners keep their places', 
   }
   t.equal(peer.connection.openStreams, 0);
   await peer.send(raw.connectFrame(5));
-  t.equal(resetCode(await peer.frames(), 5), 7);
+  t.equal(raw.resetCode(await peer.frames(), 5), 7);
   peer.seen.requests[0]?.stream.resume();
   await peer.send(raw.connectFrame(7));
   t.equal(peer.seen.requests.length, 3, 'taken: its place is free');
@@ -148,7 +148,7 @@ t.test('header blocks', async t => {
   t.equal(endless.seen.closed, undefined);
   await endless.send(raw.frame(raw.CONTINUATION, 0, 1));
   t.equal(endless.seen.closed?.code, 'H2_CONTINUATION_FLOOD');
-  t.equal(goawayCode(await endless.frames()), calm);
+  t.equal(raw.goawayCode(await endless.frames()), calm);
 
   const long = await server({ maxHeaderBlockBytes: 1000 });
   await long.send(
@@ -164,7 +164,7 @@ t.test('header blocks', async t => {
     raw.frame(raw.HEADERS, raw.END_HEADERS, 1, Buffer.concat([raw.connectBlock, Buffer.alloc(30, 0x82)])),
   );
   t.equal(list.seen.closed?.code, 'H2_HEADER_FLOOD', 'decoded');
-  t.equal(goawayCode(await list.frames()), calm);
+  t.equal(raw.goawayCode(await list.frames()), calm);
 });
 
 t.test('a peer that provokes answers and does not read them', async t => {

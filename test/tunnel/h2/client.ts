@@ -1,7 +1,7 @@
 /** A client against a hand-made server: what it asks, and which rules it holds the server to. */
 import t from 'tap';
-import * as raw from './raw-peer.ts';
-import { Notes, RawPeer, goawayCode, resetCode } from './raw-peer.ts';
+import * as raw from './raw-frames.ts';
+import { Notes, RawPeer, settle } from './raw-peer.ts';
 
 async function opened(...entries: (readonly [id: number, value: number])[]): Promise<RawPeer> {
   const peer = new RawPeer('client');
@@ -12,7 +12,7 @@ async function opened(...entries: (readonly [id: number, value: number])[]): Pro
 t.test('preface, settings, window, and a request without waiting', async t => {
   const peer = new RawPeer('client');
   const stream = peer.connection.connect('10.0.0.1:80', [['baggage', 'a=b']], new Notes());
-  await raw.settle();
+  await settle();
   const written = peer.transport.taken();
   t.equal(written.toString('latin1', 0, 24), 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
   const { frames } = raw.parseFrames(written.subarray(24));
@@ -27,7 +27,7 @@ t.test('preface, settings, window, and a request without waiting', async t => {
     '\x20\x02\x07CONNECT\x01\x0b10.0.0.1:80\0\x07baggage\x03a=b',
   );
   peer.connection.connect('10.0.0.1:81', [], new Notes());
-  await raw.settle();
+  await settle();
   const [second] = raw.parseFrames(peer.transport.taken()).frames;
   t.equal(
     second?.payload.toString('latin1'),
@@ -82,7 +82,7 @@ t.test('stream errors of a server', async t => {
     const notes = new Notes();
     peer.connection.connect('a:1', [], notes);
     await peer.send(...bytes);
-    t.equal(resetCode(await peer.frames(), 1), code, what);
+    t.equal(raw.resetCode(await peer.frames(), 1), code, what);
     t.equal(notes.events.at(-2), `reset ${code}`, what);
     t.strictSame([peer.connection.openStreams, peer.seen.closed], [0, undefined]);
   }
@@ -100,7 +100,7 @@ t.test('connection errors of a server', async t => {
     const notes = new Notes();
     peer.connection.connect('a:1', [], notes);
     await peer.send(bytes);
-    t.equal(goawayCode(await peer.frames()), code, what);
+    t.equal(raw.goawayCode(await peer.frames()), code, what);
     t.strictSame([peer.seen.closed?.code, peer.seen.closed?.side], ['H2_PROTOCOL_ERROR', 'server']);
     t.strictSame(notes.events, ['reset 10 H2_PROTOCOL_ERROR', 'close']);
   }
@@ -170,7 +170,7 @@ t.test('the transport breaks', async t => {
   const notes = new Notes();
   peer.connection.connect('a:1', [], notes);
   peer.transport.destroy(new Error('ECONNRESET'));
-  await raw.settle();
+  await settle();
   t.strictSame(notes.events, ['reset 10 H2_TRANSPORT_LOST', 'close']);
   t.match(peer.seen.closed?.message, /ECONNRESET/);
   t.equal(peer.clock.pending, 0, 'no timer is left');
@@ -180,13 +180,13 @@ t.test('the transport breaks', async t => {
 t.test('the server leaves: between requests is no error, during one is', async t => {
   const quiet = await opened();
   quiet.transport.push(null);
-  await raw.settle();
+  await settle();
   t.strictSame([quiet.seen.closed, quiet.transport.ended], [null, true]);
   const busy = await opened();
   const notes = new Notes();
   busy.connection.connect('a:1', [], notes);
   busy.transport.push(null);
-  await raw.settle();
+  await settle();
   t.equal(busy.seen.closed?.code, 'H2_TRANSPORT_LOST');
   t.strictSame(notes.events, ['reset 10 H2_TRANSPORT_LOST', 'close']);
 });
@@ -197,7 +197,7 @@ t.test('destroy', async t => {
   const stream = peer.connection.connect('a:1', [], notes);
   peer.connection.destroy();
   t.strictSame([notes.events, peer.seen.closed], [['reset 10 H2_DESTROYED', 'close'], null]);
-  t.equal(goawayCode(await peer.frames()), 0);
+  t.equal(raw.goawayCode(await peer.frames()), 0);
   stream.write(Buffer.from('x'));
   stream.end();
   stream.reset(8);

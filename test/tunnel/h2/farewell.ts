@@ -1,7 +1,7 @@
 /** GOAWAY both ways: nothing new, the old to its end, and what was never looked at may be tried again. */
 import t from 'tap';
-import * as raw from './raw-peer.ts';
-import { Notes, RawPeer, goawayCode } from './raw-peer.ts';
+import * as raw from './raw-frames.ts';
+import { Notes, RawPeer, settle } from './raw-peer.ts';
 
 const goaway = (lastId: number, code = 0): Buffer => raw.frame(raw.GOAWAY, 0, 0, raw.u32(lastId, code));
 const lastIds = (frames: readonly raw.Frame[]): number[] =>
@@ -39,7 +39,7 @@ t.test('a server says goodbye twice', async t => {
   t.equal(peer.seen.closed, undefined);
   await peer.send(raw.frame(raw.DATA, raw.END_STREAM, 1));
   first.end();
-  await raw.settle();
+  await settle();
   t.strictSame([peer.seen.closed, peer.transport.ended], [null, true], 'closed when the last stream is');
 });
 
@@ -77,7 +77,7 @@ t.test('a client says goodbye', async t => {
   await peer.send(raw.frame(raw.HEADERS, 4, 1, raw.okBlock), raw.frame(raw.DATA, raw.END_STREAM, 1, 'x'));
   t.strictSame([notes.events, peer.seen.closed], [['headers 200', 'end'], undefined]);
   stream.end();
-  await raw.settle();
+  await settle();
   t.equal(peer.seen.closed, null);
 });
 
@@ -95,7 +95,7 @@ t.test('a client is told goodbye', async t => {
   t.strictSame([peer.seen.goaways, one.events], [1, []]);
   await peer.send(raw.frame(raw.HEADERS, 5, 1, raw.okBlock));
   stream.end();
-  await raw.settle();
+  await settle();
   t.strictSame([one.events, peer.seen.closed], [['headers 200', 'end', 'close'], null]);
 });
 
@@ -107,7 +107,7 @@ t.test('a goodbye with a complaint is the reason of the end', async t => {
   peer.connection.connect('a:3', [], three);
   await peer.send(goaway(1, 0xb));
   peer.transport.push(null);
-  await raw.settle();
+  await settle();
   t.strictSame(three.events, ['reset 7', 'close']);
   t.strictSame(one.events, ['reset 10 H2_PEER_GOAWAY', 'close']);
   t.match(peer.seen.closed?.message, /ENHANCE_YOUR_CALM/);
@@ -122,5 +122,5 @@ t.test('a goodbye does not take back a refusal', async t => {
   await peer.greet();
   peer.connection.connect('a:1', [], new Notes());
   await peer.send(goaway(1), goaway(3));
-  t.equal(goawayCode(await peer.frames()), 1);
+  t.equal(raw.goawayCode(await peer.frames()), 1);
 });

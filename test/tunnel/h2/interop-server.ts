@@ -1,90 +1,7 @@
-/** Our server against node:http2 (nghttp2) as the client, over TLS. */
-import { createHash, randomBytes } from 'node:crypto';
+/** Our server against node:http2 (nghttp2) as the client, over TLS: headers, ends, resets and goodbyes. */
 import { once } from 'node:events';
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
 import t from 'tap';
-import { H2Connection } from '../../../tunnel/h2/connection.ts';
-import type { H2ConnectionHandlers, H2ConnectionOptions } from '../../../tunnel/h2/connection.ts';
-import type { H2Stream, H2StreamHandlers } from '../../../tunnel/h2/stream.ts';
-import { dialNode, listenTls } from './tls-pair.ts';
-
-interface Served {
-  readonly session: ClientHttp2Session;
-  /** Our end; there is one as soon as the client is connected. */
-  readonly connection: H2Connection;
-  /** Resolves with how our end closed. */
-  readonly closed: Promise<string>;
-  readonly stop: () => Promise<void>;
-}
-
-async function serve(
-  onRequest: H2ConnectionHandlers['onRequest'],
-  options: Partial<H2ConnectionOptions> = {},
-): Promise<Served> {
-  const connected = Promise.withResolvers<H2Connection>();
-  const closed = Promise.withResolvers<string>();
-  const server = await listenTls(transport => {
-    const onClose: H2ConnectionHandlers['onClose'] = error => closed.resolve(error?.code ?? 'clean');
-    const handlers = { onClose, ...(onRequest === undefined ? {} : { onRequest }) };
-    connected.resolve(new H2Connection({ transport, role: 'server', ...options, handlers }));
-  });
-  const session = await dialNode(server.port);
-  const stop = async (): Promise<void> => {
-    session.destroy();
-    await Promise.all([closed.promise, server.close()]);
-  };
-  return { session, connection: await connected.promise, closed: closed.promise, stop };
-}
-
-/** Sends back what comes, and its end. */
-function echo(stream: H2Stream): H2StreamHandlers {
-  return {
-    onData: chunk => {
-      if (!stream.write(chunk)) stream.pause();
-    },
-    onDrain: () => stream.resume(),
-    onEnd: () => stream.end(),
-    onReset: () => {},
-  };
-}
-
-function connect(session: ClientHttp2Session, authority = '10.0.0.1:80'): ClientHttp2Stream {
-  const stream = session.request(
-    { ':method': 'CONNECT', ':authority': authority, baggage: 'a=b' },
-    { endStream: false },
-  );
-  stream.on('error', () => {});
-  return stream;
-}
-
-function gone(stream: ClientHttp2Stream): Promise<unknown> {
-  return new Promise(resolve => stream.once('close', resolve));
-}
-
-async function response(stream: ClientHttp2Stream): Promise<IncomingHttpHeaders> {
-  const [headers] = await once(stream, 'response');
-  return headers as IncomingHttpHeaders;
-}
-
-/** Sends chunks heeding back-pressure, ends, and returns the digests of what was sent and of what came back. */
-async function exchange(
-  stream: ClientHttp2Stream,
-  sizes: readonly number[],
-): Promise<[sent: string, received: string]> {
-  const [sent, received] = [createHash('sha256'), createHash('sha256')];
-  const ended = once(
-    stream.on('data', (chunk: Buffer) => received.update(chunk)),
-    'end',
-  );
-  for (const size of sizes) {
-    const chunk = randomBytes(size);
-    sent.update(chunk);
-    if (!stream.write(chunk)) await once(stream, 'drain');
-  }
-  stream.end();
-  await ended;
-  return [sent.digest('hex'), received.digest('hex')];
-}
+import { connect, echo, exchange, gone, response, serve } from './interop-node-client.ts';
 
 t.test('headers both ways', async t => {
   const { session, stop } = await serve((stream, request) => {
@@ -124,35 +41,6 @@ t.test('Huffman and the dynamic table as nghttp2 uses them, every byte of a valu
     expected.push(`${text}|${many}`);
   }
   t.strictSame(seen, expected);
-  await stop();
-});
-
-t.test('many streams of random sizes at once', async t => {
-  const { session, connection, stop } = await serve(stream => {
-    stream.handlers = echo(stream);
-    stream.respond(200);
-  });
-  const streams = Array.from({ length: 100 }, async (_, at) => {
-    const sizes = Array.from({ length: at % 12 }, (_, turn) => 1 + ((at * 7919 + turn * 104_729) % 90_000));
-    const [sent, received] = await exchange(connect(session), sizes);
-    return sent === received;
-  });
-  t.ok((await Promise.all(streams)).every(Boolean));
-  t.equal(connection.openStreams, 0);
-  t.equal(connection.payloadReceived, connection.payloadSent);
-  await stop();
-});
-
-t.test('100 MB both ways, hashed', async t => {
-  const { session, stop } = await serve(stream => {
-    stream.handlers = echo(stream);
-    stream.respond(200);
-  });
-  const [sent, received] = await exchange(
-    connect(session),
-    Array.from({ length: 1600 }, () => 65_536),
-  );
-  t.equal(received, sent);
   await stop();
 });
 
@@ -205,76 +93,6 @@ t.test('resets both ways carry their codes', async t => {
   cancelled.close(8);
   t.equal(await codes[1], 8);
   t.equal(connection.openStreams, 0);
-  await stop();
-});
-
-t.test('a slow reader of theirs holds us back, a slow reader of ours holds them back', async t => {
-  let most = 0;
-  let ours: H2Stream | null = null;
-  const { session, stop } = await serve((stream, request) => {
-    ours = stream;
-    let written = 0;
-    const pump = (): void => {
-      while (written < 20_000_000) {
-        written += 65_536;
-        if (!stream.write(Buffer.alloc(65_536))) break;
-      }
-      most = Math.max(most, stream.queuedBytes);
-      if (written >= 20_000_000) stream.end();
-    };
-    stream.handlers = { onData: () => true, onEnd: () => {}, onReset: () => {}, onDrain: pump };
-    stream.respond(200);
-    if (request.authority === 'pump:1') pump();
-    else stream.pause();
-  });
-  const reader = connect(session, 'pump:1');
-  await response(reader);
-  reader.end();
-  let received = 0;
-  for await (const chunk of reader) {
-    received += (chunk as Buffer).length;
-    await new Promise(resolve => setImmediate(resolve));
-  }
-  t.ok(received >= 20_000_000);
-  t.ok(most < 200_000, `never queued more than ${most} bytes`);
-
-  const writer = connect(session, 'sink:1');
-  await response(writer);
-  let accepted = 0;
-  const written = Promise.withResolvers<void>();
-  const chunk = Buffer.alloc(65_536);
-  const write = (): void => {
-    writer.write(chunk, () => {
-      accepted += chunk.length;
-      if (accepted < 10_000_000) write();
-      else written.resolve();
-    });
-  };
-  write();
-  for (let turn = 0; turn < 20; turn += 1) await new Promise(resolve => session.ping(resolve));
-  t.ok(accepted <= 262_144 + 65_536, `one window: ${accepted} bytes`);
-  (ours as H2Stream | null)?.resume();
-  await written.promise;
-  await stop();
-});
-
-t.test('windows that change while data flows', async t => {
-  const { session, stop } = await serve(stream => {
-    stream.handlers = echo(stream);
-    stream.respond(200);
-  });
-  const exchanges = Array.from({ length: 8 }, () =>
-    exchange(
-      connect(session),
-      Array.from({ length: 40 }, () => 50_000),
-    ),
-  );
-  for (const initialWindowSize of [1, 100_000, 0, 5000, 1_000_000]) {
-    await new Promise<void>((resolve, reject) =>
-      session.settings({ initialWindowSize }, error => (error ? reject(error) : resolve())),
-    );
-  }
-  for (const [sent, received] of await Promise.all(exchanges)) t.equal(received, sent);
   await stop();
 });
 

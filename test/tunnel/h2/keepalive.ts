@@ -1,7 +1,7 @@
 /** Deadlines: the opening handshake, silence, and frames that are begun and not ended. Time is moved by hand. */
 import t from 'tap';
-import * as raw from './raw-peer.ts';
-import { Notes, RawPeer, goawayCode } from './raw-peer.ts';
+import * as raw from './raw-frames.ts';
+import { Notes, RawPeer, settle } from './raw-peer.ts';
 
 const pings = (frames: readonly raw.Frame[]): raw.Frame[] =>
   frames.filter(({ type, flags }) => type === raw.PING && flags === 0);
@@ -14,9 +14,9 @@ t.test('a peer that never begins', async t => {
     t.equal(peer.seen.closed, undefined);
     peer.clock.advance(1);
     t.equal(peer.seen.closed?.code, 'H2_PREFACE_TIMEOUT', role);
-    t.equal(goawayCode(await peer.frames()), 4);
+    t.equal(raw.goawayCode(await peer.frames()), 4);
     peer.clock.advance(1000);
-    await raw.settle();
+    await settle();
     t.strictSame([peer.transport.destroyed, peer.clock.pending], [true, 0]);
   }
 });
@@ -37,7 +37,7 @@ t.test('SETTINGS that are not acknowledged', async t => {
   await peer.send(raw.clientPreface, raw.settings());
   peer.clock.advance(10_000);
   t.equal(peer.seen.closed?.code, 'H2_SETTINGS_TIMEOUT');
-  t.equal(goawayCode(await peer.frames()), 4);
+  t.equal(raw.goawayCode(await peer.frames()), 4);
 });
 
 t.test('silence is asked after, then ends the connection', async t => {
@@ -134,6 +134,6 @@ t.test('no timer outlives its connection', async t => {
   peer.connection.goaway();
   peer.connection.destroy();
   peer.transport.destroy();
-  await raw.settle();
+  await settle();
   t.equal(peer.clock.pending, 0);
 });

@@ -3,8 +3,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import type { Test } from 'tap';
-import * as raw from './raw-peer.ts';
-import { Notes, RawPeer } from './raw-peer.ts';
+import * as raw from './raw-frames.ts';
+import { Notes, RawPeer, settle } from './raw-peer.ts';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -13,7 +13,7 @@ const collect = runInNewContext('gc') as () => void;
 async function used(): Promise<number> {
   for (let turn = 0; turn < 3; turn += 1) {
     collect();
-    await raw.settle();
+    await settle();
   }
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;

@@ -5,7 +5,7 @@ import { Fault } from '../../../tunnel/h2/errors.ts';
 import { defaultLimits } from '../../../tunnel/h2/limits.ts';
 import { FrameReader } from '../../../tunnel/h2/reader.ts';
 import type { FrameSink } from '../../../tunnel/h2/reader.ts';
-import * as raw from './raw-peer.ts';
+import * as raw from './raw-frames.ts';
 
 const limits = defaultLimits('server');
 
