@@ -45,6 +45,7 @@ export class Agent {
   readonly mesh = new Mesh();
   /** Since the start of the process. */
   readonly certificateEvents = { renewals: 0, failures: 0 };
+  readonly #serials = new Map<string, string>();
   readonly #undo: (() => void | Promise<void>)[] = [];
   #built: BuildResult | null = null;
   #current: MeshDelta = emptyMesh;
@@ -103,7 +104,9 @@ export class Agent {
     const certificates = new Certificates({
       source: authority,
       onCertificate: (identity, certificate) => {
-        this.certificateEvents.renewals += 1;
+        // The same certificate comes again when only the roots changed.
+        if (this.#serials.get(identity) !== certificate.serial) this.certificateEvents.renewals += 1;
+        this.#serials.set(identity, certificate.serial);
         this.log.debug(
           { identity, until: new Date(certificate.notAfter).toISOString() },
           'certificate issued',
@@ -173,7 +176,9 @@ export class Agent {
       removeFromShards: (podUid, reason) => shards.broadcast({ type: 'podRemove', podUid, reason }),
       holdIdentity: identity => certificates.hold(identity),
       releaseIdentity: identity => {
-        if (certificates.release(identity)) shards.broadcast({ type: 'certificateGone', identity });
+        if (!certificates.release(identity)) return;
+        this.#serials.delete(identity);
+        shards.broadcast({ type: 'certificateGone', identity });
       },
     });
     this.#undo.push(() => pods.close());

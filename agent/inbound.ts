@@ -39,6 +39,8 @@ export function acceptTunnel(context: ShardContext, pod: Pod, raw: net.Socket): 
     return;
   }
   raw.once('close', () => context.caps.leave(source));
+  // For the time until TLS takes care of it.
+  raw.on('error', () => {});
   openTunnel(context, pod, raw, source).catch((thrown: unknown) => {
     const error = asCulvertError(thrown, 'TUNNEL_FAILED');
     context.metrics.handshakeFailed('inbound', error.code);

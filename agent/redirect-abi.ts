@@ -14,6 +14,7 @@ export const abi = 1;
 export const counterNames = [
   'connect_captured',
   'connect_agent',
+  'connect_agent_loop',
   'connect_local',
   'connect_link_local',
   'connect_no_address',

@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url';
 import * as native from '../native/native.ts';
 import type { PodPorts } from './config.ts';
 
-/** Everything that is a constant for the verifier. */
+/** What is a constant in the programs. */
 export interface ProgramSettings {
   readonly ports: PodPorts;
+  /** The agent counts as gone when heartbeat() was not called for this long. */
   readonly heartbeatTimeoutMs: number;
 }
 

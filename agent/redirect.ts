@@ -8,7 +8,6 @@
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { isIpv6 } from '../model/address.ts';
 import * as native from '../native/native.ts';
-import type { PodPorts } from './config.ts';
 import {
   type CounterName,
   counterNames,
@@ -29,7 +28,7 @@ import { closeAll, Pins } from './redirect-pins.ts';
 import { hooks, type Maps, type ProgramSettings } from './redirect-programs.ts';
 import { selfTest, type SelfTestPod, type SelfTestResult } from './redirect-selftest.ts';
 
-export interface RedirectOptions {
+export interface RedirectOptions extends ProgramSettings {
   /** Cgroup v2 directory above all pods and above the agent: what is outside is not seen. */
   readonly cgroupRoot: string;
   /** Cgroup of the agent's own process, below `cgroupRoot` and shared with no pod: its sockets are never captured. */
@@ -38,9 +37,6 @@ export interface RedirectOptions {
   readonly bpffs: string;
   /** Keeps agents on one machine apart; any text. */
   readonly instance: string;
-  readonly ports: PodPorts;
-  /** The agent counts as gone when heartbeat() was not called for this long. */
-  readonly heartbeatTimeoutMs: number;
 }
 
 export interface PodRedirect {
@@ -66,18 +62,10 @@ export class Redirect implements AsyncDisposable {
   readonly #options: RedirectOptions;
   readonly #maps: Maps;
   readonly #pins: Pins;
-  readonly #settings: ProgramSettings;
   #open = true;
 
-  private constructor(
-    options: RedirectOptions,
-    settings: ProgramSettings,
-    pins: Pins,
-    maps: Maps,
-    adopted: boolean,
-  ) {
+  private constructor(options: RedirectOptions, pins: Pins, maps: Maps, adopted: boolean) {
     this.#options = options;
-    this.#settings = settings;
     this.#pins = pins;
     this.#maps = maps;
     this.adopted = adopted;
@@ -91,14 +79,10 @@ export class Redirect implements AsyncDisposable {
    */
   static open(options: RedirectOptions): Redirect {
     const agentCgroup = agentCgroupId(options.cgroupRoot, options.agentCgroup);
-    const settings: ProgramSettings = {
-      ports: options.ports,
-      heartbeatTimeoutMs: options.heartbeatTimeoutMs,
-    };
     const pins = new Pins(options.bpffs, options.instance);
     try {
       const { maps, adopted } = pins.openMaps();
-      const redirect = new Redirect(options, settings, pins, maps, adopted);
+      const redirect = new Redirect(options, pins, maps, adopted);
       try {
         redirect.#takeOver(agentCgroup);
         return redirect;
@@ -145,7 +129,7 @@ export class Redirect implements AsyncDisposable {
     try {
       const value = encodePod(entry);
       this.replaceListener(pod.cookie, pod.plaintextListener);
-      attachLookup(this.#pins, this.#maps, this.#settings, pod.cookie, pod.netnsFd);
+      attachLookup(this.#pins, this.#maps, this.#options, pod.cookie, pod.netnsFd);
       native.mapUpdate(this.#maps.pods, key, value, 'any');
     } catch (cause) {
       if (before === null) this.retire(pod.cookie);
@@ -242,8 +226,8 @@ export class Redirect implements AsyncDisposable {
   #takeOver(agentCgroup: bigint): void {
     claimCgroup(this.#maps, agentCgroup);
     this.heartbeat();
-    attachHooks(this.#pins, this.#maps, this.#settings, this.#options.cgroupRoot);
-    for (const cookie of takeOverLookups(this.#pins, this.#maps, this.#settings)) this.retire(cookie);
+    attachHooks(this.#pins, this.#maps, this.#options, this.#options.cgroupRoot);
+    for (const cookie of takeOverLookups(this.#pins, this.#maps, this.#options)) this.retire(cookie);
     this.#pins.removeOtherVersions();
   }
 }

@@ -8,6 +8,7 @@
 import type net from 'node:net';
 import { CulvertError } from '../base/errors.ts';
 import type { H2Stream, H2StreamHandlers } from '../tunnel/h2/stream.ts';
+import { readInto } from '../tunnel/h2/transport-input.ts';
 import type { Connection } from './connections.ts';
 import { reset } from './socket-handle.ts';
 
@@ -16,7 +17,8 @@ const CONNECT_ERROR = 0xa;
 const NO_ERROR = 0;
 
 interface Relay {
-  data(from: net.Socket, chunk: Buffer): void;
+  /** Returns whether the chunk is kept: its memory must not be used again then. */
+  data(from: net.Socket, chunk: Buffer): boolean;
   end(from: net.Socket): void;
   drain(at: net.Socket): void;
   broken(at: net.Socket, error: NodeJS.ErrnoException): void;
@@ -30,13 +32,11 @@ interface RelayedSocket extends net.Socket {
 
 function attach(socket: net.Socket, relay: Relay): void {
   (socket as RelayedSocket)[relayOf] = relay;
-  socket.on('data', onData).on('end', onEnd).on('drain', onDrain).on('error', onError).on('close', onClose);
+  socket.on('end', onEnd).on('drain', onDrain).on('error', onError).on('close', onClose);
+  readInto(socket, chunk => relay.data(socket, chunk));
   socket.resume();
 }
 
-function onData(this: net.Socket, chunk: Buffer): void {
-  (this as RelayedSocket)[relayOf].data(this, chunk);
-}
 function onEnd(this: net.Socket): void {
   (this as RelayedSocket)[relayOf].end(this);
 }
@@ -75,12 +75,13 @@ export class PairRelay implements Relay {
     attach(this.#client, this);
   }
 
-  data(from: net.Socket, chunk: Buffer): void {
+  data(from: net.Socket, chunk: Buffer): boolean {
     const fromClient = from === this.#client;
     if (fromClient) this.#connection.up += chunk.length;
     else this.#connection.down += chunk.length;
     const to = fromClient ? this.#server : this.#client;
     if (!to.write(chunk)) from.pause();
+    return to.writableLength > 0;
   }
 
   end(from: net.Socket): void {
@@ -135,11 +136,13 @@ export class TunnelRelay implements Relay, H2StreamHandlers {
     this.#stream.resume();
   }
 
-  data(_from: net.Socket, chunk: Buffer): void {
-    if (this.#streamReset) return;
+  data(_from: net.Socket, chunk: Buffer): boolean {
+    if (this.#streamReset) return false;
     if (this.#socketIsClient) this.#connection.up += chunk.length;
     else this.#connection.down += chunk.length;
-    if (!this.#stream.write(chunk)) this.#socket.pause();
+    const copied = this.#stream.write(chunk);
+    if (!copied) this.#socket.pause();
+    return !copied;
   }
 
   end(): void {

@@ -70,4 +70,10 @@ static __always_inline bool listens(struct bpf_sock_addr *ctx, const struct culv
 	return true;
 }
 
+/* Ports in the pod's namespace where the agent listens; in host order. */
+static __always_inline bool is_agent_port(__u16 port)
+{
+	return port == outbound_port || port == plaintext_port || port == hbone_port || port == dns_port;
+}
+
 #endif

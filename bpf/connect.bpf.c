@@ -45,17 +45,23 @@ static __always_inline int without_agent(const struct culvert_pod *pod, struct c
 	return verdict(probe, passed, ALLOW);
 }
 
-/* The agent's own connection. One to the application in a client's name starts from the detour. */
+/*
+ * The agent's own connection. One to the application in a client's name starts from the detour, and is refused
+ * at the agent's ports: handed to itself, it would go round and round.
+ */
 static __always_inline int pass_agent(struct bpf_sock_addr *ctx, const struct culvert_pod *pod, struct bpf_sock *sk,
 				      const struct culvert_address *to)
 {
 	struct culvert_name *name = bpf_sk_storage_get(&peer_name, sk, 0, 0);
 
-	if (name && name->role == CULVERT_NAME_DIAL && same(to, &pod->ip4) && !sk->bound_dev_if && !sk->src_port &&
-	    !has_source(sk)) {
-		struct culvert_address from = detour();
+	if (name && name->role == CULVERT_NAME_DIAL) {
+		if (is_agent_port(bpf_ntohs(ctx->user_port)))
+			return verdict(0, culvert_connect_agent_loop, DENY);
+		if (same(to, &pod->ip4) && !sk->bound_dev_if && !sk->src_port && !has_source(sk)) {
+			struct culvert_address from = detour();
 
-		bind_to(ctx, sk, &from);
+			bind_to(ctx, sk, &from);
+		}
 	}
 	count(culvert_connect_agent);
 	return ALLOW;

@@ -127,6 +127,7 @@ struct culvert_dns_servers {
 #define CULVERT_COUNTERS(_)                                                                                  \
 	_(connect_captured)         /* application TCP brought to 15001 */                                    \
 	_(connect_agent)            /* the agent's own socket in a pod, left alone */                         \
+	_(connect_agent_loop)       /* the agent in a client's name to a port of its own: refused */          \
 	_(connect_local)            /* loopback or the pod's own address, left alone */                       \
 	_(connect_link_local)       /* IPv6 link-local, multicast, broadcast: left alone */                   \
 	_(connect_no_address)       /* fail-open, the pod has no address of that family: left alone */        \

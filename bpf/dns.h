@@ -19,11 +19,11 @@ static __always_inline bool same_server(const struct culvert_endpoint *a, const 
 	return a->port == b->port && same(&a->address, &b->address);
 }
 
-/* Puts `server` first in the list of what this client asked. */
+/* Puts `server` first in the list of what this socket asked; a new socket may have the port of an old one. */
 static __always_inline void remember_server(const struct culvert_dns_client *client,
-					    const struct culvert_endpoint *server)
+					    const struct culvert_endpoint *server, bool new_socket)
 {
-	struct culvert_dns_servers *old = bpf_map_lookup_elem(&dns_servers, client);
+	struct culvert_dns_servers *old = new_socket ? 0 : bpf_map_lookup_elem(&dns_servers, client);
 	struct culvert_dns_servers now = {};
 	int was = CULVERT_DNS_RECENT - 1; /* its place so far; the last one falls out where it is new */
 
@@ -77,6 +77,7 @@ static __always_inline int capture_dns_udp(struct bpf_sock_addr *ctx, const stru
 	struct bpf_sock *sk = ctx->sk;
 	struct culvert_address agent;
 	struct culvert_name *name;
+	bool new_socket;
 
 	if (!sk || is_own(pod, &server.address) || is_link_scoped(&server.address) || is_agent())
 		return ALLOW;
@@ -85,6 +86,7 @@ static __always_inline int capture_dns_udp(struct bpf_sock_addr *ctx, const stru
 		count(culvert_dns_passed);
 		return ALLOW;
 	}
+	new_socket = !bpf_sk_storage_get(&orig_dst, sk, 0, 0);
 	name = bpf_sk_storage_get(&orig_dst, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!name) {
 		count(culvert_dns_passed);
@@ -96,7 +98,7 @@ static __always_inline int capture_dns_udp(struct bpf_sock_addr *ctx, const stru
 		client.port = give_port(ctx, sk);
 	if (client.port == 0)
 		count(culvert_dns_port_unknown);
-	remember_server(&client, &server);
+	remember_server(&client, &server, new_socket);
 	show(ctx, v6, &agent, bpf_htons(dns_port));
 	count(culvert_dns_captured_udp);
 	return ALLOW;

@@ -6,11 +6,7 @@ import t from 'tap';
 import type { Told } from './redirect-agent.ts';
 import { type Call, RedirectLab, type Seen } from './redirect-lab.ts';
 
-const stage = await RedirectLab.create('capture', [
-  'a',
-  'plain',
-  ...Array.from({ length: 6 }, (_, i) => `p${i}`),
-]);
+const stage = await RedirectLab.create('capture', ['a', 'plain', 'server']);
 t.teardown(() => stage[Symbol.asyncDispose]());
 const a = stage.pod('a');
 const plain = stage.pod('plain');

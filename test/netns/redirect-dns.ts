@@ -102,6 +102,16 @@ t.test('a socket whose port was not known: the server that such a socket asked l
   t.equal(stage.redirect.dnsServer(agent.cookie, 9, 6), null, 'of that family');
 });
 
+t.test('a new socket on the port of an old one has asked only what it asked itself', async t => {
+  const bind: [string, number] = ['0.0.0.0', 40_060];
+  const seen = await stage.calls(a, [
+    { to: ['192.0.2.61', 53], kind: 'udp', send: 'x', bind },
+    { to: ['192.0.2.62', 53], kind: 'udp', send: 'x', bind },
+    { to: ['192.0.2.63', 53], kind: 'udp', send: 'x', bind, connected: true },
+  ]);
+  t.same(seen.map(servers), [['192.0.2.61'], ['192.0.2.62'], ['192.0.2.63']]);
+});
+
 t.test('TCP to port 53 arrives at the DNS port with its original destination', async t => {
   for (const call of [
     { to: ['192.0.2.53', 53], send: 'q' },

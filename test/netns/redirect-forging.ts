@@ -9,7 +9,7 @@ import { type Call, RedirectLab } from './redirect-lab.ts';
 const stage = await RedirectLab.create('forging', ['a']);
 t.teardown(() => stage[Symbol.asyncDispose]());
 const a = stage.pod('a');
-await stage.enrol(a);
+const first = await stage.enrol(a);
 
 t.test('a direct connection to the outbound or DNS port has no original destination', async t => {
   const addresses = [a.address, '127.0.0.1', '127.67.86.5', `::ffff:${a.address}`, '::1', a.address6];
@@ -51,4 +51,19 @@ t.test("the agent's source addresses are the agent's", async t => {
   t.match(counted, { lookup_unnamed: 1 });
   const local = await stage.call(a, { to: ['127.0.0.1', 8000], bind: ['127.67.86.9', 0] });
   t.match(local.received, /127\.67\.86\.9/, 'on loopback they are addresses like others');
+});
+
+t.test('nothing goes round: the agent cannot hand a client to itself', async t => {
+  await first.stop();
+  const agent = await stage.enrol(a, { plaintext: 'deliver' });
+  const counted = await stage.counted(async () => {
+    for (const call of [
+      { to: [a.address, 15_006] },
+      { to: [a.address6, 15_006], family: 6 },
+    ] satisfies Call[]) {
+      t.match((await stage.call(a, { ...call, send: 'x' })).error, /ECONNRESET|EPIPE/);
+    }
+  });
+  t.same(counted, { connect_local: 2, lookup_local: 2, connect_agent_loop: 2 });
+  await agent.stop();
 });

@@ -2,9 +2,13 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Test } from 'tap';
 import { acceptTls } from '../../tunnel/tls.ts';
 import type { SecureConnection, ServerContext } from '../../tunnel/tls.ts';
+
+/** Of a tap test, what is needed here. */
+interface Test {
+  teardown(callback: () => void): void;
+}
 
 export interface Listener {
   readonly port: number;

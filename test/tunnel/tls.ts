@@ -314,6 +314,10 @@ t.test('a socket that is destroyed before or while it shakes hands', async t => 
   const dialled = rejection(connectTls(raw, clientContext(client), connect));
   raw.destroy();
   t.match(await dialled, { code: 'TLS_HANDSHAKE_ABORTED', side: 'server' });
+  await closed(raw);
+  t.match(await rejection(connectTls(raw, clientContext(client), connect)), {
+    code: 'TLS_HANDSHAKE_ABORTED',
+  });
 });
 
 t.test('a verified socket that nobody listens to may break', async t => {

@@ -9,7 +9,7 @@ import { CulvertError } from '../../base/errors.ts';
 import { ErrorCode, Fault, errorCodeName, handlerFailed } from './errors.ts';
 import type { ConnectHeaders } from './header-rules.ts';
 import type { HeaderField } from './header-table.ts';
-import { TransportInput } from './transport-input.ts';
+import { readInto } from './transport-input.ts';
 import { defaultTiming, realClock } from './keepalive.ts';
 import type { H2Clock, H2Timing } from './keepalive.ts';
 import { defaultLimits } from './limits.ts';
@@ -75,7 +75,7 @@ export class H2Connection {
         onOver: error => this.#over(error),
       },
     });
-    this.readsDirectly = new TransportInput(transport, chunk => this.#onData(chunk)).direct;
+    this.readsDirectly = readInto(transport, chunk => this.#onData(chunk));
     transport.on('end', () => this.#lost(null));
     transport.on('close', () => this.#onTransportClose());
     // Stays for good: an error after the end must not become an uncaught exception.

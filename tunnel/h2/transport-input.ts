@@ -86,17 +86,33 @@ export class TransportInput {
   }
 }
 
+/** Hands everything that arrives on `transport` to `onChunk`; returns whether straight out of a buffer of our own. */
+export function readInto(transport: Duplex, onChunk: OnChunk): boolean {
+  return new TransportInput(transport, onChunk).direct;
+}
+
+/** The same for all sockets of this process; found on the first one. */
+let known: Pick<UserBufferSlots, 'buffer' | 'callback' | 'generator'> | null = null;
+
+function slotsOf(transport: Duplex): typeof known {
+  const slots = new Map(Object.getOwnPropertySymbols(transport).map(slot => [slot.description, slot]));
+  const buffer = slots.get('kBuffer');
+  const callback = slots.get('kBufferCb');
+  const generator = slots.get('kBufferGen');
+  return buffer === undefined || callback === undefined || generator === undefined
+    ? null
+    : { buffer, callback, generator };
+}
+
 function userBufferSlots(transport: Duplex): UserBufferSlots | null {
   const handle = Reflect.get(transport, '_handle') as
     | { useUserBuffer?: (buffer: Buffer) => void }
     | null
     | undefined;
   if (typeof handle?.useUserBuffer !== 'function') return null;
-  const slots = new Map(Object.getOwnPropertySymbols(transport).map(slot => [slot.description, slot]));
-  const buffer = slots.get('kBuffer');
-  const callback = slots.get('kBufferCb');
-  const generator = slots.get('kBufferGen');
-  if (buffer === undefined || callback === undefined || generator === undefined) return null;
+  known ??= slotsOf(transport);
+  if (known === null) return null;
+  const { buffer, callback, generator } = known;
   const socket = transport as unknown as Record<symbol, unknown>;
   // Somebody else's buffer is left alone.
   if (socket[buffer] !== null || socket[callback] !== null || socket[generator] !== null) return null;
