@@ -22,6 +22,8 @@ node_modules/.installed: package-lock.json
 	@echo "installing npm packages (with the pinned Node)"
 	$(Q)npm ci --no-audit --no-fund --loglevel=error
 	$(Q)test -x $(NODE) || { echo "no pinned Node for $(ARCH): npm left out $(PINNED)" >&2; exit 69; }
+	@echo "building the test runner without its TypeScript loader: Node does that itself"
+	$(Q)tap build >/dev/null
 	@touch $@
 
 packages: ## install the system packages that building needs
