@@ -213,7 +213,7 @@ export class Pods {
         netnsFd,
         netnsInode: statSync(wanted.netns, { bigint: true }).ino,
         cookie: native.netnsCookie(netnsFd),
-        // All of its connections now go to one address and port: without reuse a pod runs out of source ports.
+        // All of its IPv6 connections now go to one address and port: without reuse it runs out of source ports.
         timeWaitReuse: native.netnsSysctl(netnsFd, 'ipv4/tcp_tw_reuse', '1'),
         listeners,
       };

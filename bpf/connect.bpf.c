@@ -4,7 +4,7 @@
  *
  * TCP of an enrolled pod gets the agent's listener in its own namespace (port 15001) for a destination, and
  * the pod's address for a source; the real destination stays on the socket, where sockops and getpeername
- * find it. Connected UDP to port 53 goes to 15053. Kernel 5.15. Since 5.18 a refused connect() says
+ * find it. Connected UDP to port 53 goes to 15053. Kernel 5.15. Since 6.1 a refused connect() says
  * ECONNREFUSED, before that EPERM.
  */
 #include <linux/errno.h>

@@ -135,7 +135,7 @@ struct culvert_dns_servers {
 	_(connect_passed_stale)     /* fail-open, heartbeat too old: left alone */                            \
 	_(connect_passed_listener)  /* fail-open, nobody listens at 15001 in the pod: left alone */           \
 	_(connect_passed_memory)    /* fail-open, no memory for the original destination: left alone */       \
-	_(connect_refused_stale)    /* fail-closed, the same three: ECONNREFUSED (EPERM before 5.18) */       \
+	_(connect_refused_stale)    /* fail-closed, the same three: ECONNREFUSED (EPERM before 6.1) */       \
 	_(connect_refused_listener)                                                                          \
 	_(connect_refused_memory)                                                                            \
 	_(dns_captured_udp)         /* query, or connected socket, brought to 15053 */                        \

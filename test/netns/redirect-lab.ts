@@ -40,8 +40,6 @@ export interface Seen {
   readonly error?: string;
 }
 
-const pinRoot = '/run/culvert-redirect-test';
-
 export class RedirectLab implements AsyncDisposable {
   readonly lab: Lab;
   readonly node: LabNode;
@@ -68,7 +66,7 @@ export class RedirectLab implements AsyncDisposable {
       pods: podNames.map(pod => ({ name: pod, node: 'n' })),
     });
     const node = lab.node('n');
-    const bpffs = join(pinRoot, name);
+    const bpffs = `/run/culvert-redirect-${name}`;
     mkdirSync(bpffs, { recursive: true });
     // What a killed run has left pinned goes with its mount.
     while (!native.mountBpffs(bpffs)) native.unmount(bpffs);

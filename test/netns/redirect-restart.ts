@@ -7,11 +7,10 @@ import { join } from 'node:path';
 import t from 'tap';
 import { Redirect } from '../../agent/redirect.ts';
 import * as native from '../../native/native.ts';
-import { command } from '../lab/commands.ts';
 import { eventually } from '../lab/eventually.ts';
 import { RedirectLab } from './redirect-lab.ts';
 
-const stage = await RedirectLab.create('restart', ['a', 'b', 'c']);
+const stage = await RedirectLab.create('restart', ['a', 'b', 'gone']);
 t.teardown(() => stage[Symbol.asyncDispose]());
 const a = stage.pod('a');
 const b = stage.pod('b');
@@ -85,28 +84,11 @@ t.test('what another version has pinned goes away', async t => {
 });
 
 t.test('a pod whose namespace is gone is swept', async t => {
-  const netns = 'cvbpf-restart-gone';
-  await command('ip', ['netns', 'add', netns]);
-  const netnsFd = native.openNetns(`/run/netns/${netns}`);
-  const listener = native.tcpListener(netnsFd, {
-    address: '::',
-    port: 15_006,
-    backlog: 9,
-    reusePort: true,
-    v6Only: false,
-  });
-  const cookie = native.netnsCookie(netnsFd);
-  stage.redirect.enrol({
-    netnsFd,
-    cookie,
-    addresses: ['192.0.2.1'],
-    failMode: 'closed',
-    dnsCapture: false,
-    plaintextListener: listener,
-  });
-  native.close(listener);
-  native.close(netnsFd);
-  await command('ip', ['netns', 'del', netns]);
+  const gone = stage.pod('gone');
+  const agent = await stage.enrol(gone, { failMode: 'closed' });
+  t.equal(stage.redirect.enrolled().length, 1);
+  await agent.stop();
+  await gone.delete();
   stage.redirect.close();
   // It ends some time after the last that held it.
   await eventually(() => {
@@ -115,7 +97,7 @@ t.test('a pod whose namespace is gone is swept', async t => {
     stage.redirect.close();
     return false;
   });
-  t.notOk(readdirSync(join(pinned, 'links')).includes(`lookup-${cookie}`));
+  t.notOk(readdirSync(join(pinned, 'links')).includes(`lookup-${agent.cookie}`));
 });
 
 t.test('two instances share a cgroup root', async t => {
