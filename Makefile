@@ -50,9 +50,10 @@ demo-down: build ## take down what `make demo KEEP=1` left
 
 test: build lint check-gen ## all tests that can run here
 	$(Q)sh native/packages.sh lab
+	$(Q)sh native/packages.sh kernels
 	$(Q)$(NODE) test/run.ts
 
-test-unit: build ## pure code only, no root needed
+test-unit: build ## no kernel features and no root needed
 	$(Q)$(NODE) test/run.ts unit direct
 
 test-netns: build ## real BPF and real namespaces (root)
