@@ -26,6 +26,8 @@ export function boot(machine: Machine, timeoutMs: number): Promise<string> {
   args.push('-append', 'console=ttyS0 root=/dev/nvme0n1 rw init=/init quiet panic=1 mitigations=off');
   return new Promise((resolve, reject) => {
     const emulator = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const end = (): void => void emulator.kill('SIGKILL');
+    process.once('exit', end);
     let output = '';
     emulator.stdout.on('data', (chunk: Buffer) => (output += chunk.toString('latin1')));
     emulator.stderr.on('data', (chunk: Buffer) => (output += chunk.toString('latin1')));
@@ -40,6 +42,7 @@ export function boot(machine: Machine, timeoutMs: number): Promise<string> {
     emulator.once('error', reject);
     emulator.once('close', () => {
       clearTimeout(timer);
+      process.off('exit', end);
       resolve(output);
     });
   });

@@ -116,7 +116,7 @@ const refusals: readonly Refusal[] = [
   },
   {
     name: 'no root',
-    argv: [...nobody, ...run, '--config', stage.configDir],
+    argv: ['env', '-u', 'NODE_OPTIONS', ...nobody, ...run, '--config', stage.configDir],
     code: 69,
     says: [/MACHINE_UNFIT/, /root/],
   },
