@@ -20,7 +20,7 @@ build: node_modules/.installed $(ADDON) $(BPF) ## install dependencies, compile 
 
 node_modules/.installed: package-lock.json
 	@echo "installing npm packages (with the pinned Node)"
-	$(Q)npm ci --no-audit --no-fund --loglevel=error
+	$(Q)npm ci --no-audit --no-fund --loglevel=error >/dev
 	$(Q)test -x $(NODE) || { echo "no pinned Node for $(ARCH): npm left out $(PINNED)" >&2; exit 69; }
 	@echo "building the test runner without its TypeScript loader: Node does that itself"
 	$(Q)tap build >/dev/null
@@ -38,7 +38,7 @@ $(ADDON): node_modules/.installed native/binding.gyp $(wildcard native/src/*) bp
 $(BPF): $(wildcard bpf/*.c) $(wildcard bpf/*.h) bpf/Makefile
 	$(Q)sh native/packages.sh build
 	@echo "compiling the BPF programs"
-	$(Q)$(MAKE) --no-print-directory -C bpf
+	$(Q)$(MAKE) -s --no-print-directory -C bpf
 	@touch $@
 
 demo: build ## two nodes and their pods on this machine, real programs, one report (KEEP=1 leaves it up)
