@@ -14,9 +14,16 @@ export interface PodPorts {
   readonly dns: number;
 }
 
+/** Where the mesh comes from. */
+export interface SourceConfig {
+  /** Of Kubernetes YAML; watched. */
+  readonly directory: string;
+  /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the directory. */
+  readonly authority: string | null;
+}
+
 export interface AgentConfig {
-  /** Directory of Kubernetes YAML that is watched. */
-  readonly configDir: string;
+  readonly source: SourceConfig;
   /** `spec.nodeName` of the pods that this agent enrols. */
   readonly node: string;
   /** Sockets, locks and the agent's own files; 0700. */
@@ -25,8 +32,6 @@ export interface AgentConfig {
   readonly cgroupRoot: string | null;
   /** Where bpffs is, or is to be mounted. */
   readonly bpffs: string;
-  /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the configuration directory. */
-  readonly authority: string | null;
   /** Worker threads that carry connections. */
   readonly shards: number;
   readonly adminPort: number;

@@ -12,8 +12,8 @@ export interface MetricSources {
     readonly generation: number;
     /** Of the one in force, ms epoch. */
     readonly appliedAt: number;
-    /** Files whose last edit was refused; their last good content is in force. */
-    readonly refusedFiles: number;
+    /** Files or resources whose newest version was refused; their last good one is in force. */
+    readonly refused: readonly string[];
     readonly findings: Readonly<Record<'error' | 'warning' | 'info', number>>;
   };
   /** Certificates held now; `notAfter` is ms epoch. */
@@ -103,10 +103,10 @@ function configFamilies({ config }: MetricSources): Family[] {
       },
     ),
     single(
-      'culvert_config_refused_files',
+      'culvert_config_refused',
       'gauge',
-      'Files whose last edit was refused',
-      () => config().refusedFiles,
+      'Files or resources whose newest version was refused',
+      () => config().refused.length,
     ),
     several('culvert_config_findings', 'gauge', 'Remarks on the configuration in force', () =>
       Object.entries(config().findings).map(([severity, count]) => sample({ severity }, count)),

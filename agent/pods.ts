@@ -5,21 +5,14 @@
  * other way. A pod is identified by its UID and its namespace file: a sandbox that was made anew is another pod.
  */
 import { statSync } from 'node:fs';
-import type { Enrolment } from '../control/build.ts';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import * as native from '../native/native.ts';
 import type { PodPorts } from './config.ts';
 import { backlog } from './listen.ts';
+import type { EnrolmentStates, WantedPod } from './mesh-source.ts';
 import type { ShardPodMessage } from './messages.ts';
 import type { Redirect } from './redirect.ts';
-
-/** What the configuration wants on this node. */
-export interface WantedPod extends Enrolment {
-  readonly name: string;
-  readonly namespace: string;
-  readonly identity: string;
-}
 
 type ShardListeners = ShardPodMessage['listeners'];
 
@@ -67,6 +60,11 @@ export class Pods {
   /** Pods that should be enrolled and are not, with the reason. */
   failures(): ReadonlyMap<string, CulvertError> {
     return this.#failures;
+  }
+
+  /** What came of the wishes so far. */
+  states(): EnrolmentStates {
+    return { enrolled: new Set(this.#enrolled.keys()), failures: this.#failures };
   }
 
   counts(): { active: number; pending: number; started: number; stopped: number } {

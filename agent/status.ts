@@ -15,10 +15,11 @@ export interface AgentStatus {
   readonly uptimeSeconds: number;
   readonly shards: { readonly configured: number; readonly running: number; readonly restarts: number };
   readonly configuration: {
-    readonly directory: string;
+    /** The directory, or the control plane. */
+    readonly source: string;
     readonly generation: number;
     readonly appliedAt: string;
-    readonly refusedFiles: readonly string[];
+    readonly refused: readonly string[];
     readonly findings: readonly Finding[];
   };
   readonly mesh: {
@@ -43,8 +44,8 @@ export interface PodStatus {
 }
 
 export function statusOf(agent: Agent): AgentStatus {
-  const { parts, config, built } = agent;
-  const { generation, appliedAt } = parts.configuration.state();
+  const { parts, config } = agent;
+  const { name, generation, appliedAt, refused } = parts.source.state();
   return {
     version: versionString(),
     node: config.node,
@@ -58,17 +59,15 @@ export function statusOf(agent: Agent): AgentStatus {
       restarts: parts.shards.restarts,
     },
     configuration: {
-      directory: config.configDir,
+      source: name,
       generation,
       appliedAt: new Date(appliedAt).toISOString(),
-      refusedFiles: parts.configuration.refusedFiles(),
-      findings: parts.configuration.findings(),
+      refused,
+      findings: parts.source.findings(),
     },
     mesh: {
-      trustDomain: built?.config.trustDomain ?? '',
-      workloads: built?.mesh.workloads.length ?? 0,
-      services: built?.mesh.services.length ?? 0,
-      policies: built?.mesh.policies.length ?? 0,
+      trustDomain: agent.settings?.trustDomain ?? '',
+      ...agent.mesh.counts(),
     },
     pods: pods(agent),
   };
@@ -78,7 +77,7 @@ function pods(agent: Agent): PodStatus[] {
   const { parts } = agent;
   const failures = parts.pods.failures();
   const enrolled = new Map(parts.pods.list().map(({ wanted, cookie }) => [wanted.podUid, cookie]));
-  return agent.wanted().map(pod => {
+  return agent.wanted.map(pod => {
     const certificate = parts.certificates.current(pod.identity);
     const failure = failures.get(pod.podUid);
     const cookie = enrolled.get(pod.podUid);

@@ -30,7 +30,7 @@ export class Surface {
     const { parts } = agent;
     this.#metrics = new Metrics({
       version: versionString(),
-      config: () => parts.configuration.state(),
+      config: () => parts.source.state(),
       certificates: () =>
         parts.certificates
           .state()
@@ -122,7 +122,7 @@ export class Surface {
         jsonReply({
           version: versionString(),
           config: agent.config,
-          mesh: agent.built?.config ?? null,
+          mesh: agent.settings,
           ...agent.mesh.snapshot(),
           pods: parts.pods.list().map(({ wanted, cookie }) => ({ ...wanted, cookie })),
           certificates: parts.certificates.state(),
@@ -130,7 +130,7 @@ export class Surface {
         }),
       'GET /certificates': () => jsonReply(parts.certificates.state()),
       'GET /connections': async () => jsonReply(await this.#connections()),
-      'GET /findings': () => jsonReply(parts.configuration.findings()),
+      'GET /findings': () => jsonReply(parts.source.findings()),
       'GET /redirect': () =>
         jsonReply({ enrolled: parts.redirect.enrolled(), counters: parts.redirect.counters() }),
       'GET /logging': () => jsonReply(levels()),

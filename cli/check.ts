@@ -160,7 +160,7 @@ async function runningAgent(admin: string): Promise<CheckResult[]> {
       );
     }
   }
-  for (const file of state.configuration.refusedFiles) {
+  for (const file of state.configuration.refused) {
     results.push(
       missing(
         `file ${file}`,

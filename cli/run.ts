@@ -112,12 +112,14 @@ export function agentConfig(options: RunOptions): AgentConfig {
   };
   if (new Set(Object.values(podPorts)).size !== 4) problems.push('the four ports inside pods must differ');
   const config: AgentConfig = {
-    configDir: resolve(options.config),
+    source: {
+      directory: resolve(options.config),
+      authority: options.authority === undefined ? null : resolve(options.authority),
+    },
     node: options.node,
     stateDir: resolve(options.stateDir ?? `/run/culvert/${options.node}`),
     cgroupRoot: options.cgroupRoot === undefined ? null : resolve(options.cgroupRoot),
     bpffs: resolve(options.bpffs),
-    authority: options.authority === undefined ? null : resolve(options.authority),
     shards: options.shards === undefined ? defaultShards() : number('shards', options.shards, 1, 256),
     adminPort: port('admin-port', options.adminPort),
     metricsAddress: options.metricsAddress,

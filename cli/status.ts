@@ -15,7 +15,7 @@ function isWell(state: AgentStatus): boolean {
   return (
     state.ready &&
     !broken &&
-    state.configuration.refusedFiles.length === 0 &&
+    state.configuration.refused.length === 0 &&
     state.pods.every(pod => pod.problem === null)
   );
 }
@@ -36,7 +36,7 @@ function describe(state: AgentStatus): string {
     ],
     [
       'configuration',
-      `${configuration.directory}, generation ${configuration.generation} since ${configuration.appliedAt}`,
+      `${configuration.source}, generation ${configuration.generation} since ${configuration.appliedAt}`,
     ],
   ];
   const width = Math.max(...facts.map(([name = '']) => name.length));
@@ -53,8 +53,8 @@ function describe(state: AgentStatus): string {
   parts.push(
     table(['POD', 'STATE', 'ADDRESSES', 'FAIL-MODE', 'IDENTITY', 'CERTIFICATE UNTIL', 'PROBLEM'], pods),
   );
-  if (configuration.refusedFiles.length > 0) {
-    parts.push(`refused, last good content in force: ${configuration.refusedFiles.join(', ')}\n`);
+  if (configuration.refused.length > 0) {
+    parts.push(`refused, last good content in force: ${configuration.refused.join(', ')}\n`);
   }
   if (configuration.findings.length > 0)
     parts.push(configuration.findings.map(it => `${formatFinding(it)}\n`).join(''));

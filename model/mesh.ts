@@ -126,6 +126,15 @@ export class Mesh {
     };
   }
 
+  /** How much there is of each. */
+  counts(): { readonly workloads: number; readonly services: number; readonly policies: number } {
+    return {
+      workloads: this.#workloads.size,
+      services: this.#services.size,
+      policies: this.#policies.size,
+    };
+  }
+
   #addWorkload(workload: Workload): void {
     this.#workloads.set(workload.uid, workload);
     if (workload.networkMode === 'STANDARD') {

@@ -27,6 +27,10 @@ export class PolicyLists {
     return this.#byKey.get(key) ?? null;
   }
 
+  get size(): number {
+    return this.#byKey.size;
+  }
+
   all(): Iterable<Authorization> {
     return this.#byKey.values();
   }

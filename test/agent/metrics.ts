@@ -13,7 +13,7 @@ const sources: MetricSources = {
   config: () => ({
     generation: 7,
     appliedAt: 1_700_000_000_500,
-    refusedFiles: 1,
+    refused: ['policy.yaml'],
     findings: { error: 1, warning: 2, info: 3 },
   }),
   certificates: () => [{ identity: 'spiffe://cluster.local/ns/shop/sa/web', notAfter: 1_800_000_000_000 }],
@@ -171,7 +171,7 @@ t.test("the main thread's own state is read at each scrape", async t => {
     culvert_shard_restarts_total: 1,
     'culvert_redirect_decisions_total{decision="redirected"}': 12,
     culvert_config_generation: 7,
-    culvert_config_refused_files: 1,
+    culvert_config_refused: 1,
     'culvert_config_findings{severity="warning"}': 2,
     culvert_config_applied_timestamp_seconds: 1_700_000_000.5,
     'culvert_certificate_expiry_timestamp_seconds{identity="spiffe://cluster.local/ns/shop/sa/web"}': 1_800_000_000,

@@ -140,7 +140,7 @@ t.test('a file that cannot be read changes nothing, and everybody is told', asyn
     'the last good content is in force',
   );
   for (const node of ['node-a', 'node-b']) {
-    t.equal(await stage.agent(node).metric('culvert_config_refused_files'), 1, `${node}: metric`);
+    t.equal(await stage.agent(node).metric('culvert_config_refused'), 1, `${node}: metric`);
     const { code, stdout } = await culvert(node, 'status');
     t.equal(code, 1, `${node}: culvert status says by its exit that something is wrong`);
     t.match(stdout, /refused, last good content in force: policy\.yaml/, 'names the file');
@@ -156,7 +156,7 @@ t.test('a policy that says what nobody can know is refused with its field', asyn
   const wrong = { ...authorizationPolicy({ action: 'DENY' }), spec: { action: 'DENY', rulez: [] } };
   await stage.apply('policy.yaml', [wrong]);
   const { configuration } = await stage.status('node-a');
-  t.same(configuration.refusedFiles, ['policy.yaml']);
+  t.same(configuration.refused, ['policy.yaml']);
   const places = configuration.findings.map(({ severity, field }) => `${severity} ${field}`);
   t.ok(places.includes('error spec.rulez'), places.join(', '));
   await stage.remove('policy.yaml');

@@ -29,7 +29,7 @@ const choices: readonly Choice[] = [
   { name: 'culvert_tunnel_handshake_failures_total', by: ['direction', 'code'] },
   { name: 'workload_manager_active_proxy_count' },
   { name: 'culvert_config_generation' },
-  { name: 'culvert_config_refused_files' },
+  { name: 'culvert_config_refused' },
   { name: 'process_resident_memory_bytes' },
 ];
 

@@ -1,0 +1,143 @@
+/**
+ * The parts of an agent, put together in the order in which they depend on each other.
+ *
+ * Whatever was opened is noted in `undo`, so that a start that fails half-way leaves nothing behind.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { cgroup2MountPoint, enterCgroup, leaveCgroup } from '../base/cgroup.ts';
+import { lock } from '../base/lock.ts';
+import * as native from '../native/native.ts';
+import { Certificates } from '../tunnel/certificates.ts';
+import type { Agent } from './agent.ts';
+import { CaptureWatch } from './capture-watch.ts';
+import { DirectorySource } from './directory-source.ts';
+import type { MeshSource } from './mesh-source.ts';
+import { Pods } from './pods.ts';
+import { Redirect } from './redirect.ts';
+import { Shards } from './shards.ts';
+
+export type Undo = () => void | Promise<void>;
+
+/** The running pieces, also for those who show them: metrics, admin, status. */
+export interface Parts {
+  readonly source: MeshSource;
+  readonly certificates: Certificates;
+  readonly redirect: Redirect;
+  readonly shards: Shards;
+  readonly pods: Pods;
+  readonly capture: CaptureWatch;
+  readonly cgroupRoot: string;
+  /** Told when a shard is lost, so that its counters are kept. */
+  lostShard: (index: number) => void;
+}
+
+export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
+  const { config } = agent;
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  undo.push(lock(join(config.stateDir, 'agent.lock')));
+  native.raiseFileLimit();
+  const source = await openSource(agent);
+  undo.push(() => source.close());
+  const certificates = openCertificates(agent, source);
+  undo.push(() => certificates.close());
+  const { redirect, cgroupRoot } = openRedirect(agent, undo);
+  const shards = openShards(agent, redirect);
+  undo.push(() => shards.stop());
+  const pods = openPods(agent, { redirect, shards, certificates });
+  undo.push(() => pods.close());
+  const capture = new CaptureWatch({ pods, redirect, log: agent.log, task: agent.tasks.capture });
+  undo.push(() => capture.stop());
+  return { source, certificates, redirect, shards, pods, capture, cgroupRoot, lostShard: () => {} };
+}
+
+function openSource({ config, log }: Agent): Promise<MeshSource> {
+  const { directory, authority } = config.source;
+  return DirectorySource.open({ directory, authority, node: config.node, log });
+}
+
+function openCertificates(agent: Agent, source: MeshSource): Certificates {
+  return new Certificates({
+    source: source.signer,
+    onCertificate: (identity, certificate) => agent.certificateIssued(identity, certificate),
+    onFailure: (identity, error, retryMs) => {
+      agent.certificateEvents.failures += 1;
+      agent.log.warn(
+        { identity, code: error.code, err: error.message, fix: error.fix, retryMs },
+        'no certificate',
+      );
+    },
+  });
+}
+
+function openRedirect({ config }: Agent, undo: Undo[]): { redirect: Redirect; cgroupRoot: string } {
+  const mount = config.cgroupRoot === null ? mountedCgroup2(config.stateDir) : null;
+  const cgroupRoot = config.cgroupRoot ?? mount ?? '';
+  const agentCgroup = enterCgroup(cgroupRoot, `culvert-agent-${config.node}`);
+  undo.push(() => leaveCgroup(agentCgroup, cgroup2MountPoint() ?? cgroupRoot));
+  const redirect = Redirect.open({
+    cgroupRoot,
+    agentCgroup,
+    bpffs: config.bpffs,
+    instance: config.node,
+    ports: config.podPorts,
+    heartbeatTimeoutMs: config.limits.heartbeatTimeoutMs,
+  });
+  undo.push(() => (config.detachOnExit ? redirect.detach() : redirect.close()));
+  return { redirect, cgroupRoot };
+}
+
+function openShards(agent: Agent, redirect: Redirect): Shards {
+  const { config, log, ledger } = agent;
+  return new Shards({
+    count: config.shards,
+    start: {
+      config,
+      originalDestinationMap: redirect.originalDestinationMap,
+      peerNameMap: redirect.peerNameMap,
+      dnsServersMap: redirect.dnsServersMap,
+    },
+    hangMs: config.limits.shardHangMs,
+    log,
+    introduce: index => agent.introduce(index),
+    onMessage: (index, message) => agent.fromShard(index, message),
+    onLost: index => {
+      agent.parts.lostShard(index);
+      ledger.lost(index);
+    },
+  });
+}
+
+function openPods(
+  agent: Agent,
+  { redirect, shards, certificates }: Pick<Parts, 'redirect' | 'shards' | 'certificates'>,
+): Pods {
+  const { config, log, ledger } = agent;
+  return new Pods({
+    shards: config.shards,
+    ports: config.podPorts,
+    redirect,
+    log,
+    addToShard: (index, pod) => {
+      ledger.lend(index, pod.netnsFd);
+      const answer = ledger.answer(index, pod.podUid);
+      if (!shards.send(index, { type: 'podAdd', pod })) ledger.answered(index, pod.podUid, null);
+      return answer;
+    },
+    removeFromShards: (podUid, reason) => shards.broadcast({ type: 'podRemove', podUid, reason }),
+    holdIdentity: identity => certificates.hold(identity),
+    releaseIdentity: identity => {
+      if (certificates.release(identity)) agent.identityGone(identity);
+    },
+  });
+}
+
+/** The cgroup v2 mount of this machine, or one of our own below the state directory. */
+function mountedCgroup2(stateDir: string): string {
+  const found = cgroup2MountPoint();
+  if (found !== null) return found;
+  const path = join(stateDir, 'cgroup2');
+  mkdirSync(path, { recursive: true });
+  native.mountCgroup2(path);
+  return path;
+}
