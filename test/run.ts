@@ -39,7 +39,19 @@ const needsRoot = (): string | null => {
 const tiers: readonly Tier[] = [
   {
     name: 'unit',
-    folders: ['model', 'base', 'control', 'crds', 'tunnel', 'agent', 'cli', 'bench'],
+    folders: [
+      'model',
+      'base',
+      'proto',
+      'xds',
+      'control',
+      'crds',
+      'daemonset',
+      'tunnel',
+      'agent',
+      'cli',
+      'bench',
+    ],
     jobs: 2,
     timeout: 180,
     obstacle: () => null,
