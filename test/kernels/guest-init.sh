@@ -15,5 +15,8 @@ for module in llc stp bridge veth; do /bin/busybox insmod /modules/$module.ko 2>
 cd /culvert
 echo "GUEST $(/bin/busybox uname -r)"
 /bin/node test/kernels/guest.ts
-echo "GUEST-EXIT $?"
+status=$?
+# What the kernel said of a program that died by a signal, for one.
+[ $status = 0 ] || /bin/busybox dmesg | /bin/busybox tail -n 12
+echo "GUEST-EXIT $status"
 /bin/busybox poweroff -f

@@ -90,10 +90,11 @@ export class AgentProcess implements AsyncDisposable {
       what: `readiness of the agent on ${this.node.name} (${this.process.stderrPath})`,
     });
     if (this.process.running) return;
+    const { code, signal } = await this.process.exited;
     const said = (this.process.stderr().trim() || this.process.stdout().trim()).slice(-3_000);
     throw new CulvertError(
       'LAB_AGENT_ENDED',
-      `the agent on ${this.node.name} ended instead of becoming ready: ${said}`,
+      `the agent on ${this.node.name} ended with ${code ?? signal} instead of becoming ready: ${said}`,
     );
   }
 
