@@ -11,13 +11,20 @@ import {
   failMode,
   firstMark,
   netns,
+  redirection,
   sidecarStatus,
 } from '../model/kinds/marks.ts';
 import type { Report } from './build-objects.ts';
 import { type Located, childField } from './located.ts';
 
+/**
+ * Where the objects come from. In a directory an annotation says where a pod lives; in a cluster the agent of its node
+ * finds out, and an annotation of the control plane says whether it has.
+ */
+export type BuildMode = 'directory' | 'cluster';
+
 export interface EnrolmentSettings {
-  /** Absolute path of the network namespace. */
+  /** Absolute path of the network namespace; empty in a cluster. */
   readonly netns: string;
   readonly failMode: 'open' | 'closed';
   readonly dnsCapture: boolean;
@@ -29,17 +36,21 @@ export interface EnrolmentInput {
   readonly namespace: Located<'Namespace'> | null;
   readonly addresses: readonly string[];
   readonly config: MeshConfig;
+  readonly mode: BuildMode;
 }
 
-/** The settings of a pod that is in the mesh, null for one that is not. */
+/**
+ * The settings of a pod that is to be in the mesh, null for one that is not. In a cluster that includes pods which have
+ * no address yet: a pod is enrolled before it runs.
+ */
 export function enrolmentOf(input: EnrolmentInput, report: Report): EnrolmentSettings | null {
-  const { pod, namespace, addresses, config } = input;
+  const { pod, namespace, config, mode } = input;
   const own = modeOf(pod, report);
   const inherited = namespace === null ? null : modeOf(namespace, () => {});
   if (own === 'none' || (own === null && inherited !== 'ambient')) return null;
   const field =
     own === 'ambient' ? marksField('labels', firstMark(pod.value.metadata.labels, dataplaneMode)?.name) : '';
-  const refuse = (severity: 'error' | 'warning' | 'info', code: string, message: string): null => {
+  const refuse: Refuse = (severity, code, message) => {
     report(pod, severity, code, field, message);
     return null;
   };
@@ -56,6 +67,51 @@ export function enrolmentOf(input: EnrolmentInput, report: Report): EnrolmentSet
   if (Object.hasOwn(pod.value.metadata.annotations, sidecarStatus)) {
     return refuse(severity, 'has-sidecar', `not enrolled: it has a sidecar (annotation ${sidecarStatus})`);
   }
+  const netnsPath = mode === 'cluster' ? '' : netnsOf(input, refuse, report);
+  if (netnsPath === null) return null;
+  return {
+    netns: netnsPath,
+    failMode: failModeOf(pod, config, report),
+    dnsCapture: dnsCaptureOf(pod, config, report),
+  };
+}
+
+/**
+ * Whether traffic to a pod that is to be in the mesh goes through its tunnel. In a cluster: once its agent has said so,
+ * and before it was ever ready, since a new pod is enrolled before anything in it runs.
+ */
+export function isTunnelled(
+  pod: Located<'Pod'>,
+  settings: EnrolmentSettings | null,
+  mode: BuildMode,
+  report: Report,
+): boolean {
+  if (settings === null) return false;
+  if (mode === 'directory') return true;
+  if (redirection.some(name => pod.value.metadata.annotations[name] === 'enabled')) return true;
+  if (!wasReady(pod)) return true;
+  const message = `not enrolled yet: the agent of node ${pod.value.spec.nodeName ?? ''} has not said that it redirects its traffic, so others reach it in plaintext`;
+  report(pod, 'error', 'not-redirected', '', message);
+  return false;
+}
+
+/** A condition that never changed is as old as the pod's start, up to the seconds that both are rounded to. */
+const startToleranceMs = 2_000;
+
+function wasReady({ value }: Located<'Pod'>): boolean {
+  const { conditions = [], startTime } = value.status;
+  const [ready] = conditions;
+  if (ready === undefined) return false;
+  if (ready.status === 'True') return true;
+  const began = Date.parse(startTime ?? '');
+  const changed = Date.parse(ready.lastTransitionTime ?? '');
+  return changed - began > startToleranceMs;
+}
+
+type Refuse = (severity: 'error' | 'warning' | 'info', code: string, message: string) => null;
+
+/** Where a pod of a directory lives; null when nobody could enrol it there. */
+function netnsOf({ pod, addresses }: EnrolmentInput, refuse: Refuse, report: Report): string | null {
   if (addresses.length === 0) {
     return refuse('error', 'pod-without-address', 'not enrolled: it has no status.podIP');
   }
@@ -75,11 +131,7 @@ export function enrolmentOf(input: EnrolmentInput, report: Report): EnrolmentSet
     report(pod, 'error', 'invalid-annotation', marksField('annotations', netns), message);
     return null;
   }
-  return {
-    netns: path.replaceAll(/\/{2,}/g, '/'),
-    failMode: failModeOf(pod, config, report),
-    dnsCapture: dnsCaptureOf(pod, config, report),
-  };
+  return path.replaceAll(/\/{2,}/g, '/');
 }
 
 /** What the label of a pod or namespace says; null when it says nothing that is known. */

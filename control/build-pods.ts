@@ -7,7 +7,7 @@
  */
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import { podUid } from '../model/workload.ts';
-import { type EnrolmentSettings, enrolmentOf } from './build-enrolment.ts';
+import { type BuildMode, type EnrolmentSettings, enrolmentOf, isTunnelled } from './build-enrolment.ts';
 import type { Objects, Report } from './build-objects.ts';
 import { type Located, objectName } from './located.ts';
 
@@ -22,22 +22,30 @@ export interface PodEntry {
   readonly addresses: readonly string[];
   /** Those by which it is found; without the ones another pod holds. */
   readonly reachableAt: readonly string[];
+  /** Null for a pod that is not to be in the mesh. */
   readonly enrolment: EnrolmentSettings | null;
+  /** Whether others reach it through its tunnel only. */
+  readonly tunnelled: boolean;
 }
 
 /** Pods that have ended (Succeeded, Failed) are left out, as are those without an address. Sorted by uid. */
-export function podEntries(objects: Objects, config: MeshConfig, report: Report): PodEntry[] {
+export function podEntries(
+  objects: Objects,
+  config: MeshConfig,
+  mode: BuildMode,
+  report: Report,
+): PodEntry[] {
   const living: Living[] = [];
   for (const pod of objects.all('Pod')) {
     const { phase } = pod.value.status;
     if (phase === 'Succeeded' || phase === 'Failed') continue;
-    const addresses = addressesOf(pod);
+    const addresses = podAddresses(pod);
     const namespace = objects.get('Namespace', '', pod.namespace);
-    const enrolment = enrolmentOf({ pod, namespace, addresses, config }, report);
+    const enrolment = enrolmentOf({ pod, namespace, addresses, config, mode }, report);
     if (addresses.length > 0) living.push({ pod, addresses, enrolment });
   }
   const holders = addressHolders(living, report);
-  const ambiguous = ambiguousNamespaces(living, report);
+  const ambiguous = mode === 'cluster' ? new Set() : ambiguousNamespaces(living, report);
   return living
     .map(({ pod, addresses, enrolment }) => ({
       pod,
@@ -47,6 +55,7 @@ export function podEntries(objects: Objects, config: MeshConfig, report: Report)
       addresses,
       reachableAt: addresses.filter(address => pod.value.spec.hostNetwork || holders.get(address) === pod),
       enrolment: ambiguous.has(pod) ? null : enrolment,
+      tunnelled: !ambiguous.has(pod) && isTunnelled(pod, enrolment, mode, report),
     }))
     .toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
 }
@@ -57,7 +66,7 @@ interface Living {
   readonly enrolment: EnrolmentSettings | null;
 }
 
-function addressesOf(pod: Located<'Pod'>): string[] {
+export function podAddresses(pod: Located<'Pod'>): string[] {
   const { podIP, podIPs } = pod.value.status;
   const all = [podIP ?? '', ...podIPs.map(({ ip }) => ip)];
   return [...new Set(all)].filter(address => address !== '');

@@ -133,7 +133,7 @@ function reportReach(
     report(object, 'warning', 'policy-without-workloads', field, `is in force nowhere: ${where}`);
     return;
   }
-  const open = chosen.filter(pod => pod.enrolment === null);
+  const open = chosen.filter(pod => !pod.tunnelled);
   const [first] = open;
   if (first === undefined || (selector === null && open.length < chosen.length)) return;
   const who =

@@ -41,7 +41,7 @@ export function podWorkload(
     network: config.network,
     node,
     clusterId: config.clusterId,
-    tunnelProtocol: entry.enrolment === null ? 'NONE' : 'HBONE',
+    tunnelProtocol: entry.tunnelled ? 'HBONE' : 'NONE',
     networkMode: entry.hostNetwork ? 'HOST_NETWORK' : 'STANDARD',
     status: isReady(value) ? 'HEALTHY' : 'UNHEALTHY',
     canonicalName: firstMark(entry.labels, canonicalName)?.value ?? ownName,

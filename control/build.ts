@@ -6,9 +6,11 @@
  * not in force is a finding.
  */
 import type { MeshDelta } from '../model/mesh.ts';
+import type { MeshSettings } from './build-node-pods.ts';
 import { type MeshConfig, meshConfigName, meshSettings } from '../model/kinds/mesh-config.ts';
 import { LabelIndex, endpointsOf } from './build-endpoints.ts';
-import { modeOf } from './build-enrolment.ts';
+import { type BuildMode, modeOf } from './build-enrolment.ts';
+import { type PlacedPod, meshSettingsOf, placedPods } from './build-node-pods.ts';
 import { type Report, indexObjects } from './build-objects.ts';
 import { type PodEntry, podEntries } from './build-pods.ts';
 import { policiesOf } from './build-policies.ts';
@@ -31,17 +33,25 @@ export interface Enrolment {
   readonly dnsCapture: boolean;
 }
 
+export interface BuildOptions {
+  /** Default `directory`. */
+  readonly mode?: BuildMode;
+}
+
 export interface BuildResult {
   /** The whole mesh: nothing is removed. Sorted by key. */
   readonly mesh: MeshDelta;
-  /** Of every node; an agent takes those whose workload is on its own. Sorted by workload uid. */
+  /** Of a directory, of every node; an agent takes those whose workload is on its own. Sorted by workload uid. */
   readonly enrolments: readonly Enrolment[];
+  /** Of a cluster: every pod that is on a node, wanted or not, for the agent of that node. Sorted by pod uid. */
+  readonly nodePods: readonly PlacedPod[];
+  readonly settings: MeshSettings;
   readonly config: MeshConfig;
   readonly findings: readonly Finding[];
 }
 
 /** Builds the mesh. Never throws for what objects say. */
-export function build(all: readonly LocatedObject[]): BuildResult {
+export function build(all: readonly LocatedObject[], { mode = 'directory' }: BuildOptions = {}): BuildResult {
   const findings: Finding[] = [];
   const report: Report = (object, severity, code, field, message) =>
     findings.push(findingAt(object, severity, code, field, message));
@@ -50,7 +60,7 @@ export function build(all: readonly LocatedObject[]): BuildResult {
   const config = meshSettings(objects.get('MeshConfig', '', meshConfigName)?.value ?? null);
   for (const namespace of objects.all('Namespace')) modeOf(namespace, report);
 
-  const pods = podEntries(objects, config, report);
+  const pods = podEntries(objects, config, mode, report);
   const services = serviceEntries(objects, pods, config, report);
   const endpoints = endpointsOf({ objects, config, pods, services }, report);
   const policies = policiesOf({ objects, config, pods, index: new LabelIndex(pods) }, report);
@@ -73,7 +83,9 @@ export function build(all: readonly LocatedObject[]): BuildResult {
       removedServices: [],
       removedPolicies: [],
     },
-    enrolments: enrolments(pods, report),
+    enrolments: mode === 'cluster' ? [] : enrolments(pods, report),
+    nodePods: mode === 'cluster' ? placedPods(objects, config) : [],
+    settings: meshSettingsOf(objects, config),
     config,
     findings: findings.toSorted(compareFindings),
   };

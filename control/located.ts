@@ -14,6 +14,18 @@ export interface Origin {
   readonly lines: ReadonlyMap<string, number>;
 }
 
+/**
+ * Where an object of an API server stands: nowhere. `index` tells apart the two spellings of a kind (culvert.dev and
+ * istio.io), of which the lower is in force.
+ */
+export function clusterOrigin(index = 0): Origin {
+  return clusterOrigins[index] ?? { file: null, index, lines: noLines };
+}
+
+const noLines: ReadonlyMap<string, number> = new Map();
+/** Shared, since a large cluster has hundreds of thousands of objects. */
+const clusterOrigins: readonly Origin[] = [0, 1, 2].map(index => ({ file: null, index, lines: noLines }));
+
 interface LocatedAs<Name extends KindName> {
   readonly kind: Name;
   /** Empty for cluster-scoped kinds; `default` where a namespaced object does not say. */

@@ -18,6 +18,9 @@ export const netns = 'culvert.dev/netns';
 /** Annotation of pods: `open` or `closed`, what happens to traffic while no agent runs. */
 export const failMode = 'culvert.dev/fail-mode';
 
+/** Annotation of pods, written by the control plane: `enabled` while an agent redirects the traffic of the pod. */
+export const redirection = ['culvert.dev/redirection', 'ambient.istio.io/redirection'] as const;
+
 /** Annotation of AuthorizationPolicies: `"true"` reports what the policy would decide and enforces nothing. */
 export const dryRun = ['culvert.dev/dry-run', 'istio.io/dry-run'] as const;
 
@@ -49,7 +52,7 @@ export const subzone = 'topology.istio.io/subzone';
 
 /** Everything in our own domain that means something; other `culvert.dev/…` marks are misspelt. */
 export const ownLabels: readonly string[] = [dataplaneMode[0], useWaypoint[0]];
-export const ownAnnotations: readonly string[] = [netns, failMode, dnsCapture[0], dryRun[0]];
+export const ownAnnotations: readonly string[] = [netns, failMode, dnsCapture[0], redirection[0], dryRun[0]];
 
 /** The value of the first of `names` that is set, with the name it was found under; null when none is. */
 export function firstMark(

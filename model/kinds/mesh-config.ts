@@ -64,7 +64,7 @@ export const meshConfigSpec = z.strictObject({
     .array(dnsLabel)
     .max(256)
     .describe('Namespaces of which no pod is enrolled, whatever its labels.')
-    .default(['kube-system']),
+    .default(['kube-system', 'culvert-system']),
   certificateTtl: ttl.describe('Lifetime of workload certificates, such as 24h.').default('24h'),
   accessLog: z.boolean().describe('Whether every connection writes one access line.').default(true),
 });

@@ -7,7 +7,7 @@
 import * as z from 'zod';
 import { ip } from './ip.ts';
 import { dnsSubdomain, metadata } from './metadata.ts';
-import { portNumber, struct } from './struct.ts';
+import { intOrString, portNumber, struct } from './struct.ts';
 
 const containerPort = struct(
   {
@@ -18,6 +18,26 @@ const containerPort = struct(
   ['hostIP', 'hostPort'],
 );
 
+const probePort = intOrString.optional();
+
+/** How a kubelet asks a container how it is: what counts here is the port it connects to. */
+const probe = struct(
+  {
+    httpGet: struct({ port: probePort }, ['host', 'httpHeaders', 'path', 'scheme']).optional(),
+    tcpSocket: struct({ port: probePort }, ['host']).optional(),
+    grpc: struct({ port: probePort }, ['service']).optional(),
+  },
+  [
+    'exec',
+    'failureThreshold',
+    'initialDelaySeconds',
+    'periodSeconds',
+    'successThreshold',
+    'terminationGracePeriodSeconds',
+    'timeoutSeconds',
+  ],
+);
+
 const containerMembers = [
   'args',
   'command',
@@ -26,14 +46,11 @@ const containerMembers = [
   'image',
   'imagePullPolicy',
   'lifecycle',
-  'livenessProbe',
   'name',
-  'readinessProbe',
   'resizePolicy',
   'resources',
   'restartPolicyRules',
   'securityContext',
-  'startupProbe',
   'stdin',
   'stdinOnce',
   'terminationMessagePath',
@@ -46,9 +63,18 @@ const containerMembers = [
 
 /** An init container that restarts always is a sidecar: it runs beside the others, so its ports count. */
 const container = struct(
-  { ports: z.array(containerPort).default([]), restartPolicy: z.string().optional() },
+  {
+    ports: z.array(containerPort).default([]),
+    restartPolicy: z.string().optional(),
+    livenessProbe: probe.optional(),
+    readinessProbe: probe.optional(),
+    startupProbe: probe.optional(),
+  },
   containerMembers,
 );
+
+/** The one condition that is read. Pods have six and more, and a large cluster many pods. */
+const readyCondition = 'Ready';
 
 const podSpec = struct(
   {
@@ -106,16 +132,19 @@ const podStatus = struct(
     phase: z.enum(['Pending', 'Running', 'Succeeded', 'Failed', 'Unknown']).optional(),
     podIP: z.union([z.literal(''), ip]).optional(),
     podIPs: z.array(struct({ ip }, [])).default([]),
+    startTime: z.string().optional(),
     conditions: z
       .array(
-        struct({ type: z.string(), status: z.enum(['True', 'False', 'Unknown']) }, [
-          'lastProbeTime',
-          'lastTransitionTime',
-          'message',
-          'observedGeneration',
-          'reason',
-        ]),
+        struct(
+          {
+            type: z.string(),
+            status: z.enum(['True', 'False', 'Unknown']),
+            lastTransitionTime: z.string().optional(),
+          },
+          ['lastProbeTime', 'message', 'observedGeneration', 'reason'],
+        ),
       )
+      .transform(all => all.filter(({ type }) => type === readyCondition))
       .optional(),
   },
   [
@@ -135,7 +164,6 @@ const podStatus = struct(
     'resize',
     'resourceClaimStatuses',
     'resources',
-    'startTime',
   ],
 );
 

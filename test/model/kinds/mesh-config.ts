@@ -20,7 +20,7 @@ t.test('every setting has a default', async t => {
     network: '',
     defaultFailMode: 'closed',
     dnsCapture: true,
-    excludedNamespaces: ['kube-system'],
+    excludedNamespaces: ['kube-system', 'culvert-system'],
     certificateTtlMs: 86_400_000,
     accessLog: true,
   };
