@@ -59,6 +59,7 @@ export function serviceEntries(
       ipFamilies: ipFamiliesOf(object),
       canonical: true,
       visibility: 'PUBLIC',
+      sessionAffinityMs: null,
     };
     entries.push({ object, key: `${namespace}/${hostname}`, service, ports });
   }

@@ -37,6 +37,11 @@ export interface Service {
   readonly canonical: boolean;
   /** NAMESPACE: only clients of the same namespace see it. */
   readonly visibility: 'PUBLIC' | 'NAMESPACE';
+  /**
+   * How long after its last connection a client comes back to the endpoint it had, in milliseconds; null: every
+   * connection is balanced by itself. No field of `istio.workload.Service`: it travels as an extension of it.
+   */
+  readonly sessionAffinityMs: number | null;
 }
 
 /** The name a service has in deltas, in xDS and in `Workload.services`: `namespace/hostname`. */

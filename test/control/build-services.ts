@@ -32,6 +32,7 @@ t.test('a Service with a cluster IP', async t => {
       ipFamilies: 'AUTOMATIC',
       canonical: true,
       visibility: 'PUBLIC',
+      sessionAffinityMs: null,
     },
   );
 });

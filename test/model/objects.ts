@@ -54,6 +54,7 @@ export function service(name: string, given: Partial<Service> = {}): Service {
     ipFamilies: 'AUTOMATIC',
     canonical: true,
     visibility: 'PUBLIC',
+    sessionAffinityMs: null,
     ...given,
   };
 }
