@@ -103,6 +103,8 @@ export class KeyedFeed implements Feed, Watcher {
       this.#told.delete(name);
       batch.remove(name);
     }
+    // What is a whole is settled first, or a part might be told and taken back at once.
+    for (const name of this.#touched) this.#follow(name);
     for (const name of this.#touched) {
       if (batch.bytes > maxBytes) return batch.news(false);
       this.#touched.delete(name);
@@ -131,7 +133,6 @@ export class KeyedFeed implements Feed, Watcher {
 
   #settle(name: string, batch: Batch): void {
     const resource = this.#collection.get(name);
-    this.#follow(name, resource !== null && this.#isAsked(resource));
     const again = this.#again.delete(name);
     if (resource !== null && this.#isWanted(resource)) {
       if (!again && this.#told.get(name) === resource.version) return;
@@ -152,7 +153,9 @@ export class KeyedFeed implements Feed, Watcher {
   }
 
   /** Parts are wanted as long as their whole is asked for. */
-  #follow(name: string, asked: boolean): void {
+  #follow(name: string): void {
+    const resource = this.#collection.get(name);
+    const asked = resource !== null && this.#isVisible(resource) && this.#isAsked(resource);
     if (asked === this.#wholes.has(name)) return;
     if (asked) {
       this.#wholes.add(name);
