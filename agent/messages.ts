@@ -54,6 +54,8 @@ export type ToShard =
   | { readonly type: 'certificate'; readonly certificate: IssuedCertificate }
   | { readonly type: 'certificateGone'; readonly identity: string }
   | { readonly type: 'podAdd'; readonly pod: ShardPodMessage }
+  /** It was taken out of the mesh and lives on: `podRemove` follows when its connections have had their time. */
+  | { readonly type: 'podLeave'; readonly podUid: string }
   | { readonly type: 'podRemove'; readonly podUid: string; readonly reason: string }
   | { readonly type: 'logLevel'; readonly level: string }
   | { readonly type: 'reopenLogs' }

@@ -125,6 +125,8 @@ function openPods(
       return answer;
     },
     removeFromShards: (podUid, reason) => shards.broadcast({ type: 'podRemove', podUid, reason }),
+    leaveShards: podUid => shards.broadcast({ type: 'podLeave', podUid }),
+    leaveMs: config.limits.drainMs,
     holdIdentity: identity => certificates.hold(identity),
     releaseIdentity: identity => {
       if (certificates.release(identity)) agent.identityGone(identity);

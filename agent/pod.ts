@@ -8,6 +8,9 @@ import type { Connection } from './connections.ts';
 import type { ShardPodMessage } from './messages.ts';
 import { PodSockets } from './sockets.ts';
 
+/** How long news may take to reach every agent. */
+const leaveMs = 2_000;
+
 export class Pod {
   readonly uid: string;
   readonly workloadUid: string;
@@ -25,6 +28,7 @@ export class Pod {
   readonly servers: Server[] = [];
   readonly pool: TunnelPool;
   gone = false;
+  #leaving: NodeJS.Timeout | undefined;
 
   constructor(message: ShardPodMessage, makePool: (pod: Pod) => TunnelPool) {
     this.uid = message.podUid;
@@ -44,10 +48,23 @@ export class Pod {
     for (const server of this.servers.splice(0)) server.close();
   }
 
+  /**
+   * It leaves the mesh and lives on. Others may not have heard yet and come by tunnel: they are served a moment longer.
+   * What is open stays open until `close`.
+   */
+  leave(): void {
+    this.#leaving ??= setTimeout(() => {
+      this.stopAccepting();
+      this.pool.drain();
+      for (const tunnel of this.inboundTunnels) tunnel.goaway();
+    }, leaveMs);
+  }
+
   /** Ends everything of this pod. */
   close(error: CulvertError): void {
     if (this.gone) return;
     this.gone = true;
+    clearTimeout(this.#leaving);
     this.stopAccepting();
     for (const connection of this.connections) {
       connection.cut(error);

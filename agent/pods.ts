@@ -35,6 +35,10 @@ export interface PodsOptions {
   /** Sends to one shard, and resolves with its error or null when it listens. */
   readonly addToShard: (index: number, message: ShardPodMessage) => Promise<string | null>;
   readonly removeFromShards: (podUid: string, reason: string) => void;
+  /** The pod leaves the mesh and lives on: connections may end by themselves until it is removed. */
+  readonly leaveShards: (podUid: string) => void;
+  /** How long connections of such a pod may go on, ms. */
+  readonly leaveMs: number;
   readonly holdIdentity: (identity: string) => void;
   readonly releaseIdentity: (identity: string) => void;
 }
@@ -43,6 +47,8 @@ export class Pods {
   readonly #options: PodsOptions;
   readonly #enrolled = new Map<string, EnrolledPod>();
   readonly #failures = new Map<string, CulvertError>();
+  /** Pods out of the mesh whose connections may still end by themselves: what removes them for good. */
+  readonly #leaving = new Map<string, () => void>();
   #wanted: readonly WantedPod[] = [];
   #work: Promise<void> = Promise.resolve();
   #stopped = false;
@@ -114,9 +120,21 @@ export class Pods {
     for (const pod of this.#enrolled.values()) closeListeners(pod);
   }
 
+  #leave(uid: string, remove: () => void): void {
+    const end = (): void => {
+      clearTimeout(timer);
+      this.#leaving.delete(uid);
+      remove();
+    };
+    const timer = setTimeout(end, this.#options.leaveMs);
+    this.#leaving.set(uid, end);
+    this.#options.leaveShards(uid);
+  }
+
   /** Closes everything; what is pinned in the kernel stays as it is. */
   async close(): Promise<void> {
     await this.stopListening();
+    for (const end of this.#leaving.values()) end();
     for (const pod of this.#enrolled.values()) closeAll(pod);
     this.#enrolled.clear();
   }
@@ -171,6 +189,7 @@ export class Pods {
 
   async #enrol(wanted: WantedPod): Promise<void> {
     const { redirect, shards, ports } = this.#options;
+    this.#leaving.get(wanted.podUid)?.();
     const netnsFd = native.openNetns(wanted.netns);
     const opened: number[] = [netnsFd];
     try {
@@ -279,13 +298,27 @@ export class Pods {
 
   #retire(uid: string, pod: EnrolledPod, reason: string): void {
     this.#options.redirect.retire(pod.cookie);
-    this.#options.removeFromShards(uid, reason);
+    const remove = (): void => {
+      this.#options.removeFromShards(uid, reason);
+      this.#options.releaseIdentity(pod.wanted.identity);
+    };
+    if (reason === leftMesh && isThere(pod)) this.#leave(uid, remove);
+    else remove();
     native.netnsSysctl(pod.netnsFd, 'ipv4/tcp_tw_reuse', pod.timeWaitReuse);
     closeAll(pod);
-    this.#options.releaseIdentity(pod.wanted.identity);
     this.#enrolled.delete(uid);
     this.#retired += 1;
     this.#options.log.info({ pod: `${pod.wanted.namespace}/${pod.wanted.name}`, reason }, 'pod retired');
+  }
+}
+
+const leftMesh = 'no longer in the mesh';
+
+function isThere({ wanted, netnsInode }: EnrolledPod): boolean {
+  try {
+    return statSync(wanted.netns, { bigint: true }).ino === netnsInode;
+  } catch {
+    return false;
   }
 }
 
@@ -301,17 +334,11 @@ function closeListeners(pod: EnrolledPod): void {
 }
 
 function reasonToRetire(pod: EnrolledPod, wanted: WantedPod | undefined): string | null {
-  if (wanted === undefined) return 'no longer in the mesh';
+  if (wanted === undefined) return leftMesh;
   const had = pod.wanted;
   if (had.identity !== wanted.identity) return 'its identity changed';
   if (had.workloadUid !== wanted.workloadUid || had.netns !== wanted.netns) return 'it is another pod now';
   if (had.addresses.join() !== wanted.addresses.join()) return 'its addresses changed';
   if (had.failMode !== wanted.failMode || had.dnsCapture !== wanted.dnsCapture) return 'its settings changed';
-  try {
-    return statSync(had.netns, { bigint: true }).ino === pod.netnsInode
-      ? null
-      : 'its network namespace was made anew';
-  } catch {
-    return 'its network namespace is gone';
-  }
+  return isThere(pod) ? null : 'its network namespace is gone or was made anew';
 }

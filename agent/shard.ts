@@ -92,6 +92,9 @@ export class Shard {
       case 'podAdd':
         this.#addPod(message.pod);
         return;
+      case 'podLeave':
+        context.pods.get(message.podUid)?.leave();
+        return;
       case 'podRemove':
         this.#removePod(message.podUid, message.reason);
         return;

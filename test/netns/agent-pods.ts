@@ -175,6 +175,22 @@ t.test('a label takes a running pod out of the mesh and back', async t => {
   t.match(await lineOf(far, near), { security: 'mutual_tls' });
 });
 
+t.test('connections that are open when a pod leaves the mesh go on', async t => {
+  const opened = await Promise.all([open(near, far), open(far, near), open(near, near)]);
+  await stage.describe(near, outOfMesh);
+  await stage.untilEnrolled(near, false);
+  t.match(await lineOf(near, far), { security: 'plaintext' }, 'new ones are plain');
+  for (const connection of opened) {
+    await connection.send('still here');
+    t.equal(await connection.receive(10), 'still here');
+    await connection.shutdown();
+    t.equal(await connection.receive(1), '');
+    await connection.close();
+  }
+  await stage.describe(near);
+  await stage.untilEnrolled(near);
+});
+
 t.test('connections that began before a pod came into the mesh go on', async t => {
   await stage.describe(near, outOfMesh);
   await stage.untilEnrolled(near, false);
