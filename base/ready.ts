@@ -74,12 +74,16 @@ export class Ready {
   }
 }
 
-/** `GET /healthz/ready`: 200 or 500, as kubelets and other meshes' tooling expect. `draining` makes it 500 as well. */
+/**
+ * `GET /healthz/ready`: 200 or 500, as kubelets and other meshes' tooling expect. `draining` makes it 500 as well.
+ * `GET /healthz/live`: 200 from whoever still turns its event loop; a kubelet starts a process anew that does not.
+ */
 export function readyRoutes(ready: Ready, isDraining: () => boolean = () => false): HttpRoutes {
   return {
     'GET /healthz/ready': () => {
       if (isDraining()) return { status: 500, body: 'not ready, draining\n' };
       return { status: ready.ready ? 200 : 500, body: `${ready.toString()}\n` };
     },
+    'GET /healthz/live': () => ({ status: 200, body: 'alive\n' }),
   };
 }

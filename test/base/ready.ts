@@ -42,3 +42,8 @@ t.test('kubelet is told by status', async t => {
   draining = true;
   t.strictSame(await ask(), { status: 500, body: 'not ready, draining\n' });
 });
+
+t.test('whoever answers at all is alive, ready or not', async t => {
+  const answer = readyRoutes(new Ready())['GET /healthz/live'];
+  t.strictSame(await answer?.({ query: new URLSearchParams(), body: '' }), { status: 200, body: 'alive\n' });
+});
