@@ -1,6 +1,6 @@
 /**
- * One object of a file against the kinds the mesh reads: finds the schema, names every problem with its line, and
- * returns the typed object when there is none that refuses it.
+ * One object of a file or of an API server against the kinds the mesh reads: finds the schema, names every problem with
+ * its line, and returns the typed object when there is none that refuses it.
  */
 import { translateAuthorizationPolicy } from '../model/authorization-policy.ts';
 import { dataplaneMode, ownAnnotations, ownLabels, useWaypoint } from '../model/kinds/marks.ts';
@@ -17,14 +17,22 @@ import { explain } from './explain.ts';
 import type { Finding, Severity } from './finding.ts';
 import { type FieldPath, type LocatedObject, fieldName, fieldPath, objectName } from './located.ts';
 import { suggestion } from './spelling.ts';
-import type { YamlLines } from './yaml-lines.ts';
+
+/** Where the fields of a document stand: YamlLines for a file. */
+export interface FieldLines {
+  /** The line of the member at `path`, or of the nearest thing around it; null where there are no lines. */
+  at(path: FieldPath): number | null;
+  /** The lines of everything `value` has, by field name, where `value` was read at `base`. */
+  fieldsOf(value: unknown, base: FieldPath, intern: (name: string) => string): ReadonlyMap<string, number>;
+}
 
 /** An object as it was written, and where. */
 export interface RawObject {
   readonly value: Record<string, unknown>;
-  readonly file: string;
+  /** Null for objects of an API server. */
+  readonly file: string | null;
   readonly index: number;
-  readonly lines: YamlLines;
+  readonly lines: FieldLines;
   /** Where in the document it stands: empty, or `items` and a number in a List. */
   readonly base: FieldPath;
   readonly intern: (name: string) => string;
