@@ -29,7 +29,10 @@ export interface Codec<T> {
   readonly fullName: string;
   /** Canonical proto3: fields in the order of their numbers, defaults left out. Throws on values of a wrong type. */
   encode(message: Sparse<T>): Buffer;
-  /** Buffers in the result are views of `bytes`. Throws on what is no such message. */
+  /**
+   * Defaults are inherited, so a spread of the result lacks them. Buffers in it are views of `bytes`. Throws on what is
+   * no such message.
+   */
   decode(bytes: Uint8Array): T;
   /** The message with its defaults, for those who take whole messages (a gRPC call). */
   create(message: Sparse<T>): T;
@@ -59,7 +62,7 @@ export function loadProtocol(...files: readonly string[]): Protocol {
   root.resolvePath = (_origin, target) => join(import.meta.dirname, target);
   for (const file of files) root.loadSync(file);
   root.resolveAll();
-  makeAbsenceNull(root);
+  correctDefaults(root);
   return {
     message: name => codecOf(root.lookupType(name)),
     enumeration: name => enumerationOf(root.lookupEnum(name)),
@@ -68,15 +71,19 @@ export function loadProtocol(...files: readonly string[]): Protocol {
   };
 }
 
-/** An absent member of a oneof reads as its type's default otherwise: an empty text, and not none. */
-function makeAbsenceNull(namespace: protobuf.NamespaceBase): void {
+const noBytes = Buffer.alloc(0);
+
+/** protobufjs has an empty text for an absent text of a oneof, and an array for absent bytes. */
+function correctDefaults(namespace: protobuf.NamespaceBase): void {
   for (const nested of namespace.nestedArray) {
     if (nested instanceof protobuf.Type) {
+      const defaults = nested.ctor.prototype as Record<string, unknown>;
       for (const field of nested.fieldsArray) {
-        if (field.partOf !== null) (nested.ctor.prototype as Record<string, unknown>)[field.name] = null;
+        if (field.partOf !== null) defaults[field.name] = null;
+        else if (field.type === 'bytes' && !field.repeated) defaults[field.name] = noBytes;
       }
     }
-    if (nested instanceof protobuf.Namespace) makeAbsenceNull(nested);
+    if (nested instanceof protobuf.Namespace) correctDefaults(nested);
   }
 }
 
@@ -197,6 +204,8 @@ export const protocols = {
   authorization: mesh.message<wire.WireAuthorization>('istio.security.Authorization'),
   settings: mesh.message<wire.WireSettings>('culvert.mesh.v1.Settings'),
   nodePod: mesh.message<wire.WireNodePod>('culvert.mesh.v1.NodePod'),
+  sessionAffinity: mesh.message<wire.WireSessionAffinity>('culvert.mesh.v1.SessionAffinity'),
+  any: mesh.message<wire.WireAny>('envoy.service.discovery.v3.Any'),
   nodeReport: mesh.message<wire.WireNodeReport>('culvert.mesh.v1.NodeReport'),
   reportReply: mesh.message<wire.WireReportReply>('culvert.mesh.v1.ReportReply'),
   deltaRequest: mesh.message<wire.WireDeltaRequest>('envoy.service.discovery.v3.DeltaDiscoveryRequest'),

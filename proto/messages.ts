@@ -254,6 +254,10 @@ export interface WireNodePod {
   readonly probePorts: readonly number[];
 }
 
+export interface WireSessionAffinity {
+  readonly timeoutMs: number;
+}
+
 export interface WireNodeReport {
   readonly full: boolean;
   readonly pods: readonly WirePodState[];

@@ -210,6 +210,7 @@ t.test('what is left out has its default, and null where absence means something
   t.equal(empty.uid, '');
   t.equal(empty.tunnelProtocol, 0);
   t.equal(empty.capacity, null);
+  t.equal(protocols.any.decode(Buffer.alloc(0)).value.length, 0);
   t.equal(empty.waypoint, null);
   t.strictSame({ ...empty.services }, {});
   const service = protocols.service.decode(message(4, bytes(2, Buffer.from([10, 0, 0, 1]))));
