@@ -25,10 +25,10 @@ export class Rate {
     return this.#left >= 0 ? 0 : Math.ceil((-this.#left / this.#limit.perSecond) * 1_000);
   }
 
-  /** Whether nothing has been taken for so long that forgetting it changes nothing. */
-  isFull(now: number): boolean {
+  /** Whether one more would be too early. */
+  isEmpty(now: number): boolean {
     this.#refill(now);
-    return this.#left >= this.#limit.burst;
+    return this.#left < 1;
   }
 
   #refill(now: number): void {

@@ -1,0 +1,40 @@
+/**
+ * The two messages of delta ADS as bytes. A response is put together out of fields that are encoded already; nothing in it
+ * is encoded for one client but its nonce.
+ */
+import protobuf from 'protobufjs/minimal.js';
+import { protocols } from '../proto/load.ts';
+import type { WireDeltaRequest } from '../proto/messages.ts';
+import type { SubscriptionRequest, Update } from './subscription.ts';
+
+/** As `protocols.services.discovery`, with responses that are bytes already. */
+export const discoveryService = {
+  DeltaAggregatedResources: {
+    ...protocols.services.discovery.DeltaAggregatedResources,
+    responseSerialize: (response: Buffer): Buffer => response,
+    responseDeserialize: (bytes: Buffer): Buffer => bytes,
+  },
+};
+
+/** A DeltaDiscoveryResponse: resources 2, type_url 4, nonce 5, removed_resources 6. */
+export function encodeResponse(typeUrl: string, update: Update): Buffer {
+  const rest = protobuf.Writer.create();
+  rest.uint32(0x22).string(typeUrl).uint32(0x2a).string(update.nonce);
+  for (const name of update.removed) rest.uint32(0x32).string(name);
+  return Buffer.concat([...update.frames, rest.finish()]);
+}
+
+/** The empty response to a type that is not served: what was asked for does not exist. */
+export function encodeNothing(typeUrl: string, names: readonly string[]): Buffer {
+  return encodeResponse(typeUrl, { frames: [], removed: names, complete: true, nonce: '0' });
+}
+
+export function requestOf(wire: WireDeltaRequest): SubscriptionRequest {
+  return {
+    subscribe: wire.resourceNamesSubscribe,
+    unsubscribe: wire.resourceNamesUnsubscribe,
+    known: new Map(Object.entries(wire.initialResourceVersions)),
+    nonce: wire.responseNonce,
+    error: wire.errorDetail?.message ?? null,
+  };
+}
