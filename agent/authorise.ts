@@ -17,10 +17,28 @@ const unknownWorkload: Decision = {
 };
 
 /** Decides for a connection to the workload `uid`. A workload that is not known any more admits nobody. */
-export function authorise(context: ShardContext, uid: string, connection: PolicyConnection): Decision {
+function authorise(context: ShardContext, uid: string, connection: PolicyConnection): Decision {
   const workload = context.mesh.workload(uid);
   return workload === null ? unknownWorkload : decide(context.mesh.policiesFor(workload), connection);
 }
+
+/**
+ * Decides about a connection to the workload `uid`, and notes the decision on it. A probe of the node's kubelet is let in
+ * without policy: a STRICT workload would never become ready otherwise, and nobody but the kubelet can open one.
+ */
+export function judge(context: ShardContext, uid: string, connection: Connection): Decision {
+  const decision = connection.exemption ?? authorise(context, uid, policyConnection(connection));
+  connection.decision = decision;
+  return decision;
+}
+
+/** What lets a probe in; the access line shows its reason. */
+export const kubeletProbe: Decision = {
+  allowed: true,
+  policy: null,
+  rule: null,
+  reason: "kubelet probe: opened by this node's kubelet, let in without policy",
+};
 
 /** The error that an access line shows for a denied connection. */
 export function denied(decision: Decision): CulvertError {
@@ -43,8 +61,7 @@ export function rejudge(context: ShardContext): number {
 function stillAllowed(context: ShardContext, connection: Connection): boolean {
   const uid = connection.destination.workload?.uid;
   if (uid === undefined) return true;
-  const decision = authorise(context, uid, policyConnection(connection));
-  connection.decision = decision;
+  const decision = judge(context, uid, connection);
   if (decision.allowed) return true;
   const error = new CulvertError('POLICY_CHANGED', `closed by a changed policy: ${decision.reason}`, {
     side: 'client',

@@ -42,6 +42,8 @@ export class Connection {
   hboneAddress: string | null = null;
   security: Security = 'plaintext';
   decision: Decision | null = null;
+  /** A decision that no policy can change: the node's kubelet looks whether the application lives. */
+  exemption: Decision | null = null;
   traceId: string | null = null;
   /** Bytes client → server and server → client. */
   up = 0;

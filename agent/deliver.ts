@@ -6,7 +6,7 @@ import type net from 'node:net';
 import { CulvertError } from '../base/errors.ts';
 import { isIpv6 } from '../model/address.ts';
 import * as native from '../native/native.ts';
-import { authorise, denied, policyConnection } from './authorise.ts';
+import { denied, judge } from './authorise.ts';
 import type { Connection } from './connections.ts';
 import type { Pod } from './pod.ts';
 import type { ShardContext } from './shard-context.ts';
@@ -73,7 +73,6 @@ function refusal(context: ShardContext, pod: Pod, connection: Connection): Culve
       { side: 'client' },
     );
   }
-  const decision = authorise(context, pod.workloadUid, policyConnection(connection));
-  connection.decision = decision;
+  const decision = judge(context, pod.workloadUid, connection);
   return decision.allowed ? null : denied(decision);
 }

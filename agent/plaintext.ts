@@ -1,16 +1,20 @@
 /**
  * Plain TCP that arrives at an enrolled pod: sk_lookup has steered it here whatever its port, and the accepted
- * socket's local address is the one that was dialled. It carries no identity, so STRICT workloads refuse it by policy.
+ * socket's local address is the one that was dialled. It carries no identity, so STRICT workloads refuse it by policy,
+ * all but what the kernel knows to come from the node's kubelet (bpf/kubelet.h).
  */
 import type net from 'node:net';
 import { CulvertError } from '../base/errors.ts';
 import { canonicalIp } from '../model/address.ts';
+import * as native from '../native/native.ts';
+import { kubeletProbe } from './authorise.ts';
 import type { Connection } from './connections.ts';
 import { deliver } from './deliver.ts';
 import type { Pod } from './pod.ts';
+import { encodeIndex, isKubelet } from './redirect-abi.ts';
 import { PairRelay } from './relay.ts';
 import { workloadOf, type ShardContext } from './shard-context.ts';
-import { reset } from './socket-handle.ts';
+import { fdOf, reset } from './socket-handle.ts';
 
 export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Socket): void {
   const source = canonicalIp(client.remoteAddress ?? '');
@@ -38,6 +42,10 @@ export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Soc
       identity: pod.identity,
     },
   );
+  if (isFromKubelet(context, client)) {
+    connection.exemption = kubeletProbe;
+    context.count('KUBELET_PROBE');
+  }
   const onEarlyError = (): void => {};
   client.on('error', onEarlyError);
   deliver(context, pod, connection, (error, server) => {
@@ -49,6 +57,12 @@ export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Soc
     client.off('error', onEarlyError);
     new PairRelay(client, server, connection).start();
   });
+}
+
+/** Asks the kernel who opened the connection; what it can't say any more is nobody's in particular. */
+function isFromKubelet(context: ShardContext, client: net.Socket): boolean {
+  const fd = fdOf(client);
+  return fd >= 0 && isKubelet(native.mapLookup(context.originalDestinationMap, encodeIndex(fd)));
 }
 
 /** Resets the client, as an application's own refusal would look one moment later. */

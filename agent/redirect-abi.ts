@@ -8,7 +8,7 @@ import { CulvertError } from '../base/errors.ts';
 import { canonicalIp, ipValue } from '../model/address.ts';
 
 /** CULVERT_ABI: part of the pin path, so that agents of different layouts never share a map. */
-export const abi = 1;
+export const abi = 2;
 
 /** CULVERT_COUNTERS, in its order; what each means is said there. */
 export const counterNames = [
@@ -46,6 +46,10 @@ export const counterNames = [
   'lookup_passed_listener',
   'lookup_dropped_stale',
   'lookup_dropped_listener',
+  'kubelet_opened',
+  'kubelet_arrived',
+  'kubelet_unproven',
+  'kubelet_lost',
 ] as const;
 
 export type CounterName = (typeof counterNames)[number];
@@ -57,6 +61,8 @@ export const sizes = {
   pod: 40,
   name: 40,
   endpoint: 20,
+  flow: 48,
+  kubelet: 56,
   dnsClient: 16,
   dnsServers: 80,
 } as const;
@@ -65,6 +71,8 @@ const podFailClosed = 1;
 const podDns = 2;
 const nameProbe = 5;
 export const nameProbed = 6;
+const nameKubelet = 7;
+const processName = 16;
 const dnsRecent = 4;
 
 export interface Endpoint {
@@ -171,6 +179,44 @@ export function encodeProbe(target: Endpoint, listenerPort: number): Buffer {
 /** What a culvert_name says: whose it is, and for a probe that was not captured which verdict it met. */
 export function decodeName(bytes: Buffer): { readonly role: number; readonly verdict: CounterName | null } {
   return { role: bytes.readUInt16LE(18), verdict: counterNames[bytes.readUInt16LE(22)] ?? null };
+}
+
+/** The process whose connections are the kubelet's. */
+export interface KubeletProcess {
+  /** Cookie of its network namespace, the node's. */
+  readonly netns: bigint;
+  readonly cgroup: bigint;
+  readonly pid: number;
+  /** The PID namespace that `pid` is counted in: `st_dev` and `st_ino` of its file. */
+  readonly pidNamespace: { readonly device: bigint; readonly inode: bigint };
+  /** As the kernel keeps it, at most 15 bytes. */
+  readonly name: string;
+}
+
+/** Value of `kubelet`; null becomes all zeroes: nobody is the kubelet. */
+export function encodeKubelet(kubelet: KubeletProcess | null): Buffer {
+  const bytes = Buffer.alloc(sizes.kubelet);
+  if (kubelet === null) return bytes;
+  const { netns, cgroup, pid, pidNamespace, name } = kubelet;
+  bytes.writeBigUInt64LE(netns, 0);
+  bytes.writeBigUInt64LE(cgroup, 8);
+  bytes.writeBigUInt64LE(kernelDevice(pidNamespace.device), 16);
+  bytes.writeBigUInt64LE(pidNamespace.inode, 24);
+  bytes.writeUInt32LE(pid, 32);
+  bytes.write(name, 40, processName - 1, 'utf8');
+  return bytes;
+}
+
+/** The kernel keeps 20 bits of a device number for the minor part, below the major one; stat(2) mixes them. */
+function kernelDevice(device: bigint): bigint {
+  const minor = (device & 0xffn) | ((device >> 12n) & 0xfff00n);
+  const major = (device >> 8n) & 0xfffn;
+  return (major << 20n) | minor;
+}
+
+/** Whether the culvert_name of an accepted socket says that the node's kubelet opened its connection. */
+export function isKubelet(name: Buffer | null): boolean {
+  return name !== null && name.readUInt16LE(18) === nameKubelet;
 }
 
 /** Key of `dns_servers`; port 0 stands for sockets whose port was not known. */

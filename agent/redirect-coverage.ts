@@ -54,7 +54,7 @@ export function uncoveredProcesses(
 }
 
 /** The path of a cgroup directory as /proc/PID/cgroup has it; null where no cgroup v2 is mounted above it. */
-function hierarchyPath(directory: string): string | null {
+export function hierarchyPath(directory: string): string | null {
   const path = resolved(directory);
   const mount = cgroup2Mounts()
     .filter(({ mountPoint }) => startsWithPath(path, mountPoint))

@@ -44,6 +44,8 @@ export const mapNames = [
   'peer_name',
   'flows',
   'dns_servers',
+  'kubelet',
+  'kubelet_dials',
   'listeners',
   'counters',
 ] as const;
@@ -111,8 +113,9 @@ export function withHooks(
 
 /** Helpers that kernels got after 5.15, newest first; what a hook does without each is said in bpf/README.md. */
 const newerHelpers = [
-  { have_mptcp_sock: 1, have_set_retval: 1 },
-  { have_mptcp_sock: 0, have_set_retval: 1 },
+  { have_namespace_pid: 1, have_mptcp_sock: 1, have_set_retval: 1 },
+  { have_namespace_pid: 0, have_mptcp_sock: 1, have_set_retval: 1 },
+  { have_namespace_pid: 0, have_mptcp_sock: 0, have_set_retval: 1 },
 ];
 
 function loadHook(name: string, maps: Maps, settings: ProgramSettings): native.BpfObject {

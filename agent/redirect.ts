@@ -17,9 +17,11 @@ import {
   encodeCookie,
   encodeDnsClient,
   encodeIndex,
+  encodeKubelet,
   encodePod,
   encodeU64,
   type Endpoint,
+  type KubeletProcess,
   type PodEntry,
 } from './redirect-abi.ts';
 import { agentCgroupId, claimCgroup } from './redirect-cgroup.ts';
@@ -175,6 +177,11 @@ export class Redirect implements AsyncDisposable {
     const own = native.mapLookup(this.#maps.dns_servers, encodeDnsClient(cookie, port, family));
     const found = own ?? native.mapLookup(this.#maps.dns_servers, encodeDnsClient(cookie, 0, family));
     return found === null ? [] : decodeDnsServers(found);
+  }
+
+  /** Says which process is the node's kubelet: what it opens to a pod is known as such when it arrives. Null: none is. */
+  setKubelet(kubelet: KubeletProcess | null): void {
+    native.mapUpdate(this.#maps.kubelet, encodeIndex(0), encodeKubelet(kubelet), 'any');
   }
 
   /** Says that the agent is alive. To be called several times per heartbeat timeout. */

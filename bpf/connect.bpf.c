@@ -4,12 +4,13 @@
  *
  * TCP of an enrolled pod gets the agent's listener in its own namespace (port 15001) for a destination, and
  * the pod's address for a source; the real destination stays on the socket, where sockops and getpeername
- * find it. Connected UDP to port 53 goes to 15053. Kernel 5.15. Since 6.1 a refused connect() says
+ * find it. Connected UDP to port 53 goes to 15053. What the node's kubelet opens is noted. Kernel 5.15. Since 6.1 a refused connect() says
  * ECONNREFUSED, before that EPERM.
  */
 #include <linux/errno.h>
 #include "capture.h"
 #include "dns.h"
+#include "kubelet.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -148,8 +149,10 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	struct culvert_pod *pod = bpf_map_lookup_elem(&pods, &netns);
 
-	if (!pod)
+	if (!pod) {
+		note_kubelet(ctx, netns, v6);
 		return ALLOW;
+	}
 	if (ctx->protocol == IPPROTO_TCP)
 		return capture_tcp(ctx, pod, v6);
 	if (ctx->protocol == IPPROTO_UDP && ctx->user_port == bpf_htons(DNS_PORT) && (pod->flags & CULVERT_POD_DNS))

@@ -13,13 +13,16 @@
 
 #include <linux/types.h>
 
-#define CULVERT_ABI 1
+#define CULVERT_ABI 2
 
 /* Map sizes. "Lazy" ones take memory only for what is in them. */
 #define CULVERT_MAX_PODS 4096
 #define CULVERT_MAX_FLOWS 131072      /* lazy; connections between their SYN and their accept */
 #define CULVERT_MAX_DNS_CLIENTS 16384 /* LRU; UDP sockets that asked a DNS server not long ago */
+#define CULVERT_MAX_KUBELET_DIALS 4096 /* lazy; the kubelet's connections between their handshake and their accept */
 #define CULVERT_DNS_RECENT 4
+
+#define CULVERT_PROCESS_NAME 16 /* as the kernel keeps it, with its final zero */
 
 struct culvert_address {
 	__u32 word[4];
@@ -65,9 +68,11 @@ struct culvert_pod {
 #define CULVERT_NAME_SERVED 4   /* sockops, on the application's accepted socket: the real client */
 #define CULVERT_NAME_PROBE 5    /* user space, self-test: the agent's own socket, to be treated as an application's */
 #define CULVERT_NAME_PROBED 6   /* connect hook: the probe was not captured, `verdict` says why */
+#define CULVERT_NAME_KUBELET 7  /* connect hook, on a socket of the kubelet; sockops, on what accepted it in a pod */
 
 /*
- * Value of both socket storages: `orig_dst` (CLIENT, ACCEPTED, PROBE, PROBED) and `peer_name` (DIAL, SERVED).
+ * Value of both socket storages: `orig_dst` (CLIENT, ACCEPTED, PROBE, PROBED, KUBELET) and `peer_name` (DIAL,
+ * SERVED).
  *
  * `stands_for` is the kernel's own idea of the peer; the name is shown only while that is still the peer, so
  * that a socket that was disconnected and connected again never tells an old one. User space writes address,
@@ -102,6 +107,25 @@ struct culvert_flow {
 	__u16 target_port;
 	__u32 reserved;
 };
+
+/*
+ * Map `kubelet`, one entry: which process is the node's kubelet. All zeroes: none is known. User space has found the
+ * process by its executable; the kernel compares what no other process of the node has together.
+ */
+struct culvert_kubelet {
+	__u64 netns;      /* cookie of the namespace that it runs in: the node's */
+	__u64 cgroup;
+	__u64 pid_device; /* of the PID namespace that `pid` is counted in, as stat(2) names it */
+	__u64 pid_inode;
+	__u32 pid;
+	__u32 reserved;
+	char name[CULVERT_PROCESS_NAME];
+};
+
+/*
+ * Map `kubelet_dials`: connections of the kubelet whose handshake is done and that nobody has accepted yet, key as
+ * in `flows` with netns 0, since the ends lie in two namespaces; value: when, CLOCK_MONOTONIC in ns.
+ */
 
 /*
  * Key of `dns_servers`. Port 0: what was last asked from this namespace by a socket whose port is not known.
@@ -158,7 +182,11 @@ struct culvert_dns_servers {
 	_(lookup_passed_stale)      /* fail-open, heartbeat too old: straight to the application */           \
 	_(lookup_passed_listener)   /* fail-open, no listener for plain TCP: straight to the application */   \
 	_(lookup_dropped_stale)     /* fail-closed, the same two: reset */                                    \
-	_(lookup_dropped_listener)
+	_(lookup_dropped_listener)                                                                           \
+	_(kubelet_opened)           /* handshake of a connection of the node's kubelet */                     \
+	_(kubelet_arrived)          /* the agent's accepted socket is known to be the kubelet's */            \
+	_(kubelet_unproven)         /* kubelet's name and cgroup, but another process or not root: as anybody */ \
+	_(kubelet_lost)             /* map full or no memory: the kubelet's connection counts as anybody's */
 
 enum culvert_counter {
 #define CULVERT_ENUM(name) culvert_##name,

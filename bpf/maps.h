@@ -67,6 +67,22 @@ struct {
 } dns_servers SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct culvert_kubelet);
+} kubelet SEC(".maps");
+
+/* Not LRU: full means that a probe is refused like anybody's plain TCP, and is counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CULVERT_MAX_KUBELET_DIALS);
+	__type(key, struct culvert_flow);
+	__type(value, __u64);
+} kubelet_dials SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, CULVERT_MAX_PODS);
 	__type(key, __u64);

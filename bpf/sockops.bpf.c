@@ -6,7 +6,8 @@
  * Application -> agent: the original destination. Agent -> application: the real client. Both ways the
  * connecting socket has the name in its storage; at its SYN, when the source port is known, it goes into
  * `flows`; when the other side becomes established it goes from there onto that socket. On loopback the
- * second always follows the first, and both are done before accept() returns. Only sockets whose cgroup lies
+ * second always follows the first, and both are done before accept() returns. The kubelet's own connections are
+ * handed over in the same way, from the node's namespace into the pod's, so that the agent knows a probe. Only sockets whose cgroup lies
  * below the attach point are seen. Kernel 5.15 (bpf_get_netns_cookie).
  */
 #include "address.h"
@@ -78,6 +79,59 @@ static __always_inline void on_connect(struct bpf_sock_ops *ops, struct bpf_sock
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
+/*
+ * The kubelet's connection is established: its peer has answered, so whoever accepts these four numbers now accepts
+ * this connection, and no other that only claims to come from here. The answer to it goes out after this.
+ */
+static __always_inline void on_established(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct culvert_name *name = bpf_sk_storage_get(&orig_dst, sk, 0, 0);
+	struct culvert_flow dial;
+	__u64 now;
+
+	if (!name || name->role != CULVERT_NAME_KUBELET)
+		return;
+	dial = opened(ops);
+	dial.netns = 0;
+	if (name->stands_for_port != dial.target_port || !same(&name->stands_for, &dial.target))
+		return;
+	now = bpf_ktime_get_ns();
+	if (bpf_map_update_elem(&kubelet_dials, &dial, &now, BPF_ANY)) {
+		count(culvert_kubelet_lost);
+		return;
+	}
+	count(culvert_kubelet_opened);
+	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/* What arrived at a listener may be the kubelet's: then the accepted socket says so. Once for each connection. */
+static __always_inline void on_kubelet(struct bpf_sock_ops *ops, struct bpf_sock *sk,
+				       const struct culvert_address *local, const struct culvert_address *remote)
+{
+	struct culvert_flow dial = {
+		.source = *remote,
+		.target = *local,
+		.source_port = remote_port(ops),
+		.target_port = bpf_htons(ops->local_port),
+	};
+	__u64 netns = bpf_get_netns_cookie(ops);
+	struct culvert_name *name;
+
+	if (bpf_map_delete_elem(&kubelet_dials, &dial) || !bpf_map_lookup_elem(&pods, &netns))
+		return;
+	name = bpf_sk_storage_get(&orig_dst, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!name) {
+		count(culvert_kubelet_lost);
+		return;
+	}
+	name->address = *remote;
+	name->port = dial.source_port;
+	name->role = CULVERT_NAME_KUBELET;
+	name->stands_for = *remote;
+	name->stands_for_port = dial.source_port;
+	count(culvert_kubelet_arrived);
+}
+
 /* A connection has arrived at a listener. Leaves early unless both ends are in one pod. */
 static __always_inline void on_accept(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
@@ -88,8 +142,10 @@ static __always_inline void on_accept(struct bpf_sock_ops *ops, struct bpf_sock 
 	struct culvert_name *name;
 	bool client;
 
-	if (!agents && !is_detour(&remote) && !is_detour(&local) && !same(&local, &remote))
+	if (!agents && !is_detour(&remote) && !is_detour(&local) && !same(&local, &remote)) {
+		on_kubelet(ops, sk, &local, &remote);
 		return;
+	}
 	flow.netns = bpf_get_netns_cookie(ops);
 	flow.source = remote;
 	flow.target = local;
@@ -129,8 +185,12 @@ static __always_inline void on_close(struct bpf_sock_ops *ops)
 	struct culvert_endpoint *left = bpf_map_lookup_elem(&flows, &flow);
 	bool client;
 
-	if (!left)
+	if (!left) {
+		/* The kubelet's, to a pod that is not enrolled. */
+		flow.netns = 0;
+		bpf_map_delete_elem(&kubelet_dials, &flow);
 		return;
+	}
 	client = left->role == CULVERT_NAME_CLIENT;
 	if (!bpf_map_delete_elem(&flows, &flow))
 		count(client ? culvert_flow_abandoned : culvert_peer_abandoned);
@@ -146,6 +206,11 @@ int on_event(struct bpf_sock_ops *ops)
 		sk = ops->sk;
 		if (sk)
 			on_connect(ops, sk);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		sk = ops->sk;
+		if (sk)
+			on_established(ops, sk);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		sk = ops->sk;

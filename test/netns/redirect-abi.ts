@@ -12,8 +12,10 @@ import {
   decodePod,
   encodeAddress,
   encodeDnsClient,
+  encodeKubelet,
   encodePod,
   encodeProbe,
+  isKubelet,
   sizes,
 } from '../../agent/redirect-abi.ts';
 
@@ -28,6 +30,9 @@ int main(void) {
   printf("{");
   SIZE(address, culvert_address) SIZE(config, culvert_config) SIZE(pod, culvert_pod) SIZE(name, culvert_name)
   SIZE(endpoint, culvert_endpoint) SIZE(dnsClient, culvert_dns_client) SIZE(dnsServers, culvert_dns_servers)
+  SIZE(flow, culvert_flow) SIZE(kubelet, culvert_kubelet)
+  AT(culvert_kubelet, cgroup) AT(culvert_kubelet, pid_device) AT(culvert_kubelet, pid_inode)
+  AT(culvert_kubelet, pid) AT(culvert_kubelet, name)
   AT(culvert_pod, ip6) AT(culvert_pod, flags) AT(culvert_pod, generation)
   AT(culvert_name, port) AT(culvert_name, role) AT(culvert_name, stands_for_port) AT(culvert_name, verdict)
   AT(culvert_endpoint, port) AT(culvert_dns_client, port) AT(culvert_dns_client, family)
@@ -65,6 +70,27 @@ t.test('fields are where the header has them', async t => {
   const client = encodeDnsClient(0x1122334455667788n, 40_000, 6);
   t.equal(client.readUInt16LE(Number(header['culvert_dns_client.port'])), 40_000);
   t.equal(client.readUInt16LE(Number(header['culvert_dns_client.family'])), 6);
+});
+
+t.test('the kubelet is where the header has it', async t => {
+  const device = 0xab000cdn;
+  const kubelet = encodeKubelet({
+    netns: 7n,
+    cgroup: 8n,
+    pid: 4711,
+    pidNamespace: { device, inode: 9n },
+    name: 'a-name-of-many-letters',
+  });
+  t.equal(kubelet.readBigUInt64LE(0), 7n);
+  t.equal(kubelet.readBigUInt64LE(Number(header['culvert_kubelet.cgroup'])), 8n);
+  t.equal(kubelet.readBigUInt64LE(Number(header['culvert_kubelet.pid_device'])), 0xabcdn);
+  t.equal(kubelet.readBigUInt64LE(Number(header['culvert_kubelet.pid_inode'])), 9n);
+  t.equal(kubelet.readUInt32LE(Number(header['culvert_kubelet.pid'])), 4711);
+  const name = kubelet.subarray(Number(header['culvert_kubelet.name'])).subarray(0, 16);
+  t.equal(name.toString('latin1'), 'a-name-of-many-\0', 'cut as the kernel cuts it');
+  t.ok(encodeKubelet(null).equals(Buffer.alloc(sizes.kubelet)));
+  t.notOk(isKubelet(null));
+  t.notOk(isKubelet(encodeProbe({ address: '192.0.2.1', port: 9 }, 4711)));
 });
 
 t.test('what is written is read again', async t => {

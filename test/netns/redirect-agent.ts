@@ -5,6 +5,7 @@
 import dgram from 'node:dgram';
 import net from 'node:net';
 import type { PodPorts } from '../../agent/config.ts';
+import { encodeIndex, isKubelet } from '../../agent/redirect-abi.ts';
 import type { Redirect } from '../../agent/redirect.ts';
 import { canonicalIp } from '../../model/address.ts';
 import * as native from '../../native/native.ts';
@@ -28,6 +29,8 @@ export interface Told {
   readonly local: string;
   readonly localPort: number;
   readonly got: string;
+  /** Opened by the node's kubelet, as the kernel says. */
+  readonly kubelet: boolean;
 }
 
 export class PodAgent {
@@ -104,14 +107,20 @@ export class PodAgent {
       local: canonicalIp(socket.localAddress ?? '') ?? '',
       localPort: socket.localPort ?? 0,
       got,
+      kubelet: isKubelet(native.mapLookup(this.#redirect().originalDestinationMap, encodeIndex(fd))),
     };
   }
 
+  /** Answers when the client has ended, or after a line of a client that can't end its side alone. */
   #tell(port: Told['port'], socket: net.Socket): void {
     const told = this.#told(port, socket, '');
     let got = '';
-    socket.on('data', (chunk: Buffer) => (got += chunk.toString()));
-    socket.on('end', () => socket.end(JSON.stringify({ ...told, got })));
+    const answer = (): unknown => socket.end(`${JSON.stringify({ ...told, got })}\n`);
+    socket.on('data', (chunk: Buffer) => {
+      got += chunk.toString();
+      if (got.endsWith('\n')) answer();
+    });
+    socket.on('end', answer);
   }
 
   /** As the real agent: a connection to the application from the pod's own address, in the client's name. */

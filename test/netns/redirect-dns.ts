@@ -3,7 +3,7 @@
  * that was asked, as far as the application can see; and without an agent nothing stands in the way.
  */
 import t from 'tap';
-import { encodeAddress, encodeDnsClient } from '../../agent/redirect-abi.ts';
+import { abi, encodeAddress, encodeDnsClient } from '../../agent/redirect-abi.ts';
 import * as native from '../../native/native.ts';
 import type { Told } from './redirect-agent.ts';
 import { type Call, RedirectLab, type Seen } from './redirect-lab.ts';
@@ -94,7 +94,7 @@ t.test('one socket that asks several servers: all of them, the last one first', 
 
 t.test('a socket whose port was not known: the server that such a socket asked last', async t => {
   t.equal(stage.redirect.dnsServer(agent.cookie, 9, 4), null);
-  const map = native.openPinned(`${stage.bpffs}/culvert/node%2Etest/v1/maps/dns_servers`) ?? -1;
+  const map = native.openPinned(`${stage.bpffs}/culvert/node%2Etest/v${abi}/maps/dns_servers`) ?? -1;
   const server = Buffer.concat([encodeAddress('192.0.2.7'), Buffer.from([0, 53, 0, 0]), Buffer.alloc(60)]);
   native.mapUpdate(map, encodeDnsClient(agent.cookie, 0, 4), server, 'any');
   native.close(map);

@@ -3,6 +3,7 @@
  * is left in the map that carries them, and the ports of a pod are free again.
  */
 import t from 'tap';
+import { abi } from '../../agent/redirect-abi.ts';
 import * as native from '../../native/native.ts';
 import { eventually } from '../lab/eventually.ts';
 import { ports, RedirectLab } from './redirect-lab.ts';
@@ -12,7 +13,7 @@ t.teardown(() => stage[Symbol.asyncDispose]());
 const a = stage.pod('a');
 const deaf = stage.pod('deaf');
 const client = stage.pod('client');
-const flows = native.openPinned(`${stage.bpffs}/culvert/node%2Etest/v1/maps/flows`) ?? -1;
+const flows = native.openPinned(`${stage.bpffs}/culvert/node%2Etest/v${abi}/maps/flows`) ?? -1;
 t.teardown(() => native.close(flows));
 const left = (): number => native.mapEntriesBatch(flows).count;
 

@@ -4,6 +4,7 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { abi } from '../../agent/redirect-abi.ts';
 import { uncoveredProcesses } from '../../agent/redirect-coverage.ts';
 import type { SelfTestResult } from '../../agent/redirect-selftest.ts';
 import * as native from '../../native/native.ts';
@@ -51,7 +52,7 @@ t.test('no listeners', async t => {
 
 t.test('a hook is missing', async t => {
   const agent = await stage.enrol(a);
-  const link = native.openPinned(join(stage.bpffs, 'culvert/node%2Etest/v1/links/getpeername4')) ?? -1;
+  const link = native.openPinned(join(stage.bpffs, `culvert/node%2Etest/v${abi}/links/getpeername4`)) ?? -1;
   native.detachLink(link);
   native.close(link);
   t.same(wrong(await check()), ['hooks attached', 'capture (IPv4)', 'source address (IPv4)']);
