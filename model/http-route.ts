@@ -1,0 +1,144 @@
+/**
+ * What a waypoint knows about the requests to a service: one model for every kind of route that people write.
+ *
+ * Translated from HTTPRoute and GRPCRoute by control/build-routes.ts. Plain JSON data, like the rest of the mesh. Which
+ * rule a request hits is http-match.ts, what happens to it then http-filters.ts and http-cors.ts.
+ */
+export interface HttpRoute {
+  readonly kind: 'HTTPRoute' | 'GRPCRoute';
+  readonly namespace: string;
+  readonly name: string;
+  /** Milliseconds since the epoch; 0 where the object does not say: older than every one that does. */
+  readonly createdAt: number;
+  readonly parents: readonly HttpParent[];
+  readonly rules: readonly HttpRule[];
+}
+
+/** A service whose requests the route is about. */
+export interface HttpParent {
+  /** `namespace/hostname` */
+  readonly service: string;
+  /** A port of the service; null: all of them. */
+  readonly port: number | null;
+}
+
+export interface HttpRule {
+  /** What its author calls it, for people. */
+  readonly name: string | null;
+  /** Any of them; never empty. */
+  readonly matches: readonly HttpMatch[];
+  /** In the order in which they act. */
+  readonly filters: readonly HttpFilter[];
+  readonly backends: readonly HttpBackend[];
+  readonly timeouts: HttpTimeouts;
+  /** Null: only what no endpoint has seen is tried again. */
+  readonly retry: HttpRetry | null;
+}
+
+/** All of its conditions. */
+export interface HttpMatch {
+  readonly path: PathMatch;
+  readonly method: string | null;
+  readonly headers: readonly ValueMatch[];
+  readonly query: readonly ValueMatch[];
+  /**
+   * Which of two matches that both fit is in force: the first number that differs, the greater wins. Made by
+   * `httpPrecedence` and `grpcPrecedence`.
+   */
+  readonly precedence: readonly number[];
+}
+
+export type PathMatch =
+  | { readonly type: 'exact'; readonly value: string }
+  /** Of whole segments. Without `/` at its end; '' fits every path. */
+  | { readonly type: 'prefix'; readonly value: string }
+  | { readonly type: 'regex'; readonly value: string };
+
+/** A header (lower-case name) or query parameter. A regular expression has to fit the whole value. */
+export interface ValueMatch {
+  readonly name: string;
+  readonly type: 'exact' | 'regex';
+  readonly value: string;
+}
+
+export interface HttpBackend {
+  /** Key of a service, `namespace/hostname`. */
+  readonly service: string;
+  readonly port: number;
+  readonly weight: number;
+  /** Only for requests that go to this backend; after those of the rule. */
+  readonly filters: readonly HttpFilter[];
+  /** Why nothing can be sent there, null where it can: its share of the requests is answered with 500. */
+  readonly invalid: string | null;
+}
+
+export interface HttpTimeouts {
+  /** The whole exchange as the client sees it; null: no limit. */
+  readonly requestMs: number | null;
+  /** One try; null: no limit. */
+  readonly backendRequestMs: number | null;
+}
+
+export interface HttpRetry {
+  /** Tries after the first. */
+  readonly attempts: number;
+  /** Statuses that are tried again; failed connections always are. */
+  readonly codes: readonly number[];
+  /** Least pause before a further try. */
+  readonly backoffMs: number;
+}
+
+export type HttpFilter =
+  | { readonly type: 'request-headers'; readonly change: HeaderChange }
+  | { readonly type: 'response-headers'; readonly change: HeaderChange }
+  | { readonly type: 'redirect'; readonly redirect: HttpRedirect }
+  | { readonly type: 'rewrite'; readonly rewrite: HttpRewrite }
+  | { readonly type: 'mirror'; readonly backend: HttpBackend; readonly share: number }
+  | { readonly type: 'cors'; readonly cors: HttpCors };
+
+/** Names are lower-case. `set` replaces every value a header has, `add` adds one to them. */
+export interface HeaderChange {
+  readonly set: readonly (readonly [name: string, value: string])[];
+  readonly add: readonly (readonly [name: string, value: string])[];
+  readonly remove: readonly string[];
+}
+
+export interface HttpRedirect {
+  readonly scheme: 'http' | 'https' | null;
+  readonly hostname: string | null;
+  readonly path: PathChange | null;
+  readonly port: number | null;
+  readonly status: 301 | 302 | 303 | 307 | 308;
+}
+
+export interface HttpRewrite {
+  readonly hostname: string | null;
+  readonly path: PathChange | null;
+}
+
+/** `prefix` replaces what the prefix match of the rule has matched. */
+export interface PathChange {
+  readonly type: 'full' | 'prefix';
+  readonly value: string;
+}
+
+export interface HttpCors {
+  /** `*`, or `scheme://host[:port]` in which the first label may be `*`. */
+  readonly allowOrigins: readonly string[];
+  readonly allowMethods: readonly string[];
+  readonly allowHeaders: readonly string[];
+  readonly exposeHeaders: readonly string[];
+  readonly allowCredentials: boolean;
+  readonly maxAgeSeconds: number;
+}
+
+/** The name a route has in changes: `kind/namespace/name`. */
+export function routeKey({ kind, namespace, name }: HttpRoute): string {
+  return `${kind}/${namespace}/${name}`;
+}
+
+/** How a rule is named to people: `HTTPRoute shop/canary rule 2 (beta)`, counted from 1. */
+export function ruleName(route: HttpRoute, index: number): string {
+  const own = route.rules[index]?.name ?? null;
+  return `${route.kind} ${route.namespace}/${route.name} rule ${index + 1}${own === null ? '' : ` (${own})`}`;
+}
