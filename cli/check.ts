@@ -9,15 +9,7 @@ import { cgroup2MountPoint } from '../base/cgroup.ts';
 import { CulvertError, describeError } from '../base/errors.ts';
 import { formatFinding } from '../control/finding.ts';
 import { askAgent } from './admin-client.ts';
-import { table } from './table.ts';
-
-export interface CheckResult {
-  readonly name: string;
-  readonly state: 'ok' | 'warning' | 'missing';
-  readonly found: string;
-  /** What to do about it; null where all is well. */
-  readonly fix: string | null;
-}
+import { type CheckResult, showChecks } from './check-result.ts';
 
 interface CheckOptions {
   readonly output: string;
@@ -39,17 +31,7 @@ export async function check(options: CheckOptions): Promise<void> {
     files(),
   ];
   results.push(...(await runningAgent(options.admin)));
-  if (options.output === 'json') process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
-  else {
-    const rows = results.map(it => [
-      it.state === 'ok' ? 'ok' : it.state.toUpperCase(),
-      it.name,
-      it.found,
-      it.fix ?? '',
-    ]);
-    process.stdout.write(table(['', 'WHAT', 'FOUND', 'WHAT TO DO'], rows));
-  }
-  if (results.some(it => it.state === 'missing')) process.exitCode = 1;
+  showChecks(results, options.output);
 }
 
 function machine(): CheckResult {

@@ -50,10 +50,16 @@ program
   .command('check')
   .description('what this machine can do for the mesh, and what to do about the rest')
   .addOption(output())
+  .option('--pre', 'look at a cluster instead, before an installation')
+  .option('--namespace <name>', 'with --pre: where it would be installed', 'culvert-system')
+  .option('--kubeconfig <file>', 'with --pre: which cluster (default: as for kubectl)')
   .option('--cgroup-root <dir>', 'cgroup v2 directory to look at')
   .option('--bpffs <dir>', 'where bpffs should be', '/sys/fs/bpf')
   .option('--admin <host:port>', 'a running agent to ask as well', '127.0.0.1:15000')
-  .action(async options => (await import('./check.ts')).check(options));
+  .action(async options => {
+    if (options.pre === true) await (await import('./cluster-check.ts')).checkCluster(options);
+    else await (await import('./check.ts')).check(options);
+  });
 
 program
   .command('status')
@@ -69,6 +75,25 @@ program
   .option('--bpffs <dir>', 'as given to run', '/sys/fs/bpf')
   .option('--state-dir <dir>', 'as given to run')
   .action(async options => (await import('./detach.ts')).detach(options));
+
+inCluster('install', 'put the mesh into a cluster, or change what is there')
+  .option('--set <path=value...>', 'a value of docs/chart-values.md')
+  .option('--values <file>', 'YAML file of values, as for Helm')
+  .option('--dry-run', 'let the API server check everything, and change nothing')
+  .action(async options => (await import('./install.ts')).install(options));
+
+inCluster('upgrade', 'this version instead of the one that is there, with the same values')
+  .option('--set <path=value...>', 'a value that changes')
+  .option('--values <file>', 'YAML file of values that change')
+  .option('--reset-values', 'forget the values of before')
+  .option('--dry-run', 'let the API server check everything, and change nothing')
+  .action(async options => (await import('./install.ts')).upgrade(options));
+
+inCluster('uninstall', 'leave every node as it was, then remove the mesh from the cluster')
+  .option('--nodes-only', 'clean the nodes and stop the agents, and remove nothing else')
+  .option('--crds', 'also the definitions of our kinds, and with them every policy')
+  .option('--keep-namespace', 'leave the namespace')
+  .action(async options => (await import('./uninstall.ts')).uninstall(options));
 
 const authority = program.command('authority').description('the embedded certificate authority');
 
@@ -100,6 +125,17 @@ program
   .command('version')
   .description('version of this program')
   .action(async () => (await import('./version.ts')).version());
+
+/** A command about a whole cluster, with the options that they share. */
+function inCluster(name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .addOption(output())
+    .option('--namespace <name>', 'where it is installed', 'culvert-system')
+    .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)')
+    .option('--timeout <time>', 'how long to wait for the cluster, such as 90s or 5m', '5m');
+}
 
 function output(): Option {
   return new Option('-o, --output <format>', 'for people or for programs')

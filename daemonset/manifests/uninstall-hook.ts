@@ -11,8 +11,8 @@ const name = 'culvert-uninstall';
 
 /** In its namespace only. */
 const rules: readonly Rule[] = [
-  { apiGroups: ['apps'], resources: ['daemonsets'], verbs: ['get', 'list', 'watch', 'create', 'delete'] },
-  { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] },
+  { apiGroups: ['apps'], resources: ['daemonsets'], verbs: ['get', 'create', 'patch', 'delete'] },
+  { apiGroups: [''], resources: ['pods'], verbs: ['list'] },
 ];
 
 export function uninstallHook(): Template[] {
@@ -61,7 +61,7 @@ const job: Template = {
           name: 'uninstall',
           image,
           imagePullPolicy: value('image.pullPolicy'),
-          args: ['uninstall', '--nodes-only', '--in-cluster'],
+          args: ['uninstall', '--nodes-only', '--namespace=$(POD_NAMESPACE)', '--timeout=4m'],
           env: [{ name: 'POD_NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } }],
           securityContext: {
             allowPrivilegeEscalation: false,
