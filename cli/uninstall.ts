@@ -107,7 +107,7 @@ async function gone(api: Api, object: Reference): Promise<Progress> {
 }
 
 /** Names of what was removed, in that order. */
-async function removeAll(api: Api, options: UninstallOptions, patience: Patience): Promise<string[]> {
+export async function removeAll(api: Api, options: UninstallOptions, patience: Patience): Promise<string[]> {
   const { namespace } = options;
   const record = await readRecord(api, namespace);
   // Without a record, as after kubectl apply -k: everything that an installation may have.
