@@ -17,7 +17,7 @@ import { type ServedKind, servedKey } from './discovery.ts';
 import { Intern } from './intern.ts';
 import type { ApiObject, ReflectorSink } from './reflector.ts';
 
-export interface ObjectStoreOptions {
+export interface ClusterObjectsOptions {
   /** Told of changes, together, once `open` was called. */
   readonly onChange: (changes: ObjectChanges) => void;
   /** Told of each change at once, also before `open`; null is for what was not there and what is gone. */
@@ -59,8 +59,8 @@ interface Change {
   after: LocatedObject | null;
 }
 
-export class ObjectStore {
-  readonly #options: ObjectStoreOptions;
+export class ClusterObjects {
+  readonly #options: ClusterObjectsOptions;
   readonly #shelves = new Map<string, Shelf>();
   readonly #pending = new Map<string, Change>();
   readonly #debounce: Debounce;
@@ -68,7 +68,7 @@ export class ObjectStore {
   #isOpen = false;
   #changes = 0;
 
-  constructor(options: ObjectStoreOptions) {
+  constructor(options: ClusterObjectsOptions) {
     this.#options = options;
     this.#debounce = new Debounce(options.debounce ?? defaultDebounce, () => this.#publish());
   }

@@ -13,12 +13,12 @@ import type { Finding } from '../finding.ts';
 import type { Api } from './api.ts';
 import { Backoff } from './backoff.ts';
 import { type ServedKind, collectionPath, discover, isMetadataOnly, servedKey } from './discovery.ts';
-import type { ObjectStore } from './objects.ts';
+import type { ClusterObjects } from './objects.ts';
 import { Reflector, type ReflectorState, type ReflectorTiming } from './reflector.ts';
 
 export interface ClusterWatchOptions {
   readonly api: Api;
-  readonly store: ObjectStore;
+  readonly store: ClusterObjects;
   readonly kinds: readonly KindName[];
   readonly log: Logger;
   /** How often to look for new kinds, milliseconds. Default 15 000. */

@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { ObjectChanges } from '../../../control/build-incremental.ts';
 import type { ServedKind } from '../../../control/cluster/discovery.ts';
-import { ObjectStore, type ObjectStoreOptions } from '../../../control/cluster/objects.ts';
+import { ClusterObjects, type ClusterObjectsOptions } from '../../../control/cluster/objects.ts';
 import type { ApiObject } from '../../../control/cluster/reflector.ts';
 import { objectName } from '../../../control/located.ts';
 import { until } from './until.ts';
@@ -69,9 +69,9 @@ function policy(name: string, spec: unknown, metadata: Record<string, unknown> =
 const denyAll = { action: 'DENY', rules: [{}] };
 const misspelt = { ...denyAll, selectr: { matchLabels: { app: 'web' } } };
 
-function store(options: Partial<ObjectStoreOptions> = {}) {
+function store(options: Partial<ClusterObjectsOptions> = {}) {
   const changes: ObjectChanges[] = [];
-  const store = new ObjectStore({ onChange: change => changes.push(change), ...options });
+  const store = new ClusterObjects({ onChange: change => changes.push(change), ...options });
   return { store, changes };
 }
 

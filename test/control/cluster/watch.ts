@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
 import pino from 'pino';
-import { ObjectStore } from '../../../control/cluster/objects.ts';
+import { ClusterObjects } from '../../../control/cluster/objects.ts';
 import { ClusterWatch } from '../../../control/cluster/watch.ts';
 import type { KindName } from '../../../model/kinds/registry.ts';
 import { FakeApi, refuse } from './fake-api.ts';
@@ -14,7 +14,7 @@ async function lab(t: Test) {
   const fake = await FakeApi.start();
   const api = fake.client(t.testdir({}));
   const opened: number[] = [];
-  const store = new ObjectStore({ onChange: ({ set }) => opened.push(set.length) });
+  const store = new ClusterObjects({ onChange: ({ set }) => opened.push(set.length) });
   const watch = new ClusterWatch({ api, store, kinds, log, discoveryMs: 20, timing });
   t.teardown(async () => {
     await watch.stop();
