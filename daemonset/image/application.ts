@@ -36,11 +36,8 @@ const sources = [
 /** Which files of those folders run, or are read by what runs. */
 const wanted = /\.(ts|proto|yaml|json)$|\/bpf\/build\/[^/]+\.o$/;
 
-/** Compiled for this machine; each has to be there. */
-const compiled = ['native/build/Release/culvert.node'];
-
-/** Compiled programs that are copied where a checkout has them. */
-const optional = ['native/build/culvert-cni'];
+/** Compiled programs; each has to be there, and is copied to where a checkout has it. */
+const compiled = ['native/build/Release/culvert.node', 'native/cni/build/culvert-cni'];
 
 /** Kinds of files in packages that Node never opens. */
 const unused = new Set(['.ts', '.mts', '.cts', '.map', '.md', '.flow']);
@@ -88,10 +85,10 @@ export function installApplication(root: string): RuntimePackage[] {
     const from = join(checkout, folder);
     if (existsSync(from)) copyTree(from, join(there, folder), path => wanted.test(path));
   }
-  for (const file of [...compiled, ...optional]) {
-    if (existsSync(join(checkout, file))) cpSync(join(checkout, file), join(there, file));
-    else if (compiled.includes(file))
+  for (const file of compiled) {
+    if (!existsSync(join(checkout, file)))
       throw new CulvertError('IMAGE_NOT_BUILT', `${file} is missing`, { fix: 'run `make build` first' });
+    cpSync(join(checkout, file), join(there, file));
   }
   for (const file of ['package.json', 'LICENSE']) cpSync(join(checkout, file), join(there, file));
   const packages = runtimePackages();

@@ -1,7 +1,7 @@
 /**
  * Builds the image of this checkout without a container engine, from the checkout and this machine's own libraries:
  *
- *   node daemonset/image/build.ts OUT.tar [--tag culvert:dev]
+ *   node daemonset/image/build.ts OUT.tar [--tag NAME:TAG]
  *
  * OUT.tar is what `ctr images import`, `docker load` and `podman load` read; beside it, OUT.sbom.json says what is inside.
  * Takes some seconds after `make build`. `make image` uses a container engine and the Containerfile where there is one.
@@ -74,7 +74,7 @@ function distribution(): string {
 
 if (import.meta.main) {
   const { values, positionals } = parseArgs({
-    options: { tag: { type: 'string', default: 'culvert:dev' } },
+    options: { tag: { type: 'string', default: `culvert:${versionString()}` } },
     allowPositionals: true,
   });
   const [archive] = positionals;

@@ -2,7 +2,7 @@
  * What the control plane may do on the API server, and nothing more; the agent may do nothing there. docs/permissions.md
  * has a line for each rule.
  */
-import { controlName } from '../names.ts';
+import { controlName, rootConfigMap } from '../names.ts';
 import { type Template, namespace } from '../template.ts';
 import { clusterMetadata, metadata } from './metadata.ts';
 
@@ -15,38 +15,51 @@ export interface Rule {
 
 const watch = ['get', 'list', 'watch'] as const;
 
+const policies = ['authorizationpolicies', 'peerauthentications'];
+const entries = ['serviceentries', 'workloadentries'];
+const statusOf = (plurals: readonly string[]): string[] => plurals.map(plural => `${plural}/status`);
+
 /** Of the whole cluster. */
 export const clusterRules: readonly Rule[] = [
-  { apiGroups: [''], resources: ['namespaces', 'nodes', 'pods', 'services'], verbs: watch },
-  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: watch },
-  { apiGroups: ['culvert.dev'], resources: ['*'], verbs: watch },
+  // The mesh is built from them.
   {
-    apiGroups: ['security.istio.io', 'networking.istio.io'],
-    resources: ['authorizationpolicies', 'peerauthentications', 'serviceentries', 'workloadentries'],
+    apiGroups: [''],
+    resources: ['namespaces', 'nodes', 'pods', 'services', 'serviceaccounts'],
     verbs: watch,
   },
-  { apiGroups: ['apiextensions.k8s.io'], resources: ['customresourcedefinitions'], verbs: watch },
+  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: watch },
+  { apiGroups: ['culvert.dev'], resources: ['*'], verbs: watch },
+  { apiGroups: ['security.istio.io'], resources: policies, verbs: watch },
+  { apiGroups: ['networking.istio.io'], resources: entries, verbs: watch },
+  // What has become of them.
   { apiGroups: ['culvert.dev'], resources: ['*/status'], verbs: ['get', 'update', 'patch'] },
+  { apiGroups: ['security.istio.io'], resources: statusOf(policies), verbs: ['update', 'patch'] },
+  { apiGroups: ['networking.istio.io'], resources: statusOf(entries), verbs: ['update', 'patch'] },
+  // The annotation that says that a pod is enrolled.
   { apiGroups: [''], resources: ['pods'], verbs: ['patch'] },
+  // Who an agent is, by its token.
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
 ];
 
 /** Of its own namespace. */
 export const namespaceRules: readonly Rule[] = [
-  // Names cannot be given for what does not exist yet.
+  // What does not exist yet cannot be named.
   { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['create'] },
+  // The authority: its own, or one that was plugged in.
   {
     apiGroups: [''],
     resources: ['secrets'],
     resourceNames: ['culvert-ca', 'cacerts'],
     verbs: [...watch, 'update', 'patch'],
   },
+  // The roots that everybody trusts.
   {
     apiGroups: [''],
     resources: ['configmaps'],
-    resourceNames: ['culvert-root'],
-    verbs: [...watch, 'update', 'patch'],
+    resourceNames: [rootConfigMap],
+    verbs: ['get', 'update', 'patch'],
   },
+  // Which replica writes.
   { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
   {
     apiGroups: ['coordination.k8s.io'],
