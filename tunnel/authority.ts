@@ -11,15 +11,13 @@ import { dirname } from 'node:path';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { formatBundle, parseBundle } from './authority-bundle.ts';
 import { createAuthorityFile, readAuthorityFile } from './authority-file.ts';
-import { describeRoot } from './authority-status.ts';
 import type { AuthorityStatus } from './authority-status.ts';
 import { readRequest } from './certificate-request.ts';
 import type { CertificateSource, SignedCertificate } from './certificate-exchange.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { RootRotation } from './root-rotation.ts';
-import { createLeaf, createRoot, generateKey, readIssuer } from './x509.ts';
-import type { Issuer } from './x509.ts';
+import { clockSkewMs, SigningAuthority } from './signing-authority.ts';
+import { createRoot, generateKey } from './x509.ts';
 
 export interface AuthorityOptions {
   readonly path: string;
@@ -48,8 +46,6 @@ export const authorityDefaults = {
 } satisfies Partial<AuthorityOptions>;
 
 const rootTtlMs = 3_650 * dayMs;
-/** Certificates are valid from a little before they are made: peers' clocks are never quite equal. */
-export const clockSkewMs = 120_000;
 const settleFileMs = 20;
 
 /** A new root and its key as the content of an authority file. */
@@ -65,21 +61,17 @@ export function newBundle(now: number): string {
 
 export class Authority implements CertificateSource {
   readonly #options: AuthorityOptions;
-  readonly #rotation: RootRotation;
-  readonly #listeners = new Set<() => void>();
+  readonly #signing: SigningAuthority;
   #text: string;
-  #issuer: Issuer;
   #problem: CulvertError | null = null;
   #watcher: FSWatcher | null = null;
   #cancelPoll: () => void = () => {};
   #cancelLook: (() => void) | null = null;
-  #cancelSettle: () => void = () => {};
 
   private constructor(options: AuthorityOptions, text: string) {
     this.#options = options;
     this.#text = text;
-    this.#rotation = new RootRotation(parseBundle(text, options.path), options.overlapMs);
-    this.#issuer = this.#readIssuer();
+    this.#signing = new SigningAuthority(parseBundle(text, options.path), { ...options, distributed: null });
   }
 
   /** Reads the file, or makes it. Throws CulvertError when it can do neither. */
@@ -113,8 +105,7 @@ export class Authority implements CertificateSource {
     this.#watcher = null;
     this.#cancelPoll();
     this.#cancelLook?.();
-    this.#cancelSettle();
-    this.#listeners.clear();
+    this.#signing.close();
   }
 
   async issue(identity: string, requestPem: string): Promise<SignedCertificate> {
@@ -128,56 +119,20 @@ export class Authority implements CertificateSource {
         },
       );
     }
-    const now = this.#options.clock.now();
-    const { certificate, chainPem, root } = this.#rotation.signer;
-    const ends = Math.min(certificate.validToDate.getTime(), root.validToDate.getTime());
-    const starts = Math.max(certificate.validFromDate.getTime(), root.validFromDate.getTime());
-    if (starts > now) {
-      throw new CulvertError(
-        'AUTHORITY_NOT_YET_VALID',
-        `the authority is valid from ${new Date(starts).toISOString()}`,
-        {
-          fix: 'set the clock of this machine',
-        },
-      );
-    }
-    if (ends <= now) {
-      throw new CulvertError('AUTHORITY_EXPIRED', `the authority ended at ${new Date(ends).toISOString()}`, {
-        fix: 'make a new root with `culvert authority rotate`, or check the clock of this machine',
-      });
-    }
-    const leaf = createLeaf(this.#issuer, {
-      identity,
-      publicKey: request.publicKey,
-      notBefore: Math.max(now - clockSkewMs, starts),
-      notAfter: Math.min(now + this.#options.leafTtlMs, ends),
-    });
-    return { chainPem: leaf + chainPem, rootsPem: this.roots() };
+    return this.#signing.sign({ kind: 'workload', identity }, request.publicKey, this.#options.leafTtlMs);
   }
 
   roots(): string {
-    return this.#rotation
-      .roots()
-      .map(({ certificate }) => certificate.toString())
-      .join('');
+    return this.#signing.roots();
   }
 
   /** Calls back when what is trusted or who signs has changed; returns what ends that. */
   onRootsChanged(callback: () => void): () => void {
-    this.#listeners.add(callback);
-    return () => this.#listeners.delete(callback);
+    return this.#signing.onRootsChanged(callback);
   }
 
   status(): AuthorityStatus {
-    const { certificate, root } = this.#rotation.signer;
-    const notAfter = Math.min(certificate.validToDate.getTime(), root.validToDate.getTime());
-    return {
-      path: this.#options.path,
-      roots: this.#rotation.roots().map(({ certificate, state }) => describeRoot(certificate, state)),
-      problem: this.#problem,
-      notAfter,
-      expiresSoon: notAfter - this.#options.clock.now() < this.#options.warnMs,
-    };
+    return { path: this.#options.path, ...this.#signing.status(), problem: this.#problem };
   }
 
   #poll(): void {
@@ -196,7 +151,7 @@ export class Authority implements CertificateSource {
   }
 
   #look(): void {
-    const { path, clock } = this.#options;
+    const { path } = this.#options;
     try {
       const text = readAuthorityFile(path);
       if (text === null)
@@ -204,34 +159,12 @@ export class Authority implements CertificateSource {
       if (text !== this.#text) {
         const bundle = parseBundle(text, path);
         this.#text = text;
-        this.#rotation.adopt(bundle, clock.now());
-        this.#changed();
+        this.#signing.adopt(bundle);
       }
       this.#report(null);
     } catch (thrown) {
       this.#report(asCulvertError(thrown, 'AUTHORITY_INVALID'));
     }
-  }
-
-  #changed(): void {
-    this.#issuer = this.#readIssuer();
-    this.#scheduleSettling();
-    for (const listener of this.#listeners) listener();
-  }
-
-  #scheduleSettling(): void {
-    this.#cancelSettle();
-    const next = this.#rotation.nextAt();
-    if (next === null) return;
-    this.#cancelSettle = this.#options.clock.after(Math.max(next - this.#options.clock.now(), 1), () => {
-      if (this.#rotation.settle(this.#options.clock.now())) this.#changed();
-      else this.#scheduleSettling();
-    });
-  }
-
-  #readIssuer(): Issuer {
-    const { certificate, privateKey } = this.#rotation.signer;
-    return readIssuer(certificate, privateKey);
   }
 
   #report(problem: CulvertError | null): void {

@@ -17,6 +17,12 @@ interface TrustedRoot {
   dropAt: number | null;
 }
 
+export interface Distributed {
+  readonly roots: readonly X509Certificate[];
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
 export type RootState = 'signing' | 'trusted' | 'joining' | 'leaving';
 
 export class RootRotation {
@@ -26,11 +32,21 @@ export class RootRotation {
   #signer: Signer;
   #signerSince = -Infinity;
 
-  constructor(bundle: AuthorityBundle, overlapMs: number) {
+  /**
+   * @param distributed what others trust at the start, where that need not be what the bundle has: it may have been
+   * changed while nobody looked, and that is a change like any other. Null where the two are the same.
+   */
+  constructor(bundle: AuthorityBundle, overlapMs: number, distributed: Distributed | null = null) {
     this.#overlapMs = overlapMs;
-    this.#signer = signerOf(bundle);
-    this.#wanted = this.#signer;
-    for (const root of rootsOf(bundle)) this.#trust(root, -Infinity);
+    this.#wanted = signerOf(bundle);
+    if (distributed === null || distributed.roots.length === 0) {
+      this.#signer = this.#wanted;
+      for (const root of rootsOf(bundle)) this.#trust(root, -Infinity);
+      return;
+    }
+    for (const root of distributed.roots) this.#trust(root, -Infinity);
+    this.#signer = trustedSigner(bundle, new Set(this.#trusted.keys())) ?? this.#wanted;
+    this.adopt(bundle, distributed.now);
   }
 
   get signer(): Signer {
@@ -101,4 +117,12 @@ export class RootRotation {
     // What we signed with it may still be shown for a moment after the signer changed.
     return Math.max(root.dropAt, this.#signerSince + this.#overlapMs);
   }
+}
+
+/** The first of the bundle's keys whose root is among these. */
+function trustedSigner(bundle: AuthorityBundle, trusted: ReadonlySet<string>): Signer | null {
+  const signers = bundle
+    .filter(({ privateKey }) => privateKey !== null)
+    .map(entry => signerOf([entry, ...bundle.filter(other => other !== entry)]));
+  return signers.find(({ root }) => trusted.has(fingerprintOf(root))) ?? null;
 }

@@ -49,6 +49,13 @@ export interface CertificateContent {
   readonly extensions: readonly Asn1[];
 }
 
+/** Times in ms since the epoch. */
+export interface LeafContent {
+  readonly publicKey: KeyObject;
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
 /** A new P-256 key. */
 export function generateKey(): KeyPair {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -102,10 +109,20 @@ export function createRoot(
 }
 
 /** A workload's certificate, good for both ends of a tunnel; PEM. */
-export function createLeaf(
+export function createLeaf(issuer: Issuer, content: LeafContent & { readonly identity: string }): string {
+  return signLeaf(issuer, content, uriName(content.identity), [oids.serverAuth, oids.clientAuth]);
+}
+
+/** The certificate of a server that is found by its DNS names; PEM. */
+export function createServerLeaf(
   issuer: Issuer,
-  content: { identity: string; publicKey: KeyObject; notBefore: number; notAfter: number },
+  content: LeafContent & { readonly dnsNames: readonly string[] },
 ): string {
+  const names = content.dnsNames.map(name => ({ kind: 2, bytes: Buffer.from(name, 'latin1') }));
+  return signLeaf(issuer, content, alternativeNames(...names), [oids.serverAuth]);
+}
+
+function signLeaf(issuer: Issuer, content: LeafContent, names: Asn1, purposes: readonly string[]): string {
   return signCertificate(issuer, {
     subject: asn1.sequence(),
     publicKey: content.publicKey,
@@ -113,11 +130,11 @@ export function createLeaf(
     notAfter: content.notAfter,
     extensions: [
       usage('signatures'),
-      extendedUsage(oids.serverAuth, oids.clientAuth),
+      extendedUsage(...purposes),
       notAuthority(),
       keyIdentifierExtension(keyIdentifierOf(content.publicKey)),
       issuerExtension(issuer.keyIdentifier),
-      uriName(content.identity),
+      names,
     ],
   });
 }

@@ -7,7 +7,7 @@ import * as fc from 'fast-check';
 import t from 'tap';
 import { CulvertError } from '../../base/errors.ts';
 import * as asn1 from '../../tunnel/asn1.ts';
-import { createRequest, readRequest } from '../../tunnel/certificate-request.ts';
+import { createRequest, readForeignRequest, readRequest } from '../../tunnel/certificate-request.ts';
 import {
   alternativeNames,
   generateKey,
@@ -98,12 +98,15 @@ t.test('refuses what is not proven or not asked for plainly', async t => {
     refused(/P-256/),
   );
   t.throws(() => readRequest(request({ version: 1 })), refused(/version/));
-  t.throws(() => readRequest(request({ attributes: [] })), refused(/0 extension requests/));
+  t.throws(() => readRequest(request({ attributes: [] })), refused(/no SPIFFE ID is requested/));
   t.throws(
     () => readRequest(request({ attributes: [asking(uriName(identity)), asking(uriName(identity))] })),
     refused(/2 extension requests/),
   );
-  t.throws(() => readRequest(request({ attributes: [asking(usage('signatures'))] })), refused(/0 SAN/));
+  t.throws(
+    () => readRequest(request({ attributes: [asking(usage('signatures'))] })),
+    refused(/no SPIFFE ID is requested/),
+  );
   t.throws(
     () => readRequest(request({ attributes: [asking(uriName(identity), uriName(`${identity}2`))] })),
     refused(/2 SAN/),
@@ -137,7 +140,10 @@ t.test('refuses a signature by another algorithm', async t => {
   );
   if (info === undefined || signature === undefined) throw new Error('no request');
   const other = asn1.sequence(info, asn1.sequence(asn1.oid(oids.rsaWithSha256)), signature);
-  t.throws(() => readRequest(toPem('CERTIFICATE REQUEST', asn1.encode(other))), refused(/ECDSA/));
+  t.throws(
+    () => readRequest(toPem('CERTIFICATE REQUEST', asn1.encode(other))),
+    refused(/the algorithm .* not accepted/),
+  );
 });
 
 t.test('refuses bytes that are no request, without anything but its own error', async t => {
@@ -173,4 +179,34 @@ t.test('refuses bytes that are no request, without anything but its own error', 
   const nested = Buffer.concat(Array.from({ length: 3_000 }, () => Buffer.from([0x30, 0x80])));
   t.throws(() => readRequest(toPem('CERTIFICATE REQUEST', nested)), { code: 'CERTIFICATE_REQUEST_INVALID' });
   t.pass('all refused');
+});
+
+t.test('from other clients: other keys, and no name where the service knows who asks', async t => {
+  const keys = [
+    generateKeyPairSync('ec', { namedCurve: 'P-384' }),
+    generateKeyPairSync('rsa', { modulusLength: 2048 }),
+    generateKey(),
+  ];
+  for (const key of keys) {
+    const read = readForeignRequest(request({ key }));
+    t.equal(read.identity, identity);
+    t.ok(read.publicKey.equals(key.publicKey));
+  }
+  t.equal(readForeignRequest(request({ attributes: [] })).identity, null);
+  t.equal(readForeignRequest(request({ attributes: [asking(usage('signatures'))] })).identity, null);
+  t.throws(
+    () => readForeignRequest(request({ attributes: [asking(uriName(identity, identity))] })),
+    refused(/exactly one URI/),
+  );
+  const weak: [{ publicKey: KeyObject; privateKey: KeyObject }, RegExp][] = [
+    [generateKeyPairSync('rsa', { modulusLength: 1024 }), /RSA of 1024 bits/],
+    [generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 }), /of type rsa/],
+    [generateKeyPairSync('ec', { namedCurve: 'secp256k1' }), /secp256k1/],
+  ];
+  for (const [key, message] of weak) t.throws(() => readForeignRequest(request({ key })), refused(message));
+  const mallory = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  t.throws(
+    () => readForeignRequest(request({ signer: mallory.privateKey })),
+    refused(/not accepted for this key/),
+  );
 });

@@ -121,3 +121,25 @@ t.test(
     t.strictSame(distrust, []);
   },
 );
+
+t.test('a bundle that was changed while nobody looked goes through the same steps', async t => {
+  const distributed = { roots: [a.certificate], now: 0 };
+  const added = new RootRotation([b, a], overlapMs, distributed);
+  t.equal(seen(added), 'a: a signing, b joining', 'the key whose root is known signs on');
+  added.settle(1_000);
+  t.equal(seen(added), 'b: b signing, a trusted');
+  const replaced = new RootRotation([b], overlapMs, distributed);
+  t.equal(
+    seen(replaced),
+    'b: b signing, a leaving',
+    'nobody else can sign; what was signed before is trusted still',
+  );
+  replaced.settle(1_999);
+  t.equal(seen(replaced), 'b: b signing, a leaving');
+  replaced.settle(2_000);
+  t.equal(seen(replaced), 'b: b signing');
+  const same = new RootRotation([a], overlapMs, distributed);
+  t.equal(seen(same), 'a: a signing');
+  t.equal(same.nextAt(), null);
+  t.equal(seen(new RootRotation([a], overlapMs, { roots: [], now: 0 })), 'a: a signing');
+});
