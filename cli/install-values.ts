@@ -17,7 +17,7 @@ export function changesOf(before: Json, file: string | null, settings: readonly 
 
 /** All values, with those changes. Throws BAD_USAGE with a line for each problem. */
 export function valuesOf(changes: Json): Values {
-  const merged = merge(defaultValues as Json, changes);
+  const merged = withoutNulls(merge(defaultValues as Json, changes));
   const { success, error } = valuesSchema.safeParse(merged);
   if (success) return merged as Values;
   const problems = error.issues.map(({ path, message }) => `${path.join('.') || 'values'}: ${message}`);
@@ -58,4 +58,11 @@ function merge(base: Json, change: Json): Json {
   if (!isRecord(base) || !isRecord(change)) return change;
   const merged = Object.entries(change).map(([name, value]) => [name, merge(base[name] ?? null, value)]);
   return { ...base, ...(Object.fromEntries(merged) as Record<string, Json>) };
+}
+
+/** Null takes away what a default has, as for Helm. */
+function withoutNulls(value: Json): Json {
+  if (!isRecord(value)) return value;
+  const members = Object.entries(value).filter(([, member]) => member !== null);
+  return Object.fromEntries(members.map(([name, member]) => [name, withoutNulls(member)]));
 }

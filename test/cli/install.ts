@@ -38,6 +38,12 @@ t.test('values: defaults, then a file, then settings', async t => {
     control: { replicas: 4, annotations: { 'a.b/c': 'd' } },
   });
   t.strictSame(valuesOf({}), defaultValues);
+  const without = changesOf({}, null, [
+    'agent.resources.limits=null',
+    'agent.nodeSelector={kubernetes.io/os: null}',
+  ]);
+  t.strictSame(valuesOf(without).agent.resources, { requests: defaultValues.agent.resources.requests });
+  t.strictSame(valuesOf(without).agent.nodeSelector, {});
 });
 
 t.test('values that do not exist or are of another kind are refused, all at once', async t => {
