@@ -11,6 +11,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { obstacle as clusterObstacle } from './lab/cluster/fitness.ts';
 
 interface Tier {
   readonly name: string;
@@ -64,6 +65,14 @@ const tiers: readonly Tier[] = [
     jobs: 1,
     timeout: 900,
     obstacle: () => (process.arch === 'x64' ? needsRoot() : 'its kernels are for x86-64'),
+  },
+  {
+    name: 'kube',
+    folders: ['kube'],
+    jobs: 1,
+    // The first one builds Kubernetes.
+    timeout: 1800,
+    obstacle: () => needsRoot() ?? clusterObstacle(),
   },
 ];
 

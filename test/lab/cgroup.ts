@@ -47,6 +47,16 @@ export async function removeCgroup(path: string): Promise<void> {
   await eventually(() => killed(path) && removed(path), { intervalMs: 2, what: `the removal of ${path}` });
 }
 
+/** Removes a directory of cgroup version 1 and those below, whose processes have been killed. */
+export async function removeLegacyCgroup(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeLegacyCgroup(join(path, entry.name));
+  }
+  // The last process may be on its way out.
+  await eventually(() => removed(path), { intervalMs: 10, what: `the removal of ${path}` });
+}
+
 /**
  * Whether nothing lives in a cgroup any more. Each time that it is asked it kills again: a program that was just being
  * started may join after everything had been killed.

@@ -78,6 +78,8 @@ export class Lab implements AsyncDisposable {
       cgroup: join(cgroup2Mount(), `cv-${options.name}`),
       namespaces: [],
       mounts: [],
+      legacyCgroups: [],
+      interfaces: [],
     };
     const { ipv6 } = this;
     this.outside = new Place({
@@ -107,6 +109,20 @@ export class Lab implements AsyncDisposable {
       await lab.dispose();
       throw error;
     }
+    return lab;
+  }
+
+  /** The lab of this name that was kept, for another process to work with, or null. Disposing of it leaves it up. */
+  static reopen(options: LabOptions): Lab | null {
+    const record = loadRecord(options.name);
+    if (record === null || record.owner !== null) return null;
+    const lab = new Lab(options);
+    lab.#record.owner = null;
+    lab.#record.namespaces.push(...record.namespaces);
+    lab.#record.mounts.push(...record.mounts);
+    lab.#record.legacyCgroups.push(...record.legacyCgroups);
+    lab.#record.interfaces.push(...record.interfaces);
+    lab.#disposed = Promise.resolve();
     return lab;
   }
 
@@ -165,6 +181,16 @@ export class Lab implements AsyncDisposable {
   /** Writes the lab's namespaces, service accounts and pods, and what else is given, as Kubernetes YAML. */
   writeConfig(directory: string, options: ConfigOptions = {}): void {
     writeConfig(directory, this.allPods, options);
+  }
+
+  /** Has what others are about to make on this machine removed with the lab. */
+  remember(made: {
+    readonly legacyCgroups?: readonly string[];
+    readonly interfaces?: readonly string[];
+  }): void {
+    this.#record.legacyCgroups.push(...(made.legacyCgroups ?? []));
+    this.#record.interfaces.push(...(made.interfaces ?? []));
+    saveRecord(this.#record);
   }
 
   /** Leaves everything running when this process ends; `Lab.sweep(name)` takes it down. */

@@ -23,6 +23,9 @@ export interface LabRecord {
   readonly namespaces: string[];
   /** BPF file systems; unmounting one lets go of everything pinned in it. */
   readonly mounts: string[];
+  /** What only clusters have: directories of cgroup version 1, and interfaces in the machine's own namespace. */
+  readonly legacyCgroups: string[];
+  readonly interfaces: string[];
 }
 
 const recordsDirectory = '/run/culvert-lab';
@@ -64,7 +67,12 @@ export function recordedLabs(): string[] {
 }
 
 export function thisProcess(): Owner {
-  return { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
+  return identify(process.pid);
+}
+
+/** What tells this process from a later one with the same id. */
+export function identify(pid: number): Owner {
+  return { pid, startTime: startTimeOf(pid) ?? '' };
 }
 
 export function isAlive(owner: Owner): boolean {

@@ -6,7 +6,7 @@
  */
 import { readdirSync, readlinkSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { killCgroup, removeCgroup } from './cgroup.ts';
+import { killCgroup, removeCgroup, removeLegacyCgroup } from './cgroup.ts';
 import { command, ipIgnoringErrors } from './commands.ts';
 import { forgetRecord, isAlive, type LabRecord, loadRecord, recordedLabs } from './record.ts';
 
@@ -18,10 +18,12 @@ export const namespaceFilesDirectory = '/etc/netns';
 export async function takeDown(record: LabRecord): Promise<void> {
   await killCgroup(record.cgroup);
   killInNamespaces(record.namespaces);
+  await ipIgnoringErrors((record.interfaces ?? []).map(name => `link del ${name}`));
   await ipIgnoringErrors(record.namespaces.map(name => `netns del ${name}`));
   for (const name of record.namespaces) removeNamespaceFiles(name);
   for (const mount of record.mounts) await command('umount', ['--lazy', mount]).catch(() => '');
   await removeCgroup(record.cgroup);
+  for (const path of record.legacyCgroups ?? []) await removeLegacyCgroup(path);
   rmSync(record.directory, { recursive: true, force: true });
   forgetRecord(record.name);
 }

@@ -1,0 +1,80 @@
+/**
+ * The images of the cluster, made here and given to the nodes as files: no registry is asked for anything.
+ *
+ * An image is a root filesystem with a few words about what to start. Ours hold one or two static programs each.
+ */
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { buildImage } from '../../../daemonset/image/build.ts';
+import { writeImage } from '../../../daemonset/image/archive.ts';
+import { run } from '../run.ts';
+import type { Binaries } from './binaries.ts';
+import { cached } from './cache.ts';
+
+/** What the container runtime starts first in every pod, to hold its namespaces. */
+export const pauseTag = 'culvert.test/pause:1';
+/** A shell with the usual commands, and `talk`. */
+export const toolsTag = 'culvert.test/tools:1';
+export const coreDnsTag = 'culvert.test/coredns:1';
+/** The product, as `node daemonset/image/build.ts` makes it from this checkout. */
+export const productTag = 'culvert:dev';
+
+const busybox = '/bin/busybox';
+
+/** Paths of the archives that every node needs, the one without which no pod starts first. */
+export async function buildImages(binaries: Binaries): Promise<string[]> {
+  const applets = (await run(busybox, ['--list'])).stdout.split('\n').filter(name => name !== '');
+  return [
+    await image('pause', pauseTag, { '/pause': binaries.pause }, ['/pause']),
+    await image('coredns', coreDnsTag, { '/coredns': binaries.coredns }, ['/coredns']),
+    await image('tools', toolsTag, { '/bin/busybox': busybox, '/bin/talk': binaries.talk }, [], applets),
+  ];
+}
+
+/** Builds the product's image into this folder, from the checkout as it is now, and returns the archive's path. */
+export function buildProductImage(folder: string): string {
+  return buildImage(join(folder, 'culvert.tar'), productTag).archive;
+}
+
+/**
+ * @param programs where in the image each program is, and which program of this machine it is
+ * @param applets other names for busybox
+ */
+function image(
+  name: string,
+  tag: string,
+  programs: Readonly<Record<string, string>>,
+  entrypoint: readonly string[],
+  applets: readonly string[] = [],
+): Promise<string> {
+  const inputs = Object.entries(programs).flatMap(([path, program]) => [path, readFileSync(program)]);
+  return cached(`image-${name}.tar`, [tag, ...inputs, ...applets], path => {
+    const root = mkdtempSync(join(tmpdir(), 'culvert-kube-image-'));
+    try {
+      for (const folder of ['bin', 'etc', 'proc', 'sys', 'dev']) mkdirSync(join(root, folder));
+      mkdirSync(join(root, 'tmp'), { mode: 0o1777 });
+      writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n');
+      for (const [place, program] of Object.entries(programs)) {
+        mkdirSync(dirname(join(root, place)), { recursive: true });
+        copyFileSync(program, join(root, place));
+        chmodSync(join(root, place), 0o755);
+      }
+      for (const applet of applets)
+        if (applet !== basename(busybox)) symlinkSync('busybox', join(root, 'bin', applet));
+      const environment = { PATH: '/bin' };
+      writeImage(path, root, { tag, entrypoint, user: '', workingDir: '/', environment, labels: {} });
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+}

@@ -1,0 +1,119 @@
+// What the pods of tests run: a server that says who asked, and a client that asks once, many times, or for as long as it lives.
+//
+//	talk serve HTTP-PORT TCP-PORT       HTTP: one JSON line about the request; TCP: every line comes back
+//	talk ask URL [COUNT]                prints the answers; ends with 1 when one does not come
+//	talk first URL                      asks as the first thing it does, prints what came, and stays
+//	talk stream HOST:PORT               one connection, a numbered line every 20 ms; prints each number that comes back
+//
+// What does not come within two seconds does not come.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const patience = 2 * time.Second
+
+func main() {
+	args := os.Args[1:]
+	switch {
+	case len(args) == 3 && args[0] == "serve":
+		serve(args[1], args[2])
+	case len(args) == 2 && args[0] == "ask":
+		ask(args[1], 1)
+	case len(args) == 3 && args[0] == "ask":
+		count, _ := strconv.Atoi(args[2])
+		ask(args[1], count)
+	case len(args) == 2 && args[0] == "first":
+		first(args[1])
+	case len(args) == 2 && args[0] == "stream":
+		stream(args[1])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: talk serve|ask|first|stream …")
+		os.Exit(64)
+	}
+}
+
+func serve(httpPort, tcpPort string) {
+	listener, err := net.Listen("tcp", ":"+tcpPort)
+	check(err)
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			check(err)
+			go func() {
+				defer connection.Close()
+				io.Copy(connection, connection)
+			}()
+		}
+	}()
+	name, _ := os.Hostname()
+	check(http.ListenAndServe(":"+httpPort, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, _, _ := net.SplitHostPort(r.RemoteAddr)
+		json.NewEncoder(w).Encode(map[string]string{"pod": name, "from": from, "host": r.Host, "path": r.URL.Path})
+	})))
+}
+
+// Each request has a connection of its own, as the mesh decides about connections.
+var client = http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func get(url string) (string, error) {
+	response, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %s", response.Status)
+	}
+	return strings.TrimSpace(string(body)), err
+}
+
+func ask(url string, count int) {
+	for range count {
+		answer, err := get(url)
+		check(err)
+		fmt.Println(answer)
+	}
+}
+
+func first(url string) {
+	if answer, err := get(url); err != nil {
+		fmt.Println("failed", err)
+	} else {
+		fmt.Println("answered", answer)
+	}
+	select {}
+}
+
+func stream(address string) {
+	connection, err := net.DialTimeout("tcp", address, patience)
+	check(err)
+	answers := bufio.NewReader(connection)
+	for number := 1; ; number++ {
+		check(connection.SetDeadline(time.Now().Add(patience)))
+		_, err := fmt.Fprintln(connection, number)
+		check(err)
+		answer, err := answers.ReadString('\n')
+		check(err)
+		fmt.Print(answer)
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
