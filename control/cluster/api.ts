@@ -149,7 +149,7 @@ export class KubeApi implements Api {
   }
 
   async json(request: ApiRequest): Promise<unknown> {
-    const what = `${request.method ?? 'GET'} ${request.path}`;
+    const what = nameOf(request);
     const text = await this.#send(request, async (response, call) => {
       const body = await textOf(response, call);
       if (isGood(response)) return body;
@@ -162,7 +162,7 @@ export class KubeApi implements Api {
   }
 
   async lines(request: ApiRequest, { silentMs, onOpen, onLine }: LineReader): Promise<void> {
-    const what = `GET ${request.path}`;
+    const what = nameOf(request);
     await this.#send(request, async (response, call) => {
       if (!isGood(response)) {
         throw statusError(
@@ -269,7 +269,7 @@ class Call {
     const { method = 'GET', path, body, contentType = 'application/json', signal } = request;
     const url = new URL(base.pathname.replace(/\/$/, '') + path, base);
     const text = body === undefined ? null : Buffer.from(JSON.stringify(body));
-    this.#what = `${method} ${path}`;
+    this.#what = nameOf(request);
     this.#signal = signal;
     this.#request = (url.protocol === 'http:' ? http : https).request(url, {
       method,
@@ -329,6 +329,12 @@ class Call {
     this.#stoppedBy = why;
     this.#request.destroy(why);
   }
+}
+
+/** What a request is, for people. Without its query, so that the same failure has the same words each time. */
+function nameOf({ method = 'GET', path }: ApiRequest): string {
+  const isWatch = path.includes('?watch=1');
+  return `${isWatch ? 'watch' : method} ${path.replace(/\?.*/, '')}`;
 }
 
 async function textOf(response: http.IncomingMessage, call: Call): Promise<string> {

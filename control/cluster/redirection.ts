@@ -221,8 +221,9 @@ export class RedirectionWriter {
       log.debug({ pod: name, value }, 'redirection written');
     } catch (error) {
       if (this.#stop.signal.aborted) return;
-      // Gone, or another of the same name by now: the watch says so before we try again.
-      if (hasStatus(error, 404, 409)) return this.#tryLater(uid, backoff);
+      // Gone, or another of the same name by now (which a server calls invalid: a uid does not change). The watch says
+      // so before we try again.
+      if (hasStatus(error, 404, 409, 422)) return this.#tryLater(uid, backoff);
       this.#failures += 1;
       const isForbidden = hasStatus(error, 403);
       const level = isForbidden && this.#isForbidden ? 'debug' : 'warn';

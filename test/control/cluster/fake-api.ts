@@ -375,7 +375,7 @@ export class FakeApi implements AsyncDisposable {
     if (request.method === 'GET') return answer(response, 200, known);
     const { uid, resourceVersion } = (body.metadata ?? {}) as Record<string, unknown>;
     if (uid !== undefined && uid !== known.metadata.uid)
-      return refuse(response, 409, 'Conflict', 'Precondition failed: UID in precondition');
+      return refuse(response, 422, 'Invalid', 'metadata.uid: Invalid value: field is immutable');
     if (resourceVersion !== undefined && resourceVersion !== known.metadata.resourceVersion)
       return refuse(response, 409, 'Conflict', 'the object has been modified');
     const merged =
