@@ -1,209 +1,212 @@
 /**
- * Who the endpoints of each service are: the pods its selector chooses, or what its EndpointSlices say where it has any.
+ * Who the endpoints of one service are: what its selector chooses, or what its EndpointSlices say where it has any, or
+ * what a ServiceEntry names in place.
  *
  * An address of a slice that belongs to a pod is that pod, with its identity, also when the slice does not say so: an
  * enrolled pod must not become reachable in plaintext by being listed once more. Other addresses become workloads of
  * their own, without identity.
  */
-import { sliceService } from '../model/kinds/marks.ts';
+import { sliceController, sliceManager } from '../model/kinds/marks.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { Pod } from '../model/kinds/pod.ts';
-import { type PortMapping, type Workload, selects } from '../model/workload.ts';
-import type { Objects, Report } from './build-objects.ts';
-import type { PodEntry } from './build-pods.ts';
-import { type ServiceEntry, mapping } from './build-services.ts';
-import { localityOf } from './build-workloads.ts';
+import type { EndpointSpec } from '../model/kinds/workload-entry.ts';
+import { type PortMapping, podUid } from '../model/workload.ts';
+import type { BuildMode } from './build-enrolment.ts';
+import { type EntryMember, endpointPort, inlineEndpoints, inlineUid } from './build-entries.ts';
+import type { LabelIndex } from './build-labels.ts';
+import type { Report } from './build-objects.ts';
+import type { PodBook, PodEntry } from './build-pods.ts';
+import { type MeshService, type ServicePort, mapping } from './build-services.ts';
 import type { Located } from './located.ts';
 
+/** A workload that only exists because an endpoint names it. */
+export interface Outside {
+  readonly uid: string;
+  /** Of the service or ServiceEntry. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly spec: EndpointSpec;
+  /** As its slice says; empty where nobody does. */
+  readonly node: string;
+}
+
 export interface Endpoints {
-  /** Workload uid → service key → ports. */
-  readonly memberships: ReadonlyMap<string, Readonly<Record<string, readonly PortMapping[]>>>;
-  /** Addresses of slices that no pod has. */
-  readonly externals: readonly Workload[];
+  /** Ports of every endpoint by workload uid, in the order of the service's ports. */
+  readonly ports: ReadonlyMap<string, readonly PortMapping[]>;
+  readonly outside: ReadonlyMap<string, Outside>;
 }
 
 export interface EndpointsInput {
-  readonly objects: Objects;
+  readonly service: MeshService;
+  /** Of the Service, in file order; those of names (FQDN) left out. */
+  readonly slices: readonly Located<'EndpointSlice'>[];
   readonly config: MeshConfig;
-  readonly pods: readonly PodEntry[];
-  readonly services: readonly ServiceEntry[];
+  readonly mode: BuildMode;
+  readonly pods: Pick<PodBook, 'get' | 'at'>;
+  readonly podsByLabel: LabelIndex<PodEntry>;
+  readonly entriesByLabel: LabelIndex<EntryMember>;
+}
+
+/** The labels by which a service chooses its endpoints; null where something else says who they are. */
+export function selectorOf({ object }: MeshService): Readonly<Record<string, string>> | null {
+  const selector =
+    object.kind === 'Service' ? object.value.spec.selector : object.value.spec.workloadSelector?.labels;
+  return selector === undefined || Object.keys(selector).length === 0 ? null : selector;
 }
 
 export function endpointsOf(input: EndpointsInput, report: Report): Endpoints {
-  return new EndpointsBuild(input, report).run();
+  const found = new Found();
+  const { object } = input.service;
+  if (input.slices.length > 0) for (const slice of input.slices) addSlice(input, slice, found, report);
+  else if (object.kind === 'Service' || object.value.spec.workloadSelector !== undefined)
+    addSelected(input, found, report);
+  else addInline(input, object, found, report);
+  return found.endpoints();
 }
 
-class EndpointsBuild {
-  readonly #input: EndpointsInput;
-  readonly #report: Report;
-  readonly #members = new Map<string, Map<string, Map<number, PortMapping>>>();
-  readonly #externals = new Map<string, Workload>();
-  readonly #podsByName = new Map<string, PodEntry>();
-  readonly #podsByAddress = new Map<string, PodEntry>();
+/** Endpoints as they are found; of two that say something about one port of a workload, the first is in force. */
+class Found {
+  readonly #ports = new Map<string, Map<number, PortMapping>>();
+  readonly #outside = new Map<string, Outside>();
 
-  constructor(input: EndpointsInput, report: Report) {
-    this.#input = input;
-    this.#report = report;
-    for (const pod of input.pods) {
-      this.#podsByName.set(`${pod.pod.namespace}/${pod.pod.name}`, pod);
-      if (pod.hostNetwork) continue;
-      for (const address of pod.reachableAt) this.#podsByAddress.set(address, pod);
-    }
+  add(uid: string, ports: readonly PortMapping[]): void {
+    let byPort = this.#ports.get(uid);
+    if (byPort === undefined) this.#ports.set(uid, (byPort = new Map()));
+    for (const port of ports) if (!byPort.has(port.servicePort)) byPort.set(port.servicePort, port);
   }
 
-  run(): Endpoints {
-    const slices = this.#slicesByService();
-    const index = new LabelIndex(this.#input.pods);
-    for (const entry of this.#input.services) {
-      const own = slices.get(`${entry.object.namespace}/${entry.object.name}`) ?? [];
-      if (own.length > 0) for (const slice of own) this.#addSlice(entry, slice);
-      else this.#addSelected(entry, index);
-    }
-    const memberships = new Map<string, Record<string, readonly PortMapping[]>>();
-    for (const [uid, services] of this.#members) memberships.set(uid, sortedServices(services));
-    const externals = [...this.#externals.values()].map(workload => ({
-      ...workload,
-      services: memberships.get(workload.uid) ?? {},
-    }));
-    return { memberships, externals };
+  addOutside(outside: Outside, ports: readonly PortMapping[]): void {
+    if (!this.#outside.has(outside.uid)) this.#outside.set(outside.uid, outside);
+    this.add(outside.uid, ports);
   }
 
-  #slicesByService(): Map<string, Located<'EndpointSlice'>[]> {
-    const byService = new Map<string, Located<'EndpointSlice'>[]>();
-    for (const slice of this.#input.objects.all('EndpointSlice')) {
-      const name = slice.value.metadata.labels[sliceService];
-      const service = name === undefined ? null : this.#input.objects.get('Service', slice.namespace, name);
-      if (service === null) {
-        const what =
-          name === undefined
-            ? `has no label ${sliceService}`
-            : `there is no Service ${slice.namespace}/${name}`;
-        this.#report(slice, 'warning', 'slice-without-service', 'metadata.labels', `ignored: ${what}`);
-      } else if (slice.value.addressType === 'FQDN') {
-        this.#report(
-          slice,
-          'warning',
-          'fqdn-slice',
-          'addressType',
-          'ignored: endpoints that are names are not supported',
-        );
+  get size(): number {
+    return this.#ports.size;
+  }
+
+  endpoints(): Endpoints {
+    const ports = new Map<string, readonly PortMapping[]>();
+    for (const [uid, byPort] of this.#ports)
+      ports.set(
+        uid,
+        [...byPort.values()].sort((a, b) => a.servicePort - b.servicePort),
+      );
+    return { ports, outside: this.#outside };
+  }
+}
+
+function addSelected(input: EndpointsInput, found: Found, report: Report): void {
+  const { service, podsByLabel, entriesByLabel } = input;
+  const { object, ports } = service;
+  const selector = selectorOf(service);
+  if (selector === null) return;
+  const lacking = new Map<string, string[]>();
+  const add = (uid: string, name: string, portOf: (port: ServicePort) => number | null): void => {
+    const mappings: PortMapping[] = [];
+    for (const port of ports) {
+      const target = portOf(port);
+      if (target !== null) mappings.push(mapping(port, target));
+      else lacking.set(String(port.target), [...(lacking.get(String(port.target)) ?? []), name]);
+    }
+    found.add(uid, mappings);
+  };
+  for (const { uid, pod } of podsByLabel.select(object.namespace, selector).sort(byUid))
+    add(uid, `pod ${pod.name}`, port => podPort(pod.value, port));
+  for (const { uid, entry } of entriesByLabel.select(object.namespace, selector).sort(byUid))
+    add(uid, `WorkloadEntry ${entry.name}`, port => endpointPort(entry.value.spec, port));
+
+  if (found.size === 0) {
+    const field = object.kind === 'Service' ? 'spec.selector' : 'spec.workloadSelector';
+    report(object, 'info', 'service-without-endpoints', field, 'selects no pod');
+  }
+  for (const [name, members] of lacking) {
+    const who = members.length === 1 ? members[0] : `${members.length} endpoints, among them ${members[0]}`;
+    const message = `no container port of ${who} is named ${name}: it is no endpoint for that port`;
+    report(object, 'warning', 'missing-target-port', 'spec.ports', message);
+  }
+}
+
+function addSlice(
+  input: EndpointsInput,
+  slice: Located<'EndpointSlice'>,
+  found: Found,
+  report: Report,
+): void {
+  const { service, pods, config, mode } = input;
+  const { object } = service;
+  const ports: PortMapping[] = [];
+  for (const slicePort of slice.value.ports) {
+    const port = service.ports.find(({ name }) => name === slicePort.name);
+    if (slicePort.protocol !== 'TCP' || slicePort.port === undefined || port === undefined) continue;
+    ports.push(mapping(port, slicePort.port));
+  }
+  // In slices that Kubernetes keeps, `ready` repeats what the pod says of itself, a moment later: the pod is asked.
+  const isKept = mode === 'cluster' && slice.value.metadata.labels[sliceManager] === sliceController;
+  const takesUnready = object.kind === 'Service' && object.value.spec.publishNotReadyAddresses;
+  for (const [index, { addresses, conditions, targetRef, nodeName }] of slice.value.endpoints.entries()) {
+    const isPod = targetRef?.kind === 'Pod';
+    if (conditions.ready === false && !takesUnready && !(isKept && isPod)) continue;
+    for (const address of addresses) {
+      if (targetRef !== undefined && isPod) {
+        const uid = refUid(targetRef, slice, config);
+        const pod = pods.get(uid);
+        if (pod?.addresses.includes(address) === true) {
+          found.add(uid, ports);
+          continue;
+        }
+        const name = `${targetRef.namespace ?? slice.namespace}/${targetRef.name ?? ''}`;
+        const what = pod === null ? `there is no running Pod ${name}` : `Pod ${name} has another address`;
+        const message = `${address} is left out: ${what}`;
+        // In a cluster a slice runs behind its pods for a moment whenever one goes.
+        const severity = mode === 'cluster' ? 'info' : 'warning';
+        report(slice, severity, 'stale-endpoint', `endpoints[${index}]`, message);
       } else {
-        const key = `${slice.namespace}/${service.name}`;
-        byService.set(key, [...(byService.get(key) ?? []), slice]);
-      }
-    }
-    return byService;
-  }
-
-  #addSelected(entry: ServiceEntry, index: LabelIndex): void {
-    const { selector } = entry.object.value.spec;
-    if (Object.keys(selector).length === 0) return;
-    const lacking = new Map<string, PodEntry[]>();
-    const chosen = index.select(entry.object.namespace, selector);
-    for (const pod of chosen) {
-      const ports: PortMapping[] = [];
-      for (const port of entry.ports) {
-        const target = typeof port.target === 'number' ? port.target : namedPort(pod.pod.value, port.target);
-        if (target !== null) ports.push(mapping(port, target));
-        else lacking.set(String(port.target), [...(lacking.get(String(port.target)) ?? []), pod]);
-      }
-      this.#add(entry, pod.uid, ports);
-    }
-    if (chosen.length === 0) {
-      this.#report(entry.object, 'info', 'service-without-endpoints', 'spec.selector', 'selects no pod');
-    }
-    for (const [name, pods] of lacking) {
-      const who = `${pods.length === 1 ? 'pod' : `${pods.length} pods, among them`} ${pods[0]?.pod.name}`;
-      const message = `no container port of ${who} is named ${name}: it is no endpoint for that port`;
-      this.#report(entry.object, 'warning', 'missing-target-port', 'spec.ports', message);
-    }
-  }
-
-  #addSlice(entry: ServiceEntry, slice: Located<'EndpointSlice'>): void {
-    const ports: PortMapping[] = [];
-    for (const slicePort of slice.value.ports) {
-      const port = entry.ports.find(({ name }) => name === slicePort.name);
-      if (slicePort.protocol !== 'TCP' || slicePort.port === undefined || port === undefined) continue;
-      ports.push(mapping(port, slicePort.port));
-    }
-    const takesUnready = entry.object.value.spec.publishNotReadyAddresses;
-    for (const [index, endpoint] of slice.value.endpoints.entries()) {
-      if (endpoint.conditions.ready === false && !takesUnready) continue;
-      const { targetRef, nodeName } = endpoint;
-      for (const address of endpoint.addresses) {
-        if (targetRef?.kind === 'Pod') {
-          const name = `${targetRef.namespace ?? slice.namespace}/${targetRef.name ?? ''}`;
-          const pod = this.#podsByName.get(name);
-          if (pod?.addresses.includes(address) === true) {
-            this.#add(entry, pod.uid, ports);
-            continue;
-          }
-          const what =
-            pod === undefined ? `there is no running Pod ${name}` : `Pod ${name} has another address`;
-          const field = `endpoints[${index}]`;
-          this.#report(slice, 'warning', 'stale-endpoint', field, `${address} is left out: ${what}`);
-        } else {
-          const uid =
-            this.#podsByAddress.get(address)?.uid ?? this.#external(entry, address, nodeName ?? '').uid;
-          this.#add(entry, uid, ports);
+        const pod = pods.at(address);
+        if (pod !== null) found.add(pod.uid, ports);
+        else {
+          const { namespace, name } = object;
+          const uid = `${config.clusterId}/discovery.k8s.io/EndpointSlice/${namespace}/${address}`;
+          found.addOutside({ uid, name, namespace, spec: { address }, node: nodeName ?? '' }, ports);
         }
       }
     }
   }
+}
 
-  #external(entry: ServiceEntry, address: string, node: string): Workload {
-    const { name, namespace } = entry.object;
-    const key = `${namespace}/${address}`;
-    const known = this.#externals.get(key);
-    if (known !== undefined) return known;
-    const { config, objects } = this.#input;
-    const workload: Workload = {
-      uid: `${config.clusterId}/discovery.k8s.io/EndpointSlice/${namespace}/${name}/${address}`,
-      name,
-      namespace,
-      serviceAccount: '',
-      trustDomain: config.trustDomain,
-      addresses: [address],
-      hostname: '',
-      network: config.network,
-      node,
-      clusterId: config.clusterId,
-      tunnelProtocol: 'NONE',
-      networkMode: 'STANDARD',
-      status: 'HEALTHY',
-      canonicalName: name,
-      canonicalRevision: 'latest',
-      workloadName: name,
-      workloadType: 'pod',
-      services: {},
-      authorizationPolicies: [],
-      waypoint: null,
-      locality: localityOf(objects, node),
-      capacity: 1,
-    };
-    this.#externals.set(key, workload);
-    return workload;
+function addInline(
+  { service, config, pods }: EndpointsInput,
+  object: Located<'ServiceEntry'>,
+  found: Found,
+  report: Report,
+): void {
+  for (const spec of inlineEndpoints(object, service.service.hostname)) {
+    const address = spec.address ?? '';
+    const ports = service.ports.flatMap(port => {
+      const target = endpointPort(spec, port);
+      return target === null ? [] : [mapping(port, target)];
+    });
+    const pod = pods.at(address);
+    const { name, namespace } = object;
+    if (pod !== null) found.add(pod.uid, ports);
+    else
+      found.addOutside({ uid: inlineUid(object, address, config), name, namespace, spec, node: '' }, ports);
   }
-
-  #add(entry: ServiceEntry, uid: string, ports: readonly PortMapping[]): void {
-    let services = this.#members.get(uid);
-    if (services === undefined) this.#members.set(uid, (services = new Map()));
-    let byPort = services.get(entry.key);
-    if (byPort === undefined) services.set(entry.key, (byPort = new Map()));
-    for (const port of ports) if (!byPort.has(port.servicePort)) byPort.set(port.servicePort, port);
+  if (found.size === 0 && object.value.spec.resolution === 'STATIC') {
+    report(object, 'info', 'service-without-endpoints', 'spec.endpoints', 'names no endpoint');
   }
 }
 
-function sortedServices(
-  services: Map<string, Map<number, PortMapping>>,
-): Record<string, readonly PortMapping[]> {
-  const sorted = [...services].toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(
-    sorted.map(([key, ports]) => [
-      key,
-      [...ports.values()].toSorted((a, b) => a.servicePort - b.servicePort),
-    ]),
-  );
+/** The workload uid of the pod an endpoint refers to. */
+export function refUid(
+  ref: { readonly name?: string | undefined; readonly namespace?: string | undefined },
+  slice: Located<'EndpointSlice'>,
+  config: MeshConfig,
+): string {
+  return podUid(config.clusterId, ref.namespace ?? slice.namespace, ref.name ?? '');
+}
+
+function podPort(pod: Pod, { target }: ServicePort): number | null {
+  return typeof target === 'number' ? target : namedPort(pod, target);
 }
 
 /** The number of a named TCP container port; init containers that stay count, as in Kubernetes. */
@@ -216,33 +219,6 @@ function namedPort(pod: Pod, name: string): number | null {
   return null;
 }
 
-/** Pods by namespace and single labels, so that a selector looks at few. */
-export class LabelIndex {
-  readonly #byNamespace = new Map<string, PodEntry[]>();
-  readonly #byLabel = new Map<string, PodEntry[]>();
-
-  constructor(pods: readonly PodEntry[]) {
-    for (const pod of pods) {
-      const { namespace } = pod.pod;
-      append(this.#byNamespace, namespace, pod);
-      for (const [key, value] of Object.entries(pod.labels))
-        append(this.#byLabel, `${namespace}\0${key}\0${value}`, pod);
-    }
-  }
-
-  /** The pods of a namespace that carry every label of `selector`; an empty one selects them all. */
-  select(namespace: string, selector: Readonly<Record<string, string>>): readonly PodEntry[] {
-    let fewest = this.#byNamespace.get(namespace) ?? [];
-    for (const [key, value] of Object.entries(selector)) {
-      const candidates = this.#byLabel.get(`${namespace}\0${key}\0${value}`) ?? [];
-      if (candidates.length < fewest.length) fewest = candidates;
-    }
-    return fewest.filter(pod => selects(selector, pod.labels));
-  }
-}
-
-function append(map: Map<string, PodEntry[]>, key: string, pod: PodEntry): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [pod]);
-  else list.push(pod);
+function byUid(a: { readonly uid: string }, b: { readonly uid: string }): number {
+  return a.uid < b.uid ? -1 : 1;
 }

@@ -1,92 +1,181 @@
 /**
- * The builder of a cluster: objects come and go, and each change becomes a change of the mesh.
+ * The builder, for objects that come and go: each change of objects becomes a change of the mesh, at a cost that does not
+ * depend on how large the mesh is. `build` (build.ts) is the same with everything at once.
  */
-import { type MeshDelta, diff } from '../model/mesh.ts';
-import { type BuildOptions, type BuildResult, build } from './build.ts';
-import type { MeshSettings, PlacedPod } from './build-node-pods.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { type MeshConfig, meshConfigName, meshSettings } from '../model/kinds/mesh-config.ts';
+import { kindNames } from '../model/kinds/registry.ts';
+import { type MeshDelta, diff, emptyMesh } from '../model/mesh.ts';
+import type { MeshSettings } from '../model/node-pod.ts';
+import type { BuildMode } from './build-enrolment.ts';
+import { FindingStore } from './build-findings.ts';
+import { type PlacedPod, meshSettingsOf } from './build-node-pods.ts';
+import { type ObjectChange, type ObjectChanges, ObjectStore } from './build-objects.ts';
+import type { PodEntry } from './build-pods.ts';
+import { BuildState, type StateChanges } from './build-state.ts';
 import type { Finding } from './finding.ts';
-import type { LocatedObject, Origin } from './located.ts';
+import type { LocatedObject } from './located.ts';
 
-/** Names an object; `origin` only where several objects of one kind and name can be there (files, two API groups). */
-export type ObjectRef = Pick<LocatedObject, 'kind' | 'namespace' | 'name'> & {
-  readonly origin?: Pick<Origin, 'file' | 'index'>;
-};
+export type { ObjectChanges, ObjectRef } from './build-objects.ts';
 
-export interface ObjectChanges {
-  /** New objects, and those that replace one of the same kind, name and origin. */
-  readonly set: readonly LocatedObject[];
-  readonly removed: readonly ObjectRef[];
+export interface BuildOptions {
+  /** Default `directory`. */
+  readonly mode?: BuildMode;
 }
 
+/** What one change of objects changes. */
 export interface BuildChange {
   readonly mesh: MeshDelta;
-  /** `removed` by pod uid. A pod whose node changes comes again. */
+  /** Of a cluster. `removed` by pod uid; a pod whose node changes is set again. */
   readonly nodePods: { readonly set: readonly PlacedPod[]; readonly removed: readonly string[] };
-  /** Null when they are as they were. The first change always has them. */
+  /** Null when they are as they were; the first change always has them. */
   readonly settings: MeshSettings | null;
-  /** All findings there are now about each object whose findings are others than before, by `Finding.object`. */
+  /**
+   * The objects about which something else is said than before, by `Finding.object`, with all that is said now: an
+   * empty list where nothing is said any more.
+   */
   readonly findings: ReadonlyMap<string, readonly Finding[]>;
 }
 
 export class IncrementalBuilder {
-  readonly #options: BuildOptions;
-  readonly #objects = new Map<string, LocatedObject>();
-  #current: BuildResult;
-  #isFirst = true;
+  readonly #mode: BuildMode;
+  readonly #objects = new ObjectStore();
+  readonly #findings = new FindingStore();
+  #config: MeshConfig;
+  #settings: MeshSettings | null = null;
+  #state: BuildState;
 
-  constructor(options: BuildOptions = {}) {
-    this.#options = options;
-    this.#current = build([], options);
+  constructor({ mode = 'directory' }: BuildOptions = {}) {
+    this.#mode = mode;
+    this.#config = meshSettings(null);
+    this.#state = this.#newState();
   }
 
-  /** Everything as it is now: what `build` would make of all objects. */
-  get current(): BuildResult {
-    return this.#current;
+  get config(): MeshConfig {
+    return this.#config;
   }
 
-  apply({ set, removed }: ObjectChanges): BuildChange {
-    for (const ref of removed) this.#objects.delete(keyOf(ref));
-    for (const object of set) this.#objects.set(keyOf(object), object);
-    const before = this.#current;
-    const after = build([...this.#objects.values()], this.#options);
-    this.#current = after;
-    const settings =
-      this.#isFirst || JSON.stringify(before.settings) !== JSON.stringify(after.settings)
-        ? after.settings
-        : null;
-    this.#isFirst = false;
+  /** Of the objects as they are now. */
+  get settings(): MeshSettings {
+    return this.#settings ?? meshSettingsOf(this.#objects, this.#config);
+  }
+
+  /** The whole mesh as it is now, sorted by key. */
+  mesh(): MeshDelta {
+    const { workloads, services, policies } = this.#state;
     return {
-      mesh: diff(before.mesh, after.mesh),
-      nodePods: podChanges(before.nodePods, after.nodePods),
-      settings,
-      findings: findingChanges(before.findings, after.findings),
+      ...emptyMesh,
+      workloads: sorted(workloads),
+      services: sorted(services),
+      policies: sorted(policies),
+    };
+  }
+
+  /** Every pod of a cluster that is on a node, sorted by pod uid. */
+  nodePods(): PlacedPod[] {
+    return sorted(this.#state.placed);
+  }
+
+  /** Every pod that has not ended, in no order. */
+  pods(): Iterable<PodEntry> {
+    return this.#state.pods.all();
+  }
+
+  /** Everything that is said now, sorted by place. */
+  findings(): Finding[] {
+    return this.#findings.all();
+  }
+
+  /** Takes changes in. Never throws for what objects say. */
+  apply(objects: ObjectChanges): BuildChange {
+    const changes = this.#objects.apply(objects, this.#findings);
+    const config = meshSettings(this.#objects.get('MeshConfig', '', meshConfigName)?.value ?? null);
+    const isNewConfig = !isDeepStrictEqual(config, this.#config);
+    const change = isNewConfig ? this.#startAnew(config) : this.#changeOf(this.#state.apply(changes));
+    const settings = this.#renewSettings(isNewConfig || changes.some(({ kind }) => kind === 'Namespace'));
+    return { ...change, settings, findings: this.#findings.changes() };
+  }
+
+  /** The settings where they are others than before; only looked for where they may be. */
+  #renewSettings(isLikely: boolean): MeshSettings | null {
+    if (this.#settings !== null && !isLikely) return null;
+    const settings = meshSettingsOf(this.#objects, this.#config);
+    if (isDeepStrictEqual(settings, this.#settings)) return null;
+    this.#settings = settings;
+    return settings;
+  }
+
+  #newState(): BuildState {
+    return new BuildState({
+      objects: this.#objects,
+      config: this.#config,
+      mode: this.#mode,
+      findings: this.#findings,
+    });
+  }
+
+  /** Other settings may change anything, so everything is built again and compared. */
+  #startAnew(config: MeshConfig): Pick<BuildChange, 'mesh' | 'nodePods'> {
+    const before = { mesh: this.mesh(), placed: this.#state.placed };
+    this.#config = config;
+    this.#findings.restart();
+    this.#state = this.#newState();
+    this.#state.apply(allOf(this.#objects));
+    const { placed } = this.#state;
+    return {
+      mesh: diff(before.mesh, this.mesh()),
+      nodePods: {
+        set: sorted(placed).filter(({ pod, node }) => {
+          const old = before.placed.get(pod.podUid);
+          return !isDeepStrictEqual(old, { node, pod });
+        }),
+        removed: [...before.placed.keys()].filter(uid => !placed.has(uid)).sort(),
+      },
+    };
+  }
+
+  #changeOf(changes: StateChanges): Pick<BuildChange, 'mesh' | 'nodePods'> {
+    const state = this.#state;
+    const workloads = split(changes.workloads, state.workloads);
+    const services = split(changes.services, state.services);
+    const policies = split(changes.policies, state.policies);
+    return {
+      mesh: {
+        workloads: workloads.set,
+        services: services.set,
+        policies: policies.set,
+        removedWorkloads: workloads.removed,
+        removedServices: services.removed,
+        removedPolicies: policies.removed,
+      },
+      nodePods: split(changes.pods, state.placed),
     };
   }
 }
 
-function keyOf({ kind, namespace, name, origin }: ObjectRef): string {
-  return `${kind}/${namespace}/${name}\0${origin?.file ?? ''}\0${origin?.index ?? 0}`;
-}
-
-function podChanges(before: readonly PlacedPod[], after: readonly PlacedPod[]): BuildChange['nodePods'] {
-  const old = new Map(before.map(placed => [placed.pod.podUid, JSON.stringify(placed)]));
-  const now = new Set(after.map(({ pod }) => pod.podUid));
-  return {
-    set: after.filter(placed => old.get(placed.pod.podUid) !== JSON.stringify(placed)),
-    removed: [...old.keys()].filter(uid => !now.has(uid)),
-  };
-}
-
-function findingChanges(
-  before: readonly Finding[],
-  after: readonly Finding[],
-): Map<string, readonly Finding[]> {
-  const old = Map.groupBy(before, ({ object }) => object ?? '');
-  const now = Map.groupBy(after, ({ object }) => object ?? '');
-  const changed = new Map<string, readonly Finding[]>();
-  for (const name of new Set([...old.keys(), ...now.keys()])) {
-    const list = now.get(name) ?? [];
-    if (JSON.stringify(list) !== JSON.stringify(old.get(name) ?? [])) changed.set(name, list);
+function split<T>(keys: Iterable<string>, now: ReadonlyMap<string, T>): { set: T[]; removed: string[] } {
+  const set: T[] = [];
+  const removed: string[] = [];
+  for (const key of [...keys].sort()) {
+    const value = now.get(key);
+    if (value === undefined) removed.push(key);
+    else set.push(value);
   }
-  return changed;
+  return { set, removed };
+}
+
+function sorted<T>(values: ReadonlyMap<string, T>): T[] {
+  return [...values].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
+}
+
+/** Every object there is, as if it had just come. */
+function allOf(objects: ObjectStore): ObjectChange[] {
+  const changes: ObjectChange[] = [];
+  for (const kind of kindNames) {
+    for (const object of objects.all(kind) as Iterable<LocatedObject>) {
+      const { namespace, name } = object;
+      changes.push({ kind, namespace, name, before: null, after: object });
+    }
+  }
+  return changes;
 }

@@ -6,35 +6,11 @@
  */
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import { probePorts } from '../model/kinds/probes.ts';
-import { podUid } from '../model/workload.ts';
-import { enrolmentOf, modeOf } from './build-enrolment.ts';
+import type { MeshSettings, NodePod } from '../model/node-pod.ts';
+import { modeOf } from './build-enrolment.ts';
 import type { Objects } from './build-objects.ts';
-import { podAddresses } from './build-pods.ts';
+import type { PodEntry } from './build-pods.ts';
 import { serviceAccountOf } from './build-workloads.ts';
-
-export interface NodePod {
-  readonly podUid: string;
-  readonly workloadUid: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly serviceAccount: string;
-  readonly addresses: readonly string[];
-  readonly wanted: boolean;
-  readonly failMode: 'open' | 'closed';
-  readonly dnsCapture: boolean;
-  readonly probePorts: readonly number[];
-}
-
-export interface MeshSettings {
-  readonly trustDomain: string;
-  readonly network: string;
-  readonly clusterId: string;
-  readonly clusterDomain: string;
-  readonly accessLog: boolean;
-  readonly certificateTtlMs: number;
-  readonly enrolledNamespaces: readonly string[];
-  readonly excludedNamespaces: readonly string[];
-}
 
 /** A pod and the node whose agent is told of it. */
 export interface PlacedPod {
@@ -42,43 +18,34 @@ export interface PlacedPod {
   readonly pod: NodePod;
 }
 
-const ignore = (): void => {};
-
-export function placedPods(objects: Objects, config: MeshConfig): PlacedPod[] {
-  return objects
-    .all('Pod')
-    .flatMap(pod => {
-      const { spec, status, metadata } = pod.value;
-      const ended = status.phase === 'Succeeded' || status.phase === 'Failed';
-      if (ended || spec.hostNetwork || spec.nodeName === undefined) return [];
-      const { name, namespace } = pod;
-      const addresses = podAddresses(pod);
-      const input = { pod, namespace: objects.get('Namespace', '', namespace), addresses, config };
-      const enrolment = enrolmentOf({ ...input, mode: 'cluster' }, ignore);
-      const workloadUid = podUid(config.clusterId, namespace, name);
-      return [
-        {
-          node: spec.nodeName,
-          pod: {
-            podUid: metadata.uid ?? workloadUid,
-            workloadUid,
-            namespace,
-            name,
-            serviceAccount: serviceAccountOf(pod.value),
-            addresses,
-            wanted: enrolment !== null,
-            failMode: enrolment?.failMode ?? config.defaultFailMode,
-            dnsCapture: enrolment?.dnsCapture ?? config.dnsCapture,
-            probePorts: probePorts(pod.value),
-          },
-        },
-      ];
-    })
-    .toSorted((a, b) => (a.pod.podUid < b.pod.podUid ? -1 : 1));
+/** Null for a pod that is on no node yet, or in the network of its node. */
+export function placedPod(entry: PodEntry, config: MeshConfig): PlacedPod | null {
+  const { pod, enrolment } = entry;
+  const { spec } = pod.value;
+  if (entry.hostNetwork || spec.nodeName === undefined) return null;
+  return {
+    node: spec.nodeName,
+    pod: {
+      podUid: entry.podUid,
+      workloadUid: entry.uid,
+      namespace: pod.namespace,
+      name: pod.name,
+      serviceAccount: serviceAccountOf(pod.value),
+      addresses: entry.addresses,
+      wanted: enrolment !== null,
+      failMode: enrolment?.failMode ?? config.defaultFailMode,
+      dnsCapture: enrolment?.dnsCapture ?? config.dnsCapture,
+      probePorts: probePorts(pod.value),
+    },
+  };
 }
 
 export function meshSettingsOf(objects: Objects, config: MeshConfig): MeshSettings {
-  const enrolled = objects.all('Namespace').filter(namespace => modeOf(namespace, ignore) === 'ambient');
+  const enrolled: string[] = [];
+  for (const namespace of objects.all('Namespace')) {
+    const isEnrolled = modeOf(namespace, () => {}) === 'ambient';
+    if (isEnrolled && !config.excludedNamespaces.includes(namespace.name)) enrolled.push(namespace.name);
+  }
   return {
     trustDomain: config.trustDomain,
     network: config.network,
@@ -86,10 +53,7 @@ export function meshSettingsOf(objects: Objects, config: MeshConfig): MeshSettin
     clusterDomain: config.clusterDomain,
     accessLog: config.accessLog,
     certificateTtlMs: config.certificateTtlMs,
-    enrolledNamespaces: enrolled
-      .map(({ name }) => name)
-      .filter(name => !config.excludedNamespaces.includes(name))
-      .toSorted(),
+    enrolledNamespaces: enrolled.sort(),
     excludedNamespaces: config.excludedNamespaces.toSorted(),
   };
 }

@@ -1,24 +1,25 @@
 /**
  * Which pods exist for the mesh, which addresses are theirs, and which of them are enrolled.
  *
- * Identity must never be wrong. An address leads to one pod only: of two that claim it, the first keeps it and nobody
+ * Identity must never be wrong. An address leads to one pod only: of two that claim it one keeps it, and nobody
  * reaches the other by it. A network namespace that two pods claim gives neither of them an identity, since nothing
  * could tell whose traffic comes out of it.
  */
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import { podUid } from '../model/workload.ts';
+import { Claims } from './build-claims.ts';
 import { type BuildMode, type EnrolmentSettings, enrolmentOf, isTunnelled } from './build-enrolment.ts';
+import type { FindingStore } from './build-findings.ts';
+import type { Labelled } from './build-labels.ts';
 import type { Objects, Report } from './build-objects.ts';
-import { type Located, objectName } from './located.ts';
+import { compare } from './finding.ts';
+import { type Located, compareLocated, objectName } from './located.ts';
 
-/** One pod the mesh knows of. */
-export interface PodEntry {
+/** One pod the mesh knows of; `uid` is that of its workload. */
+export interface PodEntry extends Labelled {
   readonly pod: Located<'Pod'>;
-  /** uid of its workload. */
-  readonly uid: string;
-  readonly labels: Readonly<Record<string, string>>;
   readonly hostNetwork: boolean;
-  /** All addresses the pod has. */
+  /** All addresses the pod has; a pod of a cluster that has none yet is nobody's endpoint. */
   readonly addresses: readonly string[];
   /** Those by which it is found; without the ones another pod holds. */
   readonly reachableAt: readonly string[];
@@ -26,44 +27,216 @@ export interface PodEntry {
   readonly enrolment: EnrolmentSettings | null;
   /** Whether others reach it through its tunnel only. */
   readonly tunnelled: boolean;
+  /** `metadata.uid`, or the workload's uid where that is missing or another pod has it too. Unique. */
+  readonly podUid: string;
 }
 
-/** Pods that have ended (Succeeded, Failed) are left out, as are those without an address. Sorted by uid. */
-export function podEntries(
-  objects: Objects,
-  config: MeshConfig,
-  mode: BuildMode,
-  report: Report,
-): PodEntry[] {
-  const living: Living[] = [];
-  for (const pod of objects.all('Pod')) {
-    const { phase } = pod.value.status;
-    if (phase === 'Succeeded' || phase === 'Failed') continue;
-    const addresses = podAddresses(pod);
-    const namespace = objects.get('Namespace', '', pod.namespace);
-    const enrolment = enrolmentOf({ pod, namespace, addresses, config, mode }, report);
-    if (addresses.length > 0) living.push({ pod, addresses, enrolment });
-  }
-  const holders = addressHolders(living, report);
-  const ambiguous = mode === 'cluster' ? new Set() : ambiguousNamespaces(living, report);
-  return living
-    .map(({ pod, addresses, enrolment }) => ({
-      pod,
-      uid: podUid(config.clusterId, pod.namespace, pod.name),
-      labels: pod.value.metadata.labels,
-      hostNetwork: pod.value.spec.hostNetwork,
-      addresses,
-      reachableAt: addresses.filter(address => pod.value.spec.hostNetwork || holders.get(address) === pod),
-      enrolment: ambiguous.has(pod) ? null : enrolment,
-      tunnelled: !ambiguous.has(pod) && isTunnelled(pod, enrolment, mode, report),
-    }))
-    .toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
+/** What was known of a pod, and what is now. Never both null. */
+export interface PodChange {
+  readonly before: PodEntry | null;
+  readonly after: PodEntry | null;
 }
 
-interface Living {
-  readonly pod: Located<'Pod'>;
-  readonly addresses: readonly string[];
+/** What a pod says by itself, before others are asked whether they say the same. */
+interface Claiming {
+  readonly entry: PodEntry;
   readonly enrolment: EnrolmentSettings | null;
+  readonly tunnelled: boolean;
+}
+
+export interface PodBookOptions {
+  readonly objects: Objects;
+  readonly config: MeshConfig;
+  readonly mode: BuildMode;
+  readonly findings: FindingStore;
+}
+
+export class PodBook {
+  readonly #options: PodBookOptions;
+  readonly #entries = new Map<string, PodEntry>();
+  /** Only of pods that asked for something else than they have: those in conflict with others. */
+  readonly #asked = new Map<string, Pick<Claiming, 'enrolment' | 'tunnelled'>>();
+  readonly #claims = new Claims();
+
+  constructor(options: PodBookOptions) {
+    this.#options = options;
+  }
+
+  /** The pod of a workload uid. Pods that have ended (Succeeded, Failed) are not there. */
+  get(uid: string): PodEntry | null {
+    return this.#entries.get(uid) ?? null;
+  }
+
+  all(): Iterable<PodEntry> {
+    return this.#entries.values();
+  }
+
+  /** The pod that is found at an address. */
+  at(address: string): PodEntry | null {
+    return this.#holder(addressClaim(address));
+  }
+
+  /** Takes in that the pods of these names (or their namespaces) are others than before, or gone. */
+  apply(pods: Iterable<{ readonly namespace: string; readonly name: string }>): PodChange[] {
+    const { objects, config } = this.#options;
+    const before = new Map<string, PodEntry | null>();
+    const unsettled = new Map<string, Claiming>();
+    const contested = new Set<string>();
+    for (const { namespace, name } of pods) {
+      const uid = podUid(config.clusterId, namespace, name);
+      const old = this.get(uid);
+      before.set(uid, old);
+      const now = this.#look(objects.get('Pod', namespace, name), uid, { namespace, name });
+      if (old !== null) this.#release(old, contested);
+      this.#asked.delete(uid);
+      if (now === null) this.#entries.delete(uid);
+      else {
+        unsettled.set(uid, now);
+        this.#entries.set(uid, now.entry);
+        this.#claim(now, contested);
+      }
+    }
+    for (const key of contested) {
+      for (const uid of this.#claims.of(key)) {
+        const entry = this.get(uid);
+        if (entry === null || unsettled.has(uid)) continue;
+        before.set(uid, entry);
+        const { enrolment, tunnelled } = this.#asked.get(uid) ?? entry;
+        unsettled.set(uid, { entry, enrolment, tunnelled });
+      }
+    }
+    for (const [uid, claiming] of unsettled) this.#entries.set(uid, this.#settle(claiming));
+    return [...before].map(([uid, old]) => ({ before: old, after: this.get(uid) }));
+  }
+
+  /** What a pod says by itself; null when it does not exist or has ended. */
+  #look(
+    pod: Located<'Pod'> | null,
+    uid: string,
+    { namespace, name }: { readonly namespace: string; readonly name: string },
+  ): Claiming | null {
+    const { objects, config, mode, findings } = this.#options;
+    const phase = pod?.value.status.phase;
+    if (pod === null || phase === 'Succeeded' || phase === 'Failed') {
+      const object = objectName({ kind: 'Pod', namespace, name });
+      findings.put('enrolment', object, []);
+      findings.put('claims', object, []);
+      return null;
+    }
+    const addresses = podAddresses(pod);
+    return findings.about('enrolment', pod, report => {
+      const input = { pod, namespace: objects.get('Namespace', '', namespace), addresses, config, mode };
+      const enrolment = enrolmentOf(input, report);
+      const tunnelled = isTunnelled(pod, enrolment, mode, report);
+      const entry = {
+        uid,
+        namespace,
+        labels: pod.value.metadata.labels,
+        pod,
+        hostNetwork: pod.value.spec.hostNetwork,
+        addresses,
+        reachableAt: addresses,
+        enrolment,
+        tunnelled,
+        podUid: pod.value.metadata.uid ?? uid,
+      };
+      return { entry, enrolment, tunnelled };
+    });
+  }
+
+  /** What becomes of a pod's claims beside those of others. */
+  #settle({ entry, enrolment, tunnelled }: Claiming): PodEntry {
+    const { uid, pod, addresses, hostNetwork } = entry;
+    const place = netnsClaim(pod, enrolment);
+    const ownUid = pod.value.metadata.uid;
+    const contested = claimsOf(entry, enrolment).some(key => this.#claims.isContested(key));
+    const isAmbiguous =
+      contested && place !== null && this.#claims.isContested(place) && this.#owner(place) !== uid;
+    if (isAmbiguous) this.#asked.set(uid, { enrolment, tunnelled });
+    else this.#asked.delete(uid);
+    this.#options.findings.about('claims', pod, report => {
+      if (contested) this.#reportClaims(entry, enrolment, report);
+    });
+    return {
+      ...entry,
+      reachableAt:
+        hostNetwork || !contested ? addresses : addresses.filter(address => this.at(address)?.uid === uid),
+      enrolment: isAmbiguous ? null : enrolment,
+      tunnelled: tunnelled && !isAmbiguous,
+      podUid: ownUid !== undefined && this.#holder(uidClaim(ownUid))?.uid === uid ? ownUid : uid,
+    };
+  }
+
+  #reportClaims(entry: PodEntry, enrolment: EnrolmentSettings | null, report: Report): void {
+    const { uid, pod, addresses, hostNetwork } = entry;
+    for (const address of hostNetwork ? [] : addresses) {
+      const holder = this.at(address);
+      if (holder === null || holder.uid === uid) continue;
+      const message = `${address} is the address of ${objectName(holder.pod)} already: nothing reaches this pod by it`;
+      report(pod, 'error', 'address-conflict', 'status.podIP', message);
+    }
+    const place = netnsClaim(pod, enrolment);
+    const isShared = place !== null && this.#claims.isContested(place);
+    if (isShared && this.#owner(place) !== uid) {
+      const other = this.get(this.#owner(place) ?? '') ?? this.#others(place, uid)[0] ?? entry;
+      const message = `not enrolled: ${objectName(other.pod)} claims the network namespace ${enrolment?.netns} too, so its traffic has no certain identity`;
+      report(pod, 'error', 'netns-conflict', 'metadata.annotations["culvert.dev/netns"]', message);
+    } else if (enrolment !== null) {
+      const ownUid = pod.value.metadata.uid;
+      if (ownUid === undefined || this.#holder(uidClaim(ownUid))?.uid === uid) return;
+      const message = 'has the uid of another pod, which is unique in a cluster: its name is used instead';
+      report(pod, 'warning', 'duplicate-uid', 'metadata.uid', message);
+    }
+  }
+
+  #claim({ entry, enrolment }: Claiming, contested: Set<string>): void {
+    for (const key of claimsOf(entry, enrolment)) {
+      this.#claims.add(key, entry.uid);
+      if (this.#claims.isContested(key)) contested.add(key);
+    }
+  }
+
+  #release(entry: PodEntry, contested: Set<string>): void {
+    const { enrolment } = this.#asked.get(entry.uid) ?? entry;
+    for (const key of claimsOf(entry, enrolment)) {
+      if (this.#claims.isContested(key)) contested.add(key);
+      this.#claims.remove(key, entry.uid);
+    }
+  }
+
+  #others(key: string, uid: string): PodEntry[] {
+    const entries = this.#claims.of(key).flatMap(claimant => this.get(claimant) ?? []);
+    return entries.filter(entry => entry.uid !== uid).sort(this.#precedence);
+  }
+
+  /** Who has what is claimed: the only one, or the one that goes before the others. */
+  #holder(key: string): PodEntry | null {
+    const claimants = this.#claims.of(key);
+    const [only] = claimants;
+    if (only === undefined) return null;
+    if (claimants.length === 1) return this.get(only);
+    const entries = claimants.flatMap(uid => this.get(uid) ?? []);
+    if (key.startsWith('uid')) return entries.sort((a, b) => compare(a.uid, b.uid))[0] ?? null;
+    return entries.sort(this.#precedence)[0] ?? null;
+  }
+
+  /** The only one of those that claim a network namespace that is not going away. */
+  #owner(key: string): string | null {
+    const staying = this.#claims.of(key).filter(uid => {
+      const entry = this.get(uid);
+      return entry !== null && !isLeaving(entry.pod);
+    });
+    return staying.length === 1 ? (staying[0] ?? null) : null;
+  }
+
+  /**
+   * A pod that is going away yields to one that is not. Then the first in file order wins; in a cluster the younger one,
+   * since an address is given anew only when nobody has it any more.
+   */
+  readonly #precedence = ({ pod: a }: PodEntry, { pod: b }: PodEntry): number =>
+    Number(isLeaving(a)) - Number(isLeaving(b)) ||
+    (this.#options.mode === 'cluster' ? compare(created(b), created(a)) : 0) ||
+    compareLocated(a, b);
 }
 
 export function podAddresses(pod: Located<'Pod'>): string[] {
@@ -72,55 +245,35 @@ export function podAddresses(pod: Located<'Pod'>): string[] {
   return [...new Set(all)].filter(address => address !== '');
 }
 
-/** Whose each address is. A pod that is going away yields to one that is not; otherwise the first in file order wins. */
-function addressHolders(living: readonly Living[], report: Report): Map<string, Located<'Pod'>> {
-  const holders = new Map<string, Located<'Pod'>>();
-  for (const { pod, addresses } of byPrecedence(living)) {
-    if (pod.value.spec.hostNetwork) continue;
-    for (const address of addresses) {
-      const holder = holders.get(address);
-      if (holder === undefined) {
-        holders.set(address, pod);
-        continue;
-      }
-      const message = `${address} is the address of ${objectName(holder)} already: nothing reaches this pod by it`;
-      report(pod, 'error', 'address-conflict', 'status.podIP', message);
-    }
-  }
-  return holders;
+/** All that only one pod can have of what this one says is its own. */
+function claimsOf(entry: PodEntry, enrolment: EnrolmentSettings | null): string[] {
+  const { pod, addresses, hostNetwork } = entry;
+  const claims = hostNetwork ? [] : addresses.map(addressClaim);
+  const place = netnsClaim(pod, enrolment);
+  if (place !== null) claims.push(place);
+  const { uid } = pod.value.metadata;
+  if (uid !== undefined) claims.push(uidClaim(uid));
+  return claims;
 }
 
-/** The pods that share the network namespace of another on their node. */
-function ambiguousNamespaces(living: readonly Living[], report: Report): Set<Located<'Pod'>> {
-  const claims = new Map<string, Located<'Pod'>[]>();
-  for (const { pod, enrolment } of byPrecedence(living)) {
-    if (enrolment === null) continue;
-    const key = `${pod.value.spec.nodeName}\0${enrolment.netns}`;
-    const others = claims.get(key);
-    if (others === undefined) claims.set(key, [pod]);
-    else others.push(pod);
-  }
-  const ambiguous = new Set<Located<'Pod'>>();
-  for (const [key, pods] of claims) {
-    if (pods.length === 1) continue;
-    const staying = pods.filter(pod => !isLeaving(pod));
-    const owner = staying.length === 1 ? staying[0] : undefined;
-    for (const pod of pods) {
-      if (pod === owner) continue;
-      const other = pods.find(candidate => candidate !== pod) ?? pod;
-      const path = key.slice(key.indexOf('\0') + 1);
-      const message = `not enrolled: ${objectName(owner ?? other)} claims the network namespace ${path} too, so its traffic has no certain identity`;
-      report(pod, 'error', 'netns-conflict', 'metadata.annotations["culvert.dev/netns"]', message);
-      ambiguous.add(pod);
-    }
-  }
-  return ambiguous;
+function addressClaim(address: string): string {
+  return address;
 }
 
-function byPrecedence(living: readonly Living[]): Living[] {
-  return [...living.filter(({ pod }) => !isLeaving(pod)), ...living.filter(({ pod }) => isLeaving(pod))];
+function uidClaim(uid: string): string {
+  return `uid ${uid}`;
+}
+
+/** Null in a cluster, where the agent of the node finds the network namespace of each pod itself. */
+function netnsClaim(pod: Located<'Pod'>, enrolment: EnrolmentSettings | null): string | null {
+  const netns = enrolment?.netns ?? '';
+  return netns === '' ? null : `netns ${pod.value.spec.nodeName}\0${netns}`;
 }
 
 function isLeaving(pod: Located<'Pod'>): boolean {
   return pod.value.metadata.deletionTimestamp !== undefined;
+}
+
+function created(pod: Located<'Pod'>): string {
+  return pod.value.metadata.creationTimestamp ?? '';
 }

@@ -4,95 +4,189 @@
  */
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import { useWaypoint } from '../model/kinds/marks.ts';
+import { Claims } from './build-claims.ts';
 import { marksField } from './build-enrolment.ts';
-import type { Objects, Report } from './build-objects.ts';
+import type { FindingStore } from './build-findings.ts';
+import type { ObjectChange, Objects, Report } from './build-objects.ts';
 import { serviceAccountOf } from './build-workloads.ts';
-import type { Located, LocatedObject } from './located.ts';
+import { type Located, type LocatedObject, objectName } from './located.ts';
 import { suggestion } from './spelling.ts';
 
-/** Reports every reference that leads nowhere. */
-export function reportReferences(objects: Objects, config: MeshConfig, report: Report): void {
-  const known = namesOf(objects);
-  for (const policy of objects.all('AuthorizationPolicy')) reportSources(policy, known, config, report);
-  for (const pod of objects.all('Pod')) {
-    const account = serviceAccountOf(pod.value);
-    if (!known.described.has(pod.namespace) || account === 'default') continue;
-    if (objects.get('ServiceAccount', pod.namespace, account) !== null) continue;
-    const accounts = objects.all('ServiceAccount').filter(({ namespace }) => namespace === pod.namespace);
-    const hint = suggestion(
-      account,
-      accounts.map(({ name }) => name),
-    );
-    const message = `there is no ServiceAccount ${pod.namespace}/${account}${hint}`;
-    report(pod, 'warning', 'unknown-service-account', 'spec.serviceAccountName', message);
+export interface ReferenceBookOptions {
+  readonly objects: Objects;
+  readonly config: MeshConfig;
+  readonly findings: FindingStore;
+}
+
+export class ReferenceBook {
+  readonly #options: ReferenceBookOptions;
+  readonly #known = new KnownNames();
+  /** Policies, as `namespace/name`, by the names they ask for. */
+  readonly #asking = new Claims();
+  readonly #asked = new Map<string, ReadonlySet<string>>();
+  /** Policies of which a name is unknown: what it may have meant depends on every name there is. */
+  readonly #unresolved = new Set<string>();
+
+  constructor(options: ReferenceBookOptions) {
+    this.#options = options;
+  }
+
+  apply(changes: readonly ObjectChange[]): void {
+    const policies = new Set<string>();
+    const pods = new Set<Located<'Pod'>>();
+    for (const change of changes) {
+      const { kind, namespace, name, before, after } = change;
+      if (before !== null) this.#known.remove(before);
+      if (after !== null) this.#known.add(after);
+      if (kind === 'AuthorizationPolicy') policies.add(`${namespace}/${name}`);
+      if (after?.kind === 'Pod') pods.add(after);
+      else if (kind === 'Pod') this.#options.findings.put('account', objectName(change), []);
+      if (kind === 'ServiceAccount' && (before === null || after === null))
+        for (const pod of this.#options.objects.in('Pod', namespace)) pods.add(pod);
+    }
+    for (const name of this.#known.takeNews()) {
+      for (const policy of this.#asking.of(name)) policies.add(policy);
+      for (const policy of this.#unresolved) policies.add(policy);
+    }
+    for (const policy of policies) this.#lookAtPolicy(policy);
+    for (const pod of pods) this.#lookAtPod(pod);
+  }
+
+  #lookAtPolicy(id: string): void {
+    const { objects, config, findings } = this.#options;
+    const slash = id.indexOf('/');
+    const object = objects.get('AuthorizationPolicy', id.slice(0, slash), id.slice(slash + 1));
+    for (const name of this.#asked.get(id) ?? []) this.#asking.remove(name, id);
+    this.#asked.delete(id);
+    this.#unresolved.delete(id);
+    if (object === null) {
+      findings.put('references', `AuthorizationPolicy ${id}`, []);
+      return;
+    }
+    const asked = new Set<string>();
+    findings.about('references', object, report => {
+      reportSources(object, new Asking(this.#known, asked), config, (...words) => {
+        this.#unresolved.add(id);
+        report(...words);
+      });
+    });
+    if (asked.size === 0) return;
+    this.#asked.set(id, asked);
+    for (const name of asked) this.#asking.add(name, id);
+  }
+
+  #lookAtPod(pod: Located<'Pod'>): void {
+    const { objects, findings } = this.#options;
+    findings.about('account', pod, report => {
+      const account = serviceAccountOf(pod.value);
+      if (account === 'default' || objects.get('ServiceAccount', pod.namespace, account) !== null) return;
+      const described = [...objects.in('ServiceAccount', pod.namespace)].map(({ name }) => name);
+      if (described.length === 0) return;
+      const hint = suggestion(account, described.sort());
+      const message = `there is no ServiceAccount ${pod.namespace}/${account}${hint}`;
+      report(pod, 'warning', 'unknown-service-account', 'spec.serviceAccountName', message);
+    });
   }
 }
 
 /** A waypoint that is asked for and can not be had: its policies and routes are not in force, so nobody may miss it. */
-export function reportWaypoints(objects: Objects, report: Report): void {
-  const asking: readonly LocatedObject[] = [
-    ...objects.all('Namespace'),
-    ...objects.all('Service'),
-    ...objects.all('Pod'),
-  ];
-  for (const object of asking) {
-    const { labels } = object.value.metadata;
-    for (const name of useWaypoint) {
-      const value = Object.hasOwn(labels, name) ? labels[name] : undefined;
-      if (value === undefined || value === 'none') continue;
-      const message = `asks for the waypoint ${value}, which this version can not provide: traffic goes directly, with L4 policy only`;
-      report(object, 'error', 'waypoint-unsupported', marksField('labels', name), message);
-    }
+export function reportWaypoint(
+  object: Located<'Namespace' | 'Service' | 'Pod' | 'ServiceEntry' | 'WorkloadEntry'>,
+  report: Report,
+): void {
+  const { labels } = object.value.metadata;
+  for (const name of useWaypoint) {
+    const value = Object.hasOwn(labels, name) ? labels[name] : undefined;
+    if (value === undefined || value === 'none') continue;
+    const message = `asks for the waypoint ${value}, which this version can not provide: traffic goes directly, with L4 policy only`;
+    report(object, 'error', 'waypoint-unsupported', marksField('labels', name), message);
   }
 }
 
-interface KnownNames {
-  readonly namespaces: ReadonlySet<string>;
-  /** `namespace/name` of every service account that is described or that a pod runs as. */
-  readonly accounts: ReadonlySet<string>;
-  /** Namespaces of which service accounts are described. */
-  readonly described: ReadonlySet<string>;
+/** Namespaces, and service accounts as `namespace/name`, that are described or that pods have; counted. */
+class KnownNames {
+  readonly namespaces = new Map<string, number>();
+  readonly accounts = new Map<string, number>();
+  readonly #news = new Set<string>();
+
+  add(object: LocatedObject): void {
+    this.#count(object, 1);
+  }
+
+  remove(object: LocatedObject): void {
+    this.#count(object, -1);
+  }
+
+  /** The names that came or went since this was asked last. */
+  takeNews(): string[] {
+    const news = [...this.#news];
+    this.#news.clear();
+    return news;
+  }
+
+  #count(object: LocatedObject, by: 1 | -1): void {
+    const { kind, namespace, name } = object;
+    if (kind === 'Namespace') this.#change(this.namespaces, name, by);
+    if (kind !== 'Pod' && kind !== 'ServiceAccount') return;
+    const account = kind === 'Pod' ? serviceAccountOf(object.value) : name;
+    this.#change(this.namespaces, namespace, by);
+    this.#change(this.accounts, `${namespace}/${account}`, by);
+  }
+
+  #change(counts: Map<string, number>, name: string, by: 1 | -1): void {
+    const count = (counts.get(name) ?? 0) + by;
+    if (count === 0) counts.delete(name);
+    else counts.set(name, count);
+    if (count === 0 || (count === 1 && by === 1)) this.#news.add(name);
+  }
 }
 
-function namesOf(objects: Objects): KnownNames {
-  const pods = objects.all('Pod');
-  const serviceAccounts = objects.all('ServiceAccount');
-  const namespaces = [
-    ...objects.all('Namespace').map(({ name }) => name),
-    ...[...pods, ...serviceAccounts].map(({ namespace }) => namespace),
-  ];
-  const accounts = [
-    ...serviceAccounts.map(({ namespace, name }) => `${namespace}/${name}`),
-    ...pods.map(pod => `${pod.namespace}/${serviceAccountOf(pod.value)}`),
-  ];
-  return {
-    namespaces: new Set(namespaces),
-    accounts: new Set(accounts),
-    described: new Set(serviceAccounts.map(({ namespace }) => namespace)),
-  };
+/** The known names, for one policy: what it asks for is noted. Names of accounts have a slash, those of namespaces none. */
+class Asking {
+  readonly #known: KnownNames;
+  readonly #asked: Set<string>;
+
+  constructor(known: KnownNames, asked: Set<string>) {
+    this.#known = known;
+    this.#asked = asked;
+  }
+
+  hasNamespace(name: string): boolean {
+    this.#asked.add(name);
+    return this.#known.namespaces.has(name);
+  }
+
+  hasAccount(name: string): boolean {
+    this.#asked.add(name);
+    return this.#known.accounts.has(name);
+  }
+
+  meantNamespace(name: string): string {
+    return suggestion(name, [...this.#known.namespaces.keys()].sort());
+  }
+
+  meantAccount(name: string): string {
+    return suggestion(name, [...this.#known.accounts.keys()].sort());
+  }
 }
 
 function reportSources(
   policy: Located<'AuthorizationPolicy'>,
-  known: KnownNames,
+  known: Asking,
   config: MeshConfig,
   report: Report,
 ): void {
   const warn = (code: string, field: string, message: string): void =>
     report(policy, 'warning', code, field, message);
   const namespace = (name: string, field: string): boolean => {
-    if (known.namespaces.has(name)) return true;
-    warn(
-      'unknown-namespace',
-      field,
-      `nothing is in a namespace ${name}${suggestion(name, known.namespaces)}`,
-    );
+    if (known.hasNamespace(name)) return true;
+    warn('unknown-namespace', field, `nothing is in a namespace ${name}${known.meantNamespace(name)}`);
     return false;
   };
   const account = (name: string, field: string): void => {
     const [space = '', plain = ''] = name.split('/');
-    if (!namespace(space, field) || plain === 'default' || known.accounts.has(name)) return;
-    const message = `no pod runs as service account ${name}${suggestion(name, known.accounts)}`;
+    if (!namespace(space, field) || plain === 'default' || known.hasAccount(name)) return;
+    const message = `no pod runs as service account ${name}${known.meantAccount(name)}`;
     warn('unknown-service-account', field, message);
   };
   const principal = (text: string, field: string): void => {

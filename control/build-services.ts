@@ -1,16 +1,16 @@
 /**
  * From a Kubernetes Service to the service the mesh knows: names, virtual addresses, ports, and how endpoints are chosen.
  *
- * Who its endpoints are is build-endpoints.ts. ExternalName Services are names only and are not modelled.
+ * Who its endpoints are is build-endpoints.ts; which services there are, build-service-book.ts. ExternalName Services are
+ * names only and are not modelled.
  */
 import { firstMark, trafficDistribution } from '../model/kinds/marks.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { LoadBalancing, NetworkAddress, RoutingScope, Service } from '../model/service.ts';
 import type { AppProtocol, PortMapping } from '../model/workload.ts';
 import { marksField } from './build-enrolment.ts';
-import type { Objects, Report } from './build-objects.ts';
-import type { PodEntry } from './build-pods.ts';
-import { type Located, objectName } from './located.ts';
+import type { Report } from './build-objects.ts';
+import type { Located } from './located.ts';
 
 /** A port of a Service that carries TCP. */
 export interface ServicePort {
@@ -21,50 +21,62 @@ export interface ServicePort {
   readonly appProtocol: AppProtocol;
 }
 
-export interface ServiceEntry {
-  readonly object: Located<'Service'>;
+/** A service of the mesh, and the object that describes it. */
+export interface MeshService {
+  readonly object: Located<'Service' | 'ServiceEntry'>;
   /** `namespace/hostname`. */
   readonly key: string;
   readonly service: Service;
   readonly ports: readonly ServicePort[];
 }
 
-/** The services, sorted by key. */
-export function serviceEntries(
-  objects: Objects,
-  pods: readonly PodEntry[],
+/**
+ * The service of a Service; null for one that is none.
+ * @param namespace what describes its namespace, if anything does
+ */
+export function meshService(
+  object: Located<'Service'>,
+  namespace: Located<'Namespace'> | null,
   config: MeshConfig,
   report: Report,
-): ServiceEntry[] {
-  const entries: ServiceEntry[] = [];
-  for (const object of objects.all('Service')) {
-    if (object.value.spec.type === 'ExternalName') {
-      const message =
-        'an ExternalName Service is an alias in DNS only: the mesh sees the connection to what it names';
-      report(object, 'info', 'external-name', 'spec.type', message);
-      continue;
-    }
-    const { name, namespace } = object;
-    const hostname = `${name}.${namespace}.svc.${config.clusterDomain}`;
-    const ports = portsOf(object, report);
-    const service: Service = {
-      name,
-      namespace,
-      hostname,
-      addresses: addressesOf(object, config.network, report),
-      ports: ports.map(port => mapping(port, typeof port.target === 'number' ? port.target : 0)),
-      subjectAltNames: [],
-      waypoint: null,
-      loadBalancing: loadBalancingOf(object, objects, report),
-      ipFamilies: ipFamiliesOf(object),
-      canonical: true,
-      visibility: 'PUBLIC',
-      sessionAffinityMs: null,
-    };
-    entries.push({ object, key: `${namespace}/${hostname}`, service, ports });
+): MeshService | null {
+  const { spec } = object.value;
+  if (spec.type === 'ExternalName') {
+    const message =
+      'an ExternalName Service is an alias in DNS only: the mesh sees the connection to what it names';
+    report(object, 'info', 'external-name', 'spec.type', message);
+    return null;
   }
-  reportSharedAddresses(entries, pods, report);
-  return entries.toSorted((a, b) => (a.key < b.key ? -1 : 1));
+  const hostname = `${object.name}.${object.namespace}.svc.${config.clusterDomain}`;
+  const ports = portsOf(object, report);
+  const service: Service = {
+    name: object.name,
+    namespace: object.namespace,
+    hostname,
+    addresses: addressesOf(object, config.network, report),
+    ports: ports.map(port => mapping(port, typeof port.target === 'number' ? port.target : 0)),
+    subjectAltNames: [],
+    waypoint: null,
+    loadBalancing: loadBalancingOf(object, namespace, report),
+    ipFamilies: ipFamiliesOf(object),
+    canonical: true,
+    visibility: 'PUBLIC',
+    sessionAffinityMs: spec.sessionAffinity === 'ClientIP' ? affinityMs(object) : null,
+  };
+  return { object, key: `${object.namespace}/${hostname}`, service, ports };
+}
+
+/** Every cluster IP once, without those that only say that there is none. */
+export function clusterIps({ value }: Located<'Service'>): string[] {
+  const { clusterIP, clusterIPs } = value.spec;
+  return [...new Set([clusterIP ?? '', ...clusterIPs])].filter(ip => ip !== '' && ip !== 'None');
+}
+
+/** The default of Kubernetes: three hours. */
+const defaultAffinitySeconds = 10_800;
+
+function affinityMs({ value }: Located<'Service'>): number {
+  return (value.spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? defaultAffinitySeconds) * 1_000;
 }
 
 export function mapping(port: ServicePort, targetPort: number): PortMapping {
@@ -112,7 +124,7 @@ const protocols = new Map<string, AppProtocol>([
 const tcpPorts = new Set([25, 53, 3306, 27_017]);
 
 /** The protocol of a port by `appProtocol`, else by its name up to the first `-`, else by its number. */
-function protocolOf(appProtocol: string | undefined, name: string, port: number): AppProtocol {
+export function protocolOf(appProtocol: string | undefined, name: string, port: number): AppProtocol {
   if (appProtocol !== undefined) {
     return protocols.get(appProtocol.toLowerCase().replace(/^kubernetes\.io\//, '')) ?? 'UNKNOWN';
   }
@@ -123,9 +135,9 @@ function protocolOf(appProtocol: string | undefined, name: string, port: number)
 /** Virtual addresses: cluster IPs of both families, then external ones and those of load balancers. */
 function addressesOf(object: Located<'Service'>, network: string, report: Report): NetworkAddress[] {
   const { spec, status } = object.value;
-  const clusterIps = [spec.clusterIP ?? '', ...spec.clusterIPs];
-  const virtual = clusterIps.filter(address => address !== 'None' && address !== '');
-  if (virtual.length === 0 && !clusterIps.includes('None')) {
+  const virtual = clusterIps(object);
+  const isHeadless = spec.clusterIP === 'None' || spec.clusterIPs.includes('None');
+  if (virtual.length === 0 && !isHeadless) {
     const message =
       'has no spec.clusterIP: in a directory nobody assigns one, so clients have no address to call';
     report(object, 'warning', 'service-without-address', 'spec', message);
@@ -149,69 +161,59 @@ const scopes: ReadonlyMap<string, readonly RoutingScope[]> = new Map([
 ]);
 
 /** Null where any healthy endpoint will do. */
-function loadBalancingOf(object: Located<'Service'>, objects: Objects, report: Report): LoadBalancing | null {
+function loadBalancingOf(
+  object: Located<'Service'>,
+  namespace: Located<'Namespace'> | null,
+  report: Report,
+): LoadBalancing | null {
   const { spec } = object.value;
-  if (spec.sessionAffinity === 'ClientIP') {
-    const message =
-      'sessionAffinity ClientIP has no effect in the mesh: every connection is balanced by itself';
-    report(object, 'warning', 'session-affinity', 'spec.sessionAffinity', message);
-  }
   const healthPolicy = spec.publishNotReadyAddresses ? 'ALLOW_ALL' : 'ONLY_HEALTHY';
   if (spec.internalTrafficPolicy === 'Local')
     return { routingPreference: ['NODE'], mode: 'STRICT', healthPolicy };
-  const distribution = distributionOf(object, objects);
-  const preference = distribution === null ? undefined : scopes.get(distribution.value);
+  const preference = scopes.get(distributionOf(object, namespace, report));
   if (preference !== undefined) return { routingPreference: preference, mode: 'FAILOVER', healthPolicy };
-  if (distribution !== null && distribution.value !== 'Any') {
-    const known = [...scopes.keys()].join(', ');
-    const message = `${JSON.stringify(distribution.value)} is no traffic distribution that is known (${known}): any endpoint is taken`;
-    report(distribution.object, 'warning', 'unknown-traffic-distribution', distribution.field, message);
-  }
   return healthPolicy === 'ONLY_HEALTHY'
     ? null
     : { routingPreference: [], mode: 'UNSPECIFIED', healthPolicy };
 }
 
+/** What the Service says, or else its Namespace; a value that means nothing is reported where it stands. */
 function distributionOf(
   object: Located<'Service'>,
-  objects: Objects,
-): { value: string; object: Located<'Service' | 'Namespace'>; field: string } | null {
-  const value = object.value.spec.trafficDistribution;
-  if (value !== undefined) return { value, object, field: 'spec.trafficDistribution' };
-  for (const marked of [object, objects.get('Namespace', '', object.namespace)]) {
-    const mark = firstMark(marked?.value.metadata.annotations ?? {}, [trafficDistribution]);
-    if (marked === null || mark === null) continue;
-    return { value: mark.value, object: marked, field: marksField('annotations', mark.name) };
+  namespace: Located<'Namespace'> | null,
+  report: Report,
+): string {
+  const { trafficDistribution: value } = object.value.spec;
+  if (value !== undefined) {
+    reportDistribution(object, value, 'spec.trafficDistribution', report);
+    return value;
   }
-  return null;
+  return (
+    annotatedDistribution(object, report) ??
+    (namespace === null ? null : annotatedDistribution(namespace, () => {})) ??
+    'Any'
+  );
 }
 
-/** A cluster IP that two Services have, or a pod: no cluster would give it to both. */
-function reportSharedAddresses(
-  entries: readonly ServiceEntry[],
-  pods: readonly PodEntry[],
+/** What the annotation of a Service or Namespace says; null without one. */
+export function annotatedDistribution(
+  object: Located<'Service' | 'Namespace'>,
+  report: Report,
+): string | null {
+  const mark = firstMark(object.value.metadata.annotations, [trafficDistribution]);
+  if (mark === null) return null;
+  reportDistribution(object, mark.value, marksField('annotations', mark.name), report);
+  return mark.value;
+}
+
+function reportDistribution(
+  object: Located<'Service' | 'Namespace'>,
+  value: string,
+  field: string,
   report: Report,
 ): void {
-  const podsByAddress = new Map(
-    pods.flatMap(pod => pod.addresses.map(address => [address, pod.pod] as const)),
-  );
-  const holders = new Map<string, ServiceEntry>();
-  for (const entry of entries) {
-    const { clusterIP, clusterIPs } = entry.object.value.spec;
-    for (const address of new Set([clusterIP ?? '', ...clusterIPs])) {
-      if (address === '' || address === 'None') continue;
-      const pod = podsByAddress.get(address);
-      if (pod !== undefined) {
-        const message = `${address} is the address of ${objectName(pod)} too: connections to it go to the pod`;
-        report(entry.object, 'warning', 'address-conflict', 'spec.clusterIP', message);
-      }
-      const holder = holders.get(address);
-      if (holder === undefined) {
-        holders.set(address, entry);
-        continue;
-      }
-      const message = `${address} is the cluster IP of ${objectName(holder.object)} too: clients prefer the one of their own namespace`;
-      report(entry.object, 'warning', 'address-conflict', 'spec.clusterIP', message);
-    }
-  }
+  if (value === 'Any' || scopes.has(value)) return;
+  const known = [...scopes.keys()].join(', ');
+  const message = `${JSON.stringify(value)} is no traffic distribution that is known (${known}): any endpoint is taken`;
+  report(object, 'warning', 'unknown-traffic-distribution', field, message);
 }

@@ -14,17 +14,18 @@ import {
 } from '../model/kinds/marks.ts';
 import type { Pod } from '../model/kinds/pod.ts';
 import type { Locality, Workload } from '../model/workload.ts';
+import type { BuildMode } from './build-enrolment.ts';
 import type { Objects } from './build-objects.ts';
 import type { PodEntry } from './build-pods.ts';
 
-/** What a workload takes part in, worked out by other parts of the builder. */
-export type Memberships = Pick<Workload, 'services' | 'authorizationPolicies'>;
+/** What other parts of the builder know of a workload. */
+export type Surroundings = Pick<Workload, 'services' | 'authorizationPolicies' | 'locality'>;
 
 export function podWorkload(
   entry: PodEntry,
-  memberships: Memberships,
-  objects: Objects,
+  surroundings: Surroundings,
   config: MeshConfig,
+  mode: BuildMode,
 ): Workload {
   const { value, name, namespace } = entry.pod;
   const owner = ownerOf(value, name);
@@ -37,21 +38,21 @@ export function podWorkload(
     serviceAccount: serviceAccountOf(value),
     trustDomain: config.trustDomain,
     addresses: entry.reachableAt,
-    hostname: '',
+    hostname: hostnameOf(value, namespace, config),
     network: config.network,
     node,
     clusterId: config.clusterId,
     tunnelProtocol: entry.tunnelled ? 'HBONE' : 'NONE',
     networkMode: entry.hostNetwork ? 'HOST_NETWORK' : 'STANDARD',
-    status: isReady(value) ? 'HEALTHY' : 'UNHEALTHY',
+    status: isReady(value, mode) ? 'HEALTHY' : 'UNHEALTHY',
     canonicalName: firstMark(entry.labels, canonicalName)?.value ?? ownName,
     canonicalRevision: firstMark(entry.labels, canonicalRevision)?.value ?? 'latest',
     workloadName: ownName,
     workloadType: owner.type,
-    services: memberships.services,
-    authorizationPolicies: memberships.authorizationPolicies,
+    services: surroundings.services,
+    authorizationPolicies: surroundings.authorizationPolicies,
     waypoint: null,
-    locality: localityOf(objects, node),
+    locality: surroundings.locality,
     capacity: 1,
   };
 }
@@ -72,11 +73,18 @@ export function localityOf(objects: Objects, node: string): Locality | null {
   return locality.region + locality.zone + locality.subzone === '' ? null : locality;
 }
 
-/** Ready, as far as anyone says: a status without a Ready condition is one that was written by hand. */
-function isReady(pod: Pod): boolean {
+/** The name below that of a headless Service which pods of a StatefulSet have. */
+function hostnameOf({ spec }: Pod, namespace: string, config: MeshConfig): string {
+  const { hostname = '', subdomain = '' } = spec;
+  if (hostname === '' || subdomain === '') return '';
+  return `${hostname}.${subdomain}.${namespace}.svc.${config.clusterDomain}`;
+}
+
+/** In a directory, ready as far as anyone says: a status without a Ready condition is one that was written by hand. */
+function isReady(pod: Pod, mode: BuildMode): boolean {
   if (pod.metadata.deletionTimestamp !== undefined) return false;
   const ready = pod.status.conditions?.find(({ type }) => type === 'Ready');
-  return ready === undefined || ready.status === 'True';
+  return ready === undefined ? mode === 'directory' : ready.status === 'True';
 }
 
 /** What made the pod, of what the telemetry of meshes has a word for; a pod of anything else speaks for itself. */

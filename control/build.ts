@@ -4,23 +4,20 @@
  * The same for objects of a directory and of an API server. The order of the objects does not matter; what they say
  * decides, and where two contradict each other, the order in which they stand in the files. Whatever is left out or
  * not in force is a finding.
+ *
+ * A control plane, whose objects come and go by the thousand, uses the class behind it: `IncrementalBuilder`
+ * (build-incremental.ts) with `{ mode: 'cluster' }`, whose `apply` returns what each change of objects changes in the
+ * mesh, in the pods of each node (`nodePods`), in the settings and in the findings.
  */
+import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { MeshDelta } from '../model/mesh.ts';
-import type { MeshSettings } from './build-node-pods.ts';
-import { type MeshConfig, meshConfigName, meshSettings } from '../model/kinds/mesh-config.ts';
-import { LabelIndex, endpointsOf } from './build-endpoints.ts';
-import { type BuildMode, modeOf } from './build-enrolment.ts';
-import { type PlacedPod, meshSettingsOf, placedPods } from './build-node-pods.ts';
-import { type Report, indexObjects } from './build-objects.ts';
-import { type PodEntry, podEntries } from './build-pods.ts';
-import { policiesOf } from './build-policies.ts';
-import { reportReferences, reportWaypoints } from './build-references.ts';
-import { serviceEntries } from './build-services.ts';
-import { podWorkload } from './build-workloads.ts';
-import { type Finding, compareFindings } from './finding.ts';
-import { type LocatedObject, findingAt } from './located.ts';
+import type { MeshSettings } from '../model/node-pod.ts';
+import { type BuildOptions, IncrementalBuilder } from './build-incremental.ts';
+import type { PlacedPod } from './build-node-pods.ts';
+import type { Finding } from './finding.ts';
+import type { LocatedObject } from './located.ts';
 
-/** A pod whose traffic an agent redirects: the agent of the node its workload is on. */
+/** A pod of a directory whose traffic an agent redirects: the agent of the node its workload is on. */
 export interface Enrolment {
   readonly workloadUid: string;
   /** `metadata.uid`, or the workload's uid where there is none. Unique. */
@@ -31,11 +28,6 @@ export interface Enrolment {
   readonly addresses: readonly string[];
   readonly failMode: 'open' | 'closed';
   readonly dnsCapture: boolean;
-}
-
-export interface BuildOptions {
-  /** Default `directory`. */
-  readonly mode?: BuildMode;
 }
 
 export interface BuildResult {
@@ -51,67 +43,30 @@ export interface BuildResult {
 }
 
 /** Builds the mesh. Never throws for what objects say. */
-export function build(all: readonly LocatedObject[], { mode = 'directory' }: BuildOptions = {}): BuildResult {
-  const findings: Finding[] = [];
-  const report: Report = (object, severity, code, field, message) =>
-    findings.push(findingAt(object, severity, code, field, message));
+export function build(objects: readonly LocatedObject[], options: BuildOptions = {}): BuildResult {
+  const builder = new IncrementalBuilder(options);
+  builder.apply({ set: objects, removed: [] });
+  return resultOf(builder);
+}
 
-  const objects = indexObjects(all, report);
-  const config = meshSettings(objects.get('MeshConfig', '', meshConfigName)?.value ?? null);
-  for (const namespace of objects.all('Namespace')) modeOf(namespace, report);
-
-  const pods = podEntries(objects, config, mode, report);
-  const services = serviceEntries(objects, pods, config, report);
-  const endpoints = endpointsOf({ objects, config, pods, services }, report);
-  const policies = policiesOf({ objects, config, pods, index: new LabelIndex(pods) }, report);
-  reportReferences(objects, config, report);
-  reportWaypoints(objects, report);
-
-  const workloads = pods.map(entry => {
-    const memberships = {
-      services: endpoints.memberships.get(entry.uid) ?? {},
-      authorizationPolicies: policies.namesOf(entry.uid),
-    };
-    return podWorkload(entry, memberships, objects, config);
-  });
+/** Everything a builder has built, as it is now. */
+export function resultOf(builder: IncrementalBuilder): BuildResult {
   return {
-    mesh: {
-      workloads: [...workloads, ...endpoints.externals].toSorted((a, b) => (a.uid < b.uid ? -1 : 1)),
-      services: services.map(({ service }) => service),
-      policies: policies.policies,
-      removedWorkloads: [],
-      removedServices: [],
-      removedPolicies: [],
-    },
-    enrolments: mode === 'cluster' ? [] : enrolments(pods, report),
-    nodePods: mode === 'cluster' ? placedPods(objects, config) : [],
-    settings: meshSettingsOf(objects, config),
-    config,
-    findings: findings.toSorted(compareFindings),
+    mesh: builder.mesh(),
+    enrolments: enrolmentsOf(builder),
+    nodePods: builder.nodePods(),
+    settings: builder.settings,
+    config: builder.config,
+    findings: builder.findings(),
   };
 }
 
-function enrolments(pods: readonly PodEntry[], report: Report): Enrolment[] {
-  const holders = new Map<string, PodEntry>();
-  for (const entry of pods) {
-    const uid = entry.pod.value.metadata.uid;
-    if (uid !== undefined && !holders.has(uid)) holders.set(uid, entry);
+function enrolmentsOf(builder: IncrementalBuilder): Enrolment[] {
+  const enrolments: Enrolment[] = [];
+  for (const { uid, podUid, addresses, enrolment } of builder.pods()) {
+    if (enrolment === null || enrolment.netns === '') continue;
+    const { netns, failMode, dnsCapture } = enrolment;
+    enrolments.push({ workloadUid: uid, podUid, netns, addresses, failMode, dnsCapture });
   }
-  return pods.flatMap(entry => {
-    if (entry.enrolment === null) return [];
-    const uid = entry.pod.value.metadata.uid;
-    const isOwn = uid !== undefined && holders.get(uid) === entry;
-    if (uid !== undefined && !isOwn) {
-      const message = 'has the uid of another pod, which is unique in a cluster: its name is used instead';
-      report(entry.pod, 'warning', 'duplicate-uid', 'metadata.uid', message);
-    }
-    return [
-      {
-        workloadUid: entry.uid,
-        podUid: isOwn ? uid : entry.uid,
-        addresses: entry.addresses,
-        ...entry.enrolment,
-      },
-    ];
-  });
+  return enrolments.sort((a, b) => (a.workloadUid < b.workloadUid ? -1 : 1));
 }

@@ -33,6 +33,10 @@ export const trafficDistribution = 'networking.istio.io/traffic-distribution';
 /** Label of EndpointSlices: the Service they belong to. */
 export const sliceService = 'kubernetes.io/service-name';
 
+/** Label of EndpointSlices, and the value of those that Kubernetes keeps itself, by the selector of the Service. */
+export const sliceManager = 'endpointslice.kubernetes.io/managed-by';
+export const sliceController = 'endpointslice-controller.k8s.io';
+
 /** Labels of pods that name a workload in metrics and logs, the first that is present. */
 export const canonicalName = ['service.istio.io/canonical-name', 'app.kubernetes.io/name', 'app'] as const;
 export const canonicalRevision = [

@@ -80,6 +80,9 @@ const podSpec = struct(
   {
     nodeName: dnsSubdomain.optional(),
     hostNetwork: z.boolean().default(false),
+    /** With `subdomain`, the name of a headless Service: the pod's own name below that of the Service. */
+    hostname: z.string().optional(),
+    subdomain: z.string().optional(),
     serviceAccountName: dnsSubdomain.optional(),
     /** The name `serviceAccountName` had; servers still fill in both. */
     serviceAccount: dnsSubdomain.optional(),
@@ -98,7 +101,6 @@ const podSpec = struct(
     'hostIPC',
     'hostPID',
     'hostUsers',
-    'hostname',
     'hostnameOverride',
     'imagePullSecrets',
     'nodeSelector',
@@ -118,7 +120,6 @@ const podSpec = struct(
     'securityContext',
     'setHostnameAsFQDN',
     'shareProcessNamespace',
-    'subdomain',
     'terminationGracePeriodSeconds',
     'tolerations',
     'topologySpreadConstraints',

@@ -10,8 +10,10 @@ import { type Namespace, namespace } from './namespace.ts';
 import { type Node, node } from './node.ts';
 import { type PeerAuthentication, peerAuthentication } from './peer-authentication.ts';
 import { type Pod, pod } from './pod.ts';
+import { type ServiceEntry, serviceEntry } from './service-entry.ts';
 import { type ServiceAccount, serviceAccount } from './service-account.ts';
 import { type Service, service } from './service.ts';
+import { type WorkloadEntry, workloadEntry } from './workload-entry.ts';
 
 /** Every kind that is read, by name, with the type its schema gives. */
 export interface KindTypes {
@@ -21,6 +23,8 @@ export interface KindTypes {
   readonly Service: Service;
   readonly EndpointSlice: EndpointSlice;
   readonly ServiceAccount: ServiceAccount;
+  readonly ServiceEntry: ServiceEntry;
+  readonly WorkloadEntry: WorkloadEntry;
   readonly AuthorizationPolicy: AuthorizationPolicy;
   readonly PeerAuthentication: PeerAuthentication;
   readonly MeshConfig: MeshConfigObject;
@@ -39,6 +43,12 @@ export interface Kind<Name extends KindName> {
   readonly schema: z.ZodType<KindTypes[Name]>;
 }
 
+const entryVersions = [
+  'culvert.dev/v1',
+  'networking.istio.io/v1',
+  'networking.istio.io/v1beta1',
+  'networking.istio.io/v1alpha3',
+];
 const policyVersions = ['culvert.dev/v1', 'security.istio.io/v1', 'security.istio.io/v1beta1'];
 
 export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
@@ -53,6 +63,8 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
     schema: endpointSlice,
   },
   ServiceAccount: { apiVersions: ['v1'], namespaced: true, own: false, schema: serviceAccount },
+  ServiceEntry: { apiVersions: entryVersions, namespaced: true, own: true, schema: serviceEntry },
+  WorkloadEntry: { apiVersions: entryVersions, namespaced: true, own: true, schema: workloadEntry },
   AuthorizationPolicy: {
     apiVersions: policyVersions,
     namespaced: true,
@@ -67,6 +79,8 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
   },
   MeshConfig: { apiVersions: ['culvert.dev/v1'], namespaced: false, own: true, schema: meshConfig },
 };
+
+export const kindNames = Object.keys(kinds) as readonly KindName[];
 
 /** API groups whose objects say what a mesh shall do: one that is not understood is never passed over lightly. */
 export const meshGroups: readonly string[] = [

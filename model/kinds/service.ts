@@ -40,6 +40,10 @@ const serviceSpec = struct(
     trafficDistribution: z.string().optional(),
     externalIPs: z.array(ip).default([]),
     sessionAffinity: z.enum(['None', 'ClientIP']).default('None'),
+    sessionAffinityConfig: struct(
+      { clientIP: struct({ timeoutSeconds: z.int().min(1).max(86_400).optional() }, []).optional() },
+      [],
+    ).optional(),
   },
   [
     'allocateLoadBalancerNodePorts',
@@ -50,7 +54,6 @@ const serviceSpec = struct(
     'loadBalancerClass',
     'loadBalancerIP',
     'loadBalancerSourceRanges',
-    'sessionAffinityConfig',
   ],
 );
 

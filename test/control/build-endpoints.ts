@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { PortMapping } from '../../model/workload.ts';
-import { brief, configured, pod } from '../help/configuration.ts';
+import { build } from '../../control/build.ts';
+import { brief, configured, objectsOf, pod } from '../help/configuration.ts';
 
 const service = (spec: string): string =>
   `{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.1, ${spec}}}\n---\n`;
@@ -115,7 +116,7 @@ t.test('other addresses are workloads of their own, without identity', async t =
   t.same(endpoints(text), { 'web 192.0.2.1': ['80→80'], 'web 2001:db8::1': ['80→80'] });
   t.match(configured(text).mesh.workloads, [
     {
-      uid: 'Kubernetes/discovery.k8s.io/EndpointSlice/shop/web/192.0.2.1',
+      uid: 'Kubernetes/discovery.k8s.io/EndpointSlice/shop/192.0.2.1',
       serviceAccount: '',
       tunnelProtocol: 'NONE',
       status: 'HEALTHY',
@@ -181,6 +182,33 @@ t.test('what leads nowhere is left out and named', async t => {
     t.same(endpoints(text), {}, text);
     t.same(brief(configured(text).findings), [finding]);
   }
+});
+
+t.test('endpoints of which none is ready are worth a warning', async t => {
+  const unready = { conditions: [{ type: 'Ready', status: 'False' }] };
+  const a = pod({ name: 'a', labels: { app: 'web' }, status: unready });
+  const select = 'selector: {app: web}, ports: [{port: 80}]';
+  t.same(brief(configured(service(select) + a).findings), ['warning service-without-ready-endpoints 1 null']);
+  t.same(configured(service(select) + a + web('b', '10.0.0.2')).findings, [], 'one is enough');
+  t.same(configured(service(`publishNotReadyAddresses: true, ${select}`) + a).findings, []);
+});
+
+t.test('in a cluster the slices that Kubernetes keeps leave the word to the pods', async t => {
+  const labels =
+    '{kubernetes.io/service-name: web, endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}';
+  const member = (name: string): string =>
+    slice(
+      'addressType: IPv4, ports: [{port: 80}], endpoints: [{addresses: [10.0.0.1], conditions: {ready: false}, targetRef: {kind: Pod, name: a}}]',
+      name,
+      name === 'kept' ? labels : undefined,
+    );
+  const built = (name: string) =>
+    build(objectsOf(service('ports: [{port: 80}]') + web('a', '10.0.0.1') + member(name)), {
+      mode: 'cluster',
+    }).mesh.workloads;
+  t.match(built('kept'), [{ services: { 'shop/web.shop.svc.cluster.local': [{ targetPort: 80 }] } }]);
+  t.match(built('own'), [{ services: {} }]);
+  t.equal(Object.keys(built('own')[0]?.services ?? {}).length, 0);
 });
 
 t.test('a pod in the network of its node is an endpoint by its name only', async t => {

@@ -156,12 +156,31 @@ t.test('wishes that are not granted are named', async t => {
   t.same(brief(configured(text('{clusterIP: 10.96.0.1, trafficDistribution: PreferMoon}')).findings), [
     'warning unknown-traffic-distribution 1 spec.trafficDistribution',
   ]);
-  t.same(brief(configured(text('{clusterIP: 10.96.0.1, sessionAffinity: ClientIP}')).findings), [
-    'warning session-affinity 1 spec.sessionAffinity',
-  ]);
+  const inNamespace = namespace('{networking.istio.io/traffic-distribution: PreferMoon}');
+  t.same(
+    brief(
+      configured(
+        inNamespace + text('{clusterIP: 10.96.0.1}') + text('{clusterIP: 10.96.0.2}').replace('web', 'api'),
+      ).findings,
+    ),
+    [
+      'warning unknown-traffic-distribution 1 metadata.annotations["networking.istio.io/traffic-distribution"]',
+    ],
+    'once, at the namespace',
+  );
   const alias = configured(text('{type: ExternalName, externalName: example.org}'));
   t.same(alias.mesh.services, []);
   t.same(brief(alias.findings), ['info external-name 1 spec.type']);
+});
+
+t.test('clients stay with their endpoint where the Service says so', async t => {
+  const affinity = (spec: string) => service(text(`{clusterIP: 10.96.0.1, ${spec}}`)).sessionAffinityMs;
+  t.equal(affinity('sessionAffinity: None'), null);
+  t.equal(affinity('sessionAffinity: ClientIP'), 10_800_000, 'three hours, as in Kubernetes');
+  t.equal(
+    affinity('sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 30}}'),
+    30_000,
+  );
 });
 
 t.test('an address that somebody else has', async t => {

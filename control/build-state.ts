@@ -1,0 +1,320 @@
+/**
+ * A mesh as it is built, under one MeshConfig: takes in which objects changed and follows each change to what it touches
+ * (pods → services → endpoints → policies → workloads), so that a change costs what it is about, however large the mesh.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import type { Authorization } from '../model/policy.ts';
+import type { Service } from '../model/service.ts';
+import type { Locality, Workload } from '../model/workload.ts';
+import { type BuildMode, modeOf } from './build-enrolment.ts';
+import { EndpointBook } from './build-endpoint-book.ts';
+import { type EntryMember, entryMember, outsideWorkload } from './build-entries.ts';
+import type { FindingStore } from './build-findings.ts';
+import { LabelIndex } from './build-labels.ts';
+import { type PlacedPod, placedPod } from './build-node-pods.ts';
+import type { ObjectChange, Objects } from './build-objects.ts';
+import { PodBook, type PodChange, type PodEntry } from './build-pods.ts';
+import { PolicyBook, type PolicyRef } from './build-policies.ts';
+import { ReferenceBook, reportWaypoint } from './build-references.ts';
+import { ServiceBook, type ServiceRef } from './build-service-book.ts';
+import { annotatedDistribution } from './build-services.ts';
+import { localityOf, podWorkload } from './build-workloads.ts';
+import { objectName } from './located.ts';
+
+/** What is another than before, by the key of each; what is gone from the state is removed. */
+export interface StateChanges {
+  readonly workloads: Set<string>;
+  readonly services: Set<string>;
+  readonly policies: Set<string>;
+  /** By pod uid. */
+  readonly pods: Set<string>;
+}
+
+export interface StateOptions {
+  readonly objects: Objects;
+  readonly config: MeshConfig;
+  readonly mode: BuildMode;
+  readonly findings: FindingStore;
+}
+
+export class BuildState {
+  readonly workloads = new Map<string, Workload>();
+  readonly services = new Map<string, Service>();
+  readonly policies = new Map<string, Authorization>();
+  /** Of a cluster, by pod uid. */
+  readonly placed = new Map<string, PlacedPod>();
+  readonly pods: PodBook;
+  readonly #options: StateOptions;
+  readonly #podsByLabel = new LabelIndex<PodEntry>();
+  readonly #entries = new Map<string, EntryMember>();
+  readonly #entriesByLabel = new LabelIndex<EntryMember>();
+  readonly #services: ServiceBook;
+  readonly #endpoints: EndpointBook;
+  readonly #policies: PolicyBook;
+  readonly #references: ReferenceBook;
+  readonly #localities = new Map<string, Locality | null>();
+
+  constructor(options: StateOptions) {
+    this.#options = options;
+    this.pods = new PodBook(options);
+    this.#services = new ServiceBook({ ...options, pods: this.pods });
+    const byLabel = { podsByLabel: this.#podsByLabel, entriesByLabel: this.#entriesByLabel };
+    this.#endpoints = new EndpointBook({
+      ...options,
+      ...byLabel,
+      pods: this.pods,
+      services: this.#services,
+    });
+    this.#policies = new PolicyBook({ ...options, podsByLabel: this.#podsByLabel });
+    this.#references = new ReferenceBook(options);
+  }
+
+  /** Takes changes of objects in; the objects are what they are now already. */
+  apply(changes: readonly ObjectChange[]): StateChanges {
+    const touched = this.#touchedBy(changes);
+    const dirty = new Set<string>();
+    const podChanges = this.pods.apply(touched.pods.values());
+    for (const change of podChanges) this.#followPod(change, dirty);
+    for (const change of changes) if (change.kind === 'WorkloadEntry') this.#followEntry(change, dirty);
+
+    const serviceKeys = this.#services.apply([...touched.services.values()]);
+    for (const key of serviceKeys) this.#endpoints.serviceChanged(key);
+    for (const { kind, namespace, name } of touched.services.values())
+      if (kind === 'Service') this.#endpoints.serviceNamed(namespace, name);
+    for (const { kind, before, after } of changes)
+      if (kind === 'EndpointSlice') this.#endpoints.sliceChanged(before, after);
+    this.#followAddresses(podChanges);
+    const memberships = this.#endpoints.apply();
+    for (const uid of memberships) dirty.add(uid);
+
+    const policies = this.#policies.apply(touched.policies, podChanges);
+    for (const uid of policies.pods) dirty.add(uid);
+    this.#references.apply(changes);
+    if (touched.nodes.size > 0) this.#followNodes(touched.nodes, dirty);
+
+    const workloads = this.#renewWorkloads(dirty);
+    this.#reportHealth(serviceKeys, memberships, workloads);
+    return {
+      workloads,
+      services: this.#renew(this.services, serviceKeys, key => this.#services.get(key)?.service ?? null),
+      policies: this.#renew(this.policies, policies.policies, key => this.#policies.get(key)),
+      pods: this.#renewPlaced(podChanges),
+    };
+  }
+
+  /** Which parts have to look again, by the kind of what changed. */
+  #touchedBy(changes: readonly ObjectChange[]) {
+    const { objects } = this.#options;
+    const pods = new Map<string, { namespace: string; name: string }>();
+    const services = new Map<string, ServiceRef>();
+    const policies: PolicyRef[] = [];
+    const nodes = new Set<string>();
+    for (const change of changes) {
+      const { kind, namespace, name } = change;
+      this.#reportMarks(change);
+      if (kind === 'Pod') pods.set(`${namespace}/${name}`, { namespace, name });
+      else if (kind === 'Service' || kind === 'ServiceEntry')
+        services.set(`${kind} ${namespace}/${name}`, { kind, namespace, name });
+      else if (kind === 'AuthorizationPolicy' || kind === 'PeerAuthentication')
+        policies.push({ kind, namespace, name });
+      else if (kind === 'Node') nodes.add(name);
+      else if (kind === 'Namespace') {
+        for (const pod of objects.in('Pod', name))
+          pods.set(`${name}/${pod.name}`, { namespace: name, name: pod.name });
+        for (const service of objects.in('Service', name))
+          services.set(`Service ${name}/${service.name}`, {
+            kind: 'Service',
+            namespace: name,
+            name: service.name,
+          });
+      }
+    }
+    return { pods, services, policies, nodes };
+  }
+
+  #reportMarks(change: ObjectChange): void {
+    const { findings } = this.#options;
+    const { after } = change;
+    if (after === null) {
+      findings.put('namespace', objectName(change), []);
+      findings.put('waypoint', objectName(change), []);
+      return;
+    }
+    const { kind } = after;
+    if (kind === 'Namespace') {
+      findings.about('namespace', after, report => {
+        modeOf(after, report);
+        annotatedDistribution(after, report);
+      });
+    }
+    if (
+      kind === 'Pod' ||
+      kind === 'Namespace' ||
+      kind === 'Service' ||
+      kind === 'ServiceEntry' ||
+      kind === 'WorkloadEntry'
+    )
+      findings.about('waypoint', after, report => reportWaypoint(after, report));
+  }
+
+  #followPod({ before, after }: PodChange, dirty: Set<string>): void {
+    const uid = (before ?? after)?.uid ?? '';
+    dirty.add(uid);
+    const old = before !== null && isInMesh(before) ? before : null;
+    const now = after !== null && isInMesh(after) ? after : null;
+    if (old !== null) this.#podsByLabel.remove(old);
+    if (now !== null) this.#podsByLabel.add(now);
+    if (old !== null && now !== null && isAlikeToServices(old, now)) return;
+    if (old !== null) this.#endpoints.memberChanged(old);
+    if (now !== null) this.#endpoints.memberChanged(now);
+  }
+
+  #followAddresses(changes: readonly PodChange[]): void {
+    const names = new Set<string>();
+    for (const { before, after } of changes) {
+      const old = before?.addresses ?? [];
+      const now = after?.addresses ?? [];
+      const isSame =
+        isDeepStrictEqual(old, now) &&
+        before?.hostNetwork === after?.hostNetwork &&
+        isDeepStrictEqual(before?.reachableAt, after?.reachableAt);
+      if (isSame) continue;
+      names.add((before ?? after)?.uid ?? '');
+      for (const address of [...old, ...now]) names.add(address);
+    }
+    if (names.size === 0) return;
+    this.#services.addressesChanged(names);
+    this.#endpoints.whereaboutsChanged(names);
+  }
+
+  #followEntry({ before, after }: ObjectChange, dirty: Set<string>): void {
+    const { config, findings } = this.#options;
+    if (before?.kind === 'WorkloadEntry') {
+      const old = entryMember(before, config);
+      dirty.add(old.uid);
+      this.#entries.delete(old.uid);
+      this.#entriesByLabel.remove(old);
+      this.#endpoints.memberChanged(old);
+      findings.put('entry', objectName(before), []);
+    }
+    if (after?.kind !== 'WorkloadEntry') return;
+    const now = entryMember(after, config);
+    dirty.add(now.uid);
+    findings.about('entry', after, report => {
+      if (after.value.spec.address !== undefined) return;
+      const message = 'has no address: what only has a network needs a gateway, and none is known';
+      report(after, 'warning', 'endpoint-without-address', 'spec.address', message);
+    });
+    if (after.value.spec.address === undefined) return;
+    this.#entries.set(now.uid, now);
+    this.#entriesByLabel.add(now);
+    this.#endpoints.memberChanged(now);
+  }
+
+  /** Another place of a node is another place of all that runs on it. */
+  #followNodes(nodes: ReadonlySet<string>, dirty: Set<string>): void {
+    for (const node of nodes) this.#localities.delete(node);
+    for (const { uid, node } of this.workloads.values()) if (nodes.has(node)) dirty.add(uid);
+  }
+
+  #renewWorkloads(dirty: ReadonlySet<string>): Set<string> {
+    return this.#renew(this.workloads, dirty, uid => this.#workloadOf(uid));
+  }
+
+  #workloadOf(uid: string): Workload | null {
+    const { config, mode } = this.#options;
+    const services = this.#endpoints.servicesOf(uid);
+    const pod = this.pods.get(uid);
+    if (pod !== null) {
+      if (!isInMesh(pod)) return null;
+      const authorizationPolicies = this.#policies.namesOf(pod);
+      const locality = this.#localityOf(pod.pod.value.spec.nodeName ?? '');
+      return podWorkload(pod, { services, authorizationPolicies, locality }, config, mode);
+    }
+    const entry = this.#entries.get(uid)?.entry;
+    if (entry !== undefined) {
+      const { name, namespace, value } = entry;
+      return outsideWorkload({ uid, name, namespace, spec: value.spec, services }, config);
+    }
+    const outside = this.#endpoints.outside(uid);
+    if (outside === null) return null;
+    const workload = outsideWorkload({ ...outside, services }, config);
+    const { node } = outside;
+    return node === '' ? workload : { ...workload, node, locality: this.#localityOf(node) };
+  }
+
+  /** One object for all workloads of a node. */
+  #localityOf(node: string): Locality | null {
+    let locality = this.#localities.get(node);
+    if (locality === undefined)
+      this.#localities.set(node, (locality = localityOf(this.#options.objects, node)));
+    return locality;
+  }
+
+  /** A service that has endpoints of which none is ready: whoever calls it gets no connection. */
+  #reportHealth(
+    services: ReadonlySet<string>,
+    memberships: ReadonlySet<string>,
+    workloads: ReadonlySet<string>,
+  ): void {
+    const keys = new Set(services);
+    for (const uids of [memberships, workloads])
+      for (const uid of uids) for (const key of this.#endpoints.keysOf(uid)) keys.add(key);
+    for (const key of this.#endpoints.takeLooked()) keys.add(key);
+    const seen = new Set<string>();
+    for (const key of keys) {
+      const service = this.#services.get(key);
+      if (service === null || seen.has(objectName(service.object))) continue;
+      const { object } = service;
+      seen.add(objectName(object));
+      this.#options.findings.about('health', object, report => {
+        if (service.service.loadBalancing?.healthPolicy === 'ALLOW_ALL') return;
+        let has = false;
+        for (const uid of this.#endpoints.membersOf(key)) {
+          if (this.workloads.get(uid)?.status === 'HEALTHY') return;
+          has = true;
+        }
+        if (!has) return;
+        const message = 'none of its endpoints is ready: nobody gets a connection';
+        report(object, 'warning', 'service-without-ready-endpoints', '', message);
+      });
+    }
+  }
+
+  #renewPlaced(changes: readonly PodChange[]): Set<string> {
+    const { config, mode } = this.#options;
+    if (mode === 'directory') return new Set();
+    const now = new Map<string, PlacedPod | null>();
+    for (const { before } of changes) if (before !== null) now.set(before.podUid, null);
+    for (const { after } of changes) if (after !== null) now.set(after.podUid, placedPod(after, config));
+    return this.#renew(this.placed, now.keys(), uid => now.get(uid) ?? null);
+  }
+
+  /** Puts what `make` gives for each key in its place; returns the keys whose value is another in depth. */
+  #renew<T>(place: Map<string, T>, keys: Iterable<string>, make: (key: string) => T | null): Set<string> {
+    const changed = new Set<string>();
+    for (const key of keys) {
+      const before = place.get(key);
+      const after = make(key);
+      if (after === null ? before === undefined : isDeepStrictEqual(before, after)) continue;
+      if (after === null) place.delete(key);
+      else place.set(key, after);
+      changed.add(key);
+    }
+    return changed;
+  }
+}
+
+/** A pod of a cluster that has no address yet is known to its node only. */
+function isInMesh({ addresses }: PodEntry): boolean {
+  return addresses.length > 0;
+}
+
+function isAlikeToServices(a: PodEntry, b: PodEntry): boolean {
+  return (
+    isDeepStrictEqual(a.labels, b.labels) &&
+    isDeepStrictEqual(a.pod.value.spec.containers, b.pod.value.spec.containers) &&
+    isDeepStrictEqual(a.pod.value.spec.initContainers, b.pod.value.spec.initContainers)
+  );
+}
