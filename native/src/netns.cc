@@ -58,12 +58,14 @@ Napi::Value NetnsSysctl(const Napi::CallbackInfo& info) {
   std::string value = args.Text(2, "value");
   if (!args.ok()) return env.Undefined();
 
-  // /proc/sys/net shows the namespace of the thread that opens the file.
+  // It shows the namespace of the thread that opens the file.
   std::string path = "/proc/sys/net/" + name;
   char before[64] = {};
   int error = 0;
   int entered = RunInNetns(netns_fd, [&] {
     OwnedFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC));
+    // Container runtimes make /proc/sys read-only; our DaemonSet mounts this one directory once more.
+    if (!fd.valid() && errno == EROFS) fd = OwnedFd(open(("/host" + path).c_str(), O_RDWR | O_CLOEXEC));
     if (!fd.valid() || pread(fd.get(), before, sizeof(before) - 1, 0) < 0 ||
         pwrite(fd.get(), value.data(), value.size(), 0) < 0) {
       error = errno;
