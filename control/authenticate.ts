@@ -121,6 +121,9 @@ export class Authenticator {
         ? Promise.reject(judged.caller)
         : Promise.resolve(judged.caller);
     }
+    // Says nothing about the token, so it is not remembered of it.
+    if (this.#refusals.get(address)?.isEmpty(this.#options.clock.now()) === true)
+      return Promise.reject(refused('too many bad tokens came from the same address'));
     const asking = this.#asking.get(key) ?? this.#ask(key, token, address);
     this.#asking.set(key, asking);
     return asking;
@@ -129,8 +132,6 @@ export class Authenticator {
   async #ask(key: string, token: string, address: string): Promise<Caller> {
     const { clock, acceptedMs, refusedMs } = this.#options;
     try {
-      if (this.#refusals.get(address)?.isEmpty(clock.now()) === true)
-        throw refused('too many bad tokens came from the same address');
       const status = await this.#review(token);
       const caller = this.#judge(status);
       const until = Math.min(clock.now() + acceptedMs, expiryOf(token) ?? Infinity);
