@@ -1,0 +1,283 @@
+/**
+ * The mesh of an agent in a cluster: who is who from the control plane (xDS), certificates from its certificate service,
+ * where pods run from the container runtime and the CNI plugin. Needs no right on the API server.
+ *
+ * What was heard last stays in force while any of them is away.
+ */
+import { describeError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Finding } from '../../control/finding.ts';
+import { emptyMesh, Mesh, type MeshDelta } from '../../model/mesh.ts';
+import type { MeshSettings } from '../../model/node-pod.ts';
+import type { WireNode } from '../../proto/messages.ts';
+import { CertificateService } from '../../xds/certificate-service.ts';
+import type { ControlEndpoint } from '../../xds/channel.ts';
+import { XdsClient } from '../../xds/client.ts';
+import type { XdsUpdate } from '../../xds/reading.ts';
+import type { XdsCounters, XdsState } from '../../xds/state.ts';
+import type { EnrolmentStates, MeshSource, MeshSourceState, MeshUpdate, WantedPod } from '../mesh-source.ts';
+import type { ShardMeshSettings } from '../messages.ts';
+import { Admission, type AdmissionLimits } from './admission.ts';
+import { type CniAnswer, type CniQuestion, mayStart } from './cni-protocol.ts';
+import { CniInstall, type CniPlaces, type CniState } from './cni-install.ts';
+import { pluginName } from './cni-conf.ts';
+import { CniServer } from './cni-server.ts';
+import { Runtime, type RuntimeState } from './cri.ts';
+import { EnrolledNamespaces } from './enrolled-namespaces.ts';
+import { visibleNetns } from './netns-path.ts';
+import { NodePods } from './node-pods.ts';
+import { Reports } from './reports.ts';
+import type { Sandbox } from './sandbox.ts';
+
+export interface ClusterSourceOptions {
+  readonly endpoint: ControlEndpoint;
+  /** Who this agent says it is; see xds/node.ts. */
+  readonly node: WireNode;
+  /** Socket of the container runtime; null: the usual ones are looked for. */
+  readonly criSocket: string | null;
+  readonly cni: {
+    /** Where the plugin finds the agent. */
+    readonly socket: string;
+    /** File of namespaces whose new pods wait while no agent answers. */
+    readonly enrolledNamespaces: string;
+    /** Null: the plugin is not installed from here. */
+    readonly install: CniPlaces | null;
+  };
+  readonly admission: AdmissionLimits;
+  readonly log: Logger;
+}
+
+/** For `culvert status` and metrics. */
+export interface ClusterState {
+  readonly xds: XdsState;
+  readonly xdsCounters: XdsCounters;
+  readonly runtime: RuntimeState;
+  /** Null where the plugin is not installed from here. */
+  readonly cni: CniState | null;
+  readonly cniAsked: number;
+  readonly cniWaiting: number;
+  readonly pods: { readonly known: number; readonly wanted: number; readonly sandboxes: number };
+  /** Why the control plane does not hear which pods are enrolled; null while it does. */
+  readonly reportsTrouble: string | null;
+}
+
+/** A pod of the mesh waits this much longer than the agent takes to say no. */
+const pluginSlackMs = 5_000;
+/** Of certificates, before the first settings. */
+const defaultTtlMs = 24 * 3_600_000;
+
+export class ClusterSource implements MeshSource {
+  readonly signer: CertificateService;
+  readonly #options: ClusterSourceOptions;
+  readonly #pods = new NodePods();
+  readonly #namespaces: EnrolledNamespaces;
+  readonly #admission: Admission;
+  readonly #server: CniServer;
+  readonly #install: CniInstall | null;
+  readonly #runtime: Runtime;
+  readonly #xds: XdsClient;
+  readonly #reports: Reports;
+  /** What has come before the whole was there. */
+  #early: Mesh | null = new Mesh();
+  #begin: (update: MeshUpdate) => void = () => {};
+  #wanted: readonly WantedPod[] = [];
+  #generation = 0;
+  #appliedAt = 0;
+  onUpdate: (update: MeshUpdate) => void = () => {};
+
+  constructor(options: ClusterSourceOptions) {
+    const { endpoint, node, log, cni, admission } = options;
+    this.#options = options;
+    this.signer = new CertificateService({
+      endpoint,
+      ttlMs: () => this.#pods.settings?.certificateTtlMs ?? defaultTtlMs,
+    });
+    this.#namespaces = new EnrolledNamespaces(cni.enrolledNamespaces);
+    this.#admission = new Admission({
+      pods: this.#pods,
+      namespaces: this.#namespaces,
+      connected: () => this.#mayHear(),
+      onSandbox: () => this.#refresh(),
+      limits: admission,
+      log,
+    });
+    this.#server = new CniServer({
+      socket: cni.socket,
+      answer: (question, signal) => this.#answer(question, signal),
+      log,
+    });
+    this.#install = cni.install === null ? null : installer(options, cni.install);
+    this.#runtime = new Runtime({
+      socket: options.criSocket,
+      onSandboxes: sandboxes => {
+        this.#pods.setSandboxes(sandboxes.flatMap(asSeenHere), Date.now());
+        this.#refresh();
+      },
+      log,
+    });
+    this.#xds = new XdsClient({
+      endpoint,
+      node,
+      subscriptions: ['settings', 'nodePod', 'authorization', 'address'],
+      log,
+      onUpdate: update => this.#received(update),
+      onState: state => this.#heard(state),
+    });
+    this.#reports = new Reports({ endpoint, log });
+  }
+
+  /** Resolves with the first whole state of the mesh, however long the control plane takes. Throws CNI_SOCKET, CNI_INSTALL. */
+  async start(): Promise<MeshUpdate> {
+    const first = new Promise<MeshUpdate>(resolve => (this.#begin = resolve));
+    // Whoever asks finds somebody, before anybody is sent here.
+    await this.#server.start();
+    this.#install?.start();
+    this.#runtime.start();
+    this.#xds.start();
+    this.#reports.start();
+    return first;
+  }
+
+  enrolled(states: EnrolmentStates): void {
+    this.#pods.setStates(states);
+    this.#reports.set(this.#pods.report());
+    this.#refresh();
+  }
+
+  state(): MeshSourceState {
+    const { types } = this.#xds.state();
+    const refused = Object.values(types).flatMap(type => type.refused.map(({ name }) => name));
+    return {
+      name: this.#options.endpoint.address,
+      generation: this.#generation,
+      appliedAt: this.#appliedAt,
+      refused,
+      findings: { error: 0, warning: 0, info: 0 },
+    };
+  }
+
+  /** The control plane has them. */
+  findings(): readonly Finding[] {
+    return [];
+  }
+
+  clusterState(): ClusterState {
+    const trouble = this.#reports.trouble;
+    return {
+      xds: this.#xds.state(),
+      xdsCounters: this.#xds.counters(),
+      runtime: this.#runtime.state,
+      cni: this.#install?.state ?? null,
+      cniAsked: this.#server.asked,
+      cniWaiting: this.#server.waiting,
+      pods: this.#pods.counts(),
+      reportsTrouble: trouble === null ? null : describeError(trouble),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#install?.close();
+    await this.#server.close();
+    this.#runtime.close();
+    this.#reports.close();
+    this.#xds.close();
+    this.signer.close();
+  }
+
+  #received({ delta, settings, nodePods }: XdsUpdate): void {
+    if (settings !== null) {
+      this.#pods.setSettings(settings);
+      this.#remember(settings);
+    }
+    this.#pods.setWishes(nodePods.set, nodePods.removed);
+    if (this.#early === null) this.#tell(delta);
+    else this.#early.apply(delta);
+  }
+
+  /** For the plugin, while no agent answers. The mesh works without, so that a full disk stops nothing. */
+  #remember({ enrolledNamespaces, excludedNamespaces }: MeshSettings): void {
+    try {
+      this.#namespaces.set(enrolledNamespaces, excludedNamespaces);
+    } catch (thrown) {
+      this.#options.log.error(
+        { code: 'CNI_NAMESPACES', err: String(thrown), path: this.#options.cni.enrolledNamespaces },
+        'new pods of the mesh may start without it while no agent runs here',
+      );
+    }
+  }
+
+  /** The first time that everything is known is the beginning. */
+  #heard(state: XdsState): void {
+    if (this.#early === null || !state.synced || this.#pods.settings === null) return;
+    const delta = this.#early.snapshot();
+    this.#early = null;
+    this.#tell(delta);
+  }
+
+  /** Something that is no change of the mesh may have changed who is wanted. */
+  #refresh(): void {
+    if (this.#early !== null) return;
+    const before = this.#wanted;
+    this.#look();
+    if (this.#wanted === before) this.#admission.reconsider();
+    else this.#tell(emptyMesh);
+  }
+
+  #tell(delta: MeshDelta): void {
+    const { settings } = this.#pods;
+    if (settings === null) return;
+    this.#look();
+    this.#generation += 1;
+    this.#appliedAt = Date.now();
+    const update = { delta, settings: forShards(settings), wanted: this.#wanted };
+    if (this.#generation === 1) this.#begin(update);
+    else this.onUpdate(update);
+    this.#admission.reconsider();
+  }
+
+  /** The same list as before where it says the same. */
+  #look(): void {
+    const wanted = this.#pods.wanted();
+    if (JSON.stringify(wanted) !== JSON.stringify(this.#wanted)) this.#wanted = wanted;
+  }
+
+  /** At the beginning the control plane may still speak; afterwards only over a connection. */
+  #mayHear(): boolean {
+    const { connected, lastError } = this.#xds.state();
+    return connected || lastError === null;
+  }
+
+  async #answer(question: CniQuestion, signal: AbortSignal): Promise<CniAnswer> {
+    const place = question.command === 'ADD' ? visibleNetns(question.netns) : 'missing';
+    if (place === 'node') return mayStart;
+    // Enrolling one that can't be seen fails, and says so.
+    const netns = typeof place === 'object' ? place.path : question.netns;
+    return this.#admission.answer({ ...question, netns }, signal);
+  }
+}
+
+function asSeenHere(sandbox: Sandbox): Sandbox[] {
+  const place = visibleNetns(sandbox.netns);
+  if (place === 'node') return [];
+  return [place === 'missing' ? sandbox : { ...sandbox, netns: place.path }];
+}
+
+function installer({ cni, admission, log }: ClusterSourceOptions, places: CniPlaces): CniInstall {
+  const { socket, enrolledNamespaces } = cni;
+  const timeoutMs = admission.enrolMs + pluginSlackMs;
+  return new CniInstall({
+    ...places,
+    entry: { type: pluginName, socket, enrolledNamespaces, timeoutMs },
+    log,
+  });
+}
+
+function forShards({
+  trustDomain,
+  network,
+  clusterDomain,
+  clusterId,
+  accessLog,
+}: ShardMeshSettings): ShardMeshSettings {
+  return { trustDomain, network, clusterDomain, clusterId, accessLog };
+}
