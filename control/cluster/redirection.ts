@@ -10,13 +10,13 @@ import { setTimeout } from 'node:timers/promises';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { redirection } from '../../model/kinds/marks.ts';
-import type { WireNodeReport, WirePodState } from '../../proto/messages.ts';
 import type { Finding } from '../finding.ts';
-import { objectName } from '../located.ts';
+import type { Report, ReportingAgent } from '../node-reports.ts';
 import { Rate } from '../rate.ts';
 import { type Api, hasStatus } from './api.ts';
 import { Backoff } from './backoff.ts';
-import { type PodIndex, type PodObject, hasEnded } from './pod-index.ts';
+import type { PodIndex, PodObject } from './pod-index.ts';
+import { RedirectionReports } from './redirection-reports.ts';
 
 export interface RedirectionWriterOptions {
   readonly api: Api;
@@ -30,6 +30,10 @@ export interface RedirectionTiming {
   readonly backoffMaxMs: number;
   /** How long we believe in what we wrote before the watch has brought it back. */
   readonly believeMs: number;
+  /** A pod that no report names for so long is not redirected; an agent that starts finds its pods one by one. */
+  readonly absentMs: number;
+  /** What was written onto a pod stays so long at least: two replicas must not write against each other at full speed. */
+  readonly settledMs: number;
 }
 
 const [annotation] = redirection;
@@ -37,26 +41,31 @@ const enabled = 'enabled';
 /** Patches under way at the same time, and begun in a second: a whole cluster may be enrolled at once. */
 const concurrency = 16;
 const limit = { perSecond: 200, burst: 200 };
-/** Kubelets take 110 pods, some are told to take more; an agent that names more than this is not right. */
-const maxPodsPerNode = 4_096;
-const maxMessage = 500;
 const patchTimeoutMs = 10_000;
-const defaultTiming: RedirectionTiming = { backoffMinMs: 250, backoffMaxMs: 30_000, believeMs: 15_000 };
+const defaultTiming: RedirectionTiming = {
+  backoffMinMs: 250,
+  backoffMaxMs: 30_000,
+  believeMs: 15_000,
+  absentMs: 5_000,
+  settledMs: 1_000,
+};
 
 interface Written {
   readonly value: string | null;
-  readonly until: number;
+  readonly at: number;
+  /** Whether the watch has brought it back. */
+  seen: boolean;
 }
 
 export class RedirectionWriter {
   readonly #options: RedirectionWriterOptions;
   readonly #timing: RedirectionTiming;
   readonly #stop = new AbortController();
-  /** Node → pod uid → what its agent says. Only nodes that report to this replica. */
-  readonly #reported = new Map<string, Map<string, WirePodState>>();
+  readonly #reports: RedirectionReports;
   /** Pods to look at, by uid, in the order in which they came. */
-  readonly #queue = new Map<string, Backoff>();
-  /** Whom to try again later. */
+  readonly #queue = new Set<string>();
+  readonly #attempts = new Map<string, Backoff>();
+  /** Whom to look at later. */
   readonly #waiting = new Map<string, NodeJS.Timeout>();
   readonly #busy = new Set<string>();
   readonly #written = new Map<string, Written>();
@@ -68,6 +77,7 @@ export class RedirectionWriter {
 
   constructor(options: RedirectionWriterOptions) {
     this.#options = options;
+    this.#reports = new RedirectionReports(options.pods);
     this.#timing = { ...defaultTiming, ...options.timing };
   }
 
@@ -77,24 +87,14 @@ export class RedirectionWriter {
     return { written: this.#patches, failed: this.#failures, waiting };
   }
 
-  /** What the agent of a node says of its pods. Of pods that are not on that node it has nothing to say. */
-  report(node: string, report: WireNodeReport): void {
-    const before = this.#reported.get(node);
-    // What a stream begins with is everything; without it nobody knows what an absent pod means.
-    if (!report.full && before === undefined) return;
-    const states = report.full || before === undefined ? new Map<string, WirePodState>() : before;
-    for (const state of report.pods) {
-      if (states.size < maxPodsPerNode || states.has(state.podUid)) states.set(state.podUid, state);
-    }
-    for (const uid of report.gone) states.delete(uid);
-    this.#reported.set(node, states);
-    if (report.full) for (const pod of this.#options.pods.on(node)) this.#look(pod);
-    else for (const uid of [...report.pods.map(({ podUid }) => podUid), ...report.gone]) this.#lookAt(uid);
+  /** What an agent says of the pods of its node. Of pods that are not on that node it has nothing to say. */
+  report(agent: ReportingAgent, report: Report): void {
+    for (const pod of this.#reports.take(agent, report) ?? []) this.#look(pod);
   }
 
-  /** The agent of a node reports to us no more: what waits to be written is no longer ours to write. */
-  forget(node: string): void {
-    this.#reported.delete(node);
+  /** These agents and no others report to us: what others said is no longer ours to write. */
+  keep(agents: readonly ReportingAgent[]): void {
+    this.#reports.keep(agents);
   }
 
   /** A pod has changed, is new (an agent may have been first to know of it), or is gone (null). */
@@ -102,31 +102,19 @@ export class RedirectionWriter {
     const uid = (after ?? before)?.value.metadata.uid;
     if (uid === undefined) return;
     const gone = before?.value.metadata.uid;
-    if (gone !== undefined && gone !== after?.value.metadata.uid) this.#drop(gone);
+    if (before !== null && gone !== undefined && gone !== after?.value.metadata.uid) {
+      this.#drop(gone);
+      this.#reports.forget(before);
+    }
     if (after === null) return;
-    if (this.#written.get(uid)?.value === annotationOf(after)) this.#written.delete(uid);
+    const written = this.#written.get(uid);
+    if (written?.value === annotationOf(after)) written.seen = true;
     this.#look(after);
   }
 
   /** Pods that their agents could not enrol. */
   findings(): Finding[] {
-    const findings: Finding[] = [];
-    for (const [node, states] of this.#reported) {
-      for (const { podUid, enrolled, code, message } of states.values()) {
-        const pod = this.#options.pods.pod(podUid);
-        if (enrolled || pod === null || pod.value.spec.nodeName !== node) continue;
-        findings.push({
-          severity: 'error',
-          code: 'enrolment-failed',
-          file: null,
-          line: null,
-          field: null,
-          object: objectName(pod),
-          message: `the agent of node ${node} could not enrol it: ${code}: ${message.slice(0, maxMessage)}`,
-        });
-      }
-    }
-    return findings;
+    return this.#reports.findings();
   }
 
   /** Ends what is under way. */
@@ -139,6 +127,7 @@ export class RedirectionWriter {
 
   #drop(uid: string): void {
     this.#queue.delete(uid);
+    this.#attempts.delete(uid);
     clearTimeout(this.#waiting.get(uid));
     this.#waiting.delete(uid);
     this.#written.delete(uid);
@@ -151,25 +140,44 @@ export class RedirectionWriter {
 
   #look(pod: PodObject): void {
     const { uid } = pod.value.metadata;
-    if (uid === undefined || this.#stop.signal.aborted || this.#due(pod) === undefined) return;
-    // One that waits after a failure has its time.
-    if (this.#queue.has(uid) || this.#waiting.has(uid)) return;
+    if (uid === undefined || this.#stop.signal.aborted) return;
+    if (this.#due(pod) === undefined) return;
     const { backoffMinMs: minMs, backoffMaxMs: maxMs } = this.#timing;
-    this.#queue.set(uid, new Backoff({ minMs, maxMs }));
+    const backoff = this.#attempts.get(uid) ?? new Backoff({ minMs, maxMs });
+    // One that waits after a failure has its time.
+    if (this.#queue.has(uid) || backoff.failures > 0) return;
+    const isAbsent = this.#reports.standing(pod) === 'absent';
+    const wait = Math.max(this.#settlesIn(uid), isAbsent ? this.#timing.absentMs : 0);
+    // What waits already keeps its time, however often the pod changes.
+    if (wait > 0 && this.#waiting.has(uid)) return;
+    clearTimeout(this.#waiting.get(uid));
+    this.#waiting.delete(uid);
+    if (wait > 0) this.#after(uid, wait, () => this.#enqueue(uid, backoff));
+    else this.#enqueue(uid, backoff);
+  }
+
+  #enqueue(uid: string, backoff: Backoff): void {
+    this.#attempts.set(uid, backoff);
+    this.#queue.add(uid);
     this.#work();
   }
 
   /** What is to be written onto a pod: a value, null to remove it, undefined when nothing is. */
   #due(pod: PodObject): string | null | undefined {
-    const { uid = '' } = pod.value.metadata;
-    const { nodeName, hostNetwork } = pod.value.spec;
-    const states = nodeName === undefined ? undefined : this.#reported.get(nodeName);
-    if (states === undefined || hostNetwork || hasEnded(pod)) return undefined;
-    const wanted = states.get(uid)?.enrolled === true ? enabled : null;
-    const written = this.#written.get(uid);
-    const isFresh = written !== undefined && performance.now() < written.until;
-    const present = isFresh ? written.value : annotationOf(pod);
+    const standing = this.#reports.standing(pod);
+    if (standing === 'unreported') return undefined;
+    const wanted = standing === 'enrolled' ? enabled : null;
+    const written = this.#written.get(pod.value.metadata.uid ?? '');
+    const isBelieved =
+      written !== undefined && !written.seen && performance.now() - written.at < this.#timing.believeMs;
+    const present = isBelieved ? written.value : annotationOf(pod);
     return wanted === present ? undefined : wanted;
+  }
+
+  /** Milliseconds that what was written last has still to stay. */
+  #settlesIn(uid: string): number {
+    const written = this.#written.get(uid);
+    return written === undefined ? 0 : Math.max(0, written.at + this.#timing.settledMs - performance.now());
   }
 
   #work(): void {
@@ -180,30 +188,34 @@ export class RedirectionWriter {
 
   async #workThrough(): Promise<void> {
     const { signal } = this.#stop;
-    for (let next = this.#take(); next !== null && !signal.aborted; next = this.#take()) {
+    for (let uid = this.#take(); uid !== null && !signal.aborted; uid = this.#take()) {
       const early = this.#rate.take(performance.now());
       if (early > 0) await setTimeout(early, undefined, { signal }).catch(() => {});
-      const { uid, backoff } = next;
       const pod = this.#options.pods.pod(uid);
       const value = pod === null || signal.aborted ? undefined : this.#due(pod);
-      if (pod !== null && value !== undefined) await this.#write(pod, uid, value, backoff);
+      const isDone = pod === null || value === undefined || (await this.#write(pod, uid, value));
       this.#busy.delete(uid);
-      // What it should be may have changed while it was written.
-      this.#lookAt(uid);
+      if (!isDone) this.#tryLater(uid);
+      else {
+        this.#attempts.delete(uid);
+        // What it should be may have changed while it was written.
+        this.#lookAt(uid);
+      }
     }
   }
 
-  #take(): { uid: string; backoff: Backoff } | null {
-    for (const [uid, backoff] of this.#queue) {
+  #take(): string | null {
+    for (const uid of this.#queue) {
       if (this.#busy.has(uid)) continue;
       this.#queue.delete(uid);
       this.#busy.add(uid);
-      return { uid, backoff };
+      return uid;
     }
     return null;
   }
 
-  async #write(pod: PodObject, uid: string, value: string | null, backoff: Backoff): Promise<void> {
+  /** False when it has to be tried again. */
+  async #write(pod: PodObject, uid: string, value: string | null): Promise<boolean> {
     const { api, log } = this.#options;
     const name = `${pod.namespace}/${pod.name}`;
     try {
@@ -217,28 +229,37 @@ export class RedirectionWriter {
       });
       this.#patches += 1;
       this.#isForbidden = false;
-      this.#written.set(uid, { value, until: performance.now() + this.#timing.believeMs });
+      this.#written.set(uid, { value, at: performance.now(), seen: false });
       log.debug({ pod: name, value }, 'redirection written');
+      return true;
     } catch (error) {
-      if (this.#stop.signal.aborted) return;
+      if (this.#stop.signal.aborted) return true;
       // Gone, or another of the same name by now (which a server calls invalid: a uid does not change). The watch says
       // so before we try again.
-      if (hasStatus(error, 404, 409, 422)) return this.#tryLater(uid, backoff);
+      if (hasStatus(error, 404, 409, 422)) return false;
       this.#failures += 1;
       const isForbidden = hasStatus(error, 403);
       const level = isForbidden && this.#isForbidden ? 'debug' : 'warn';
       this.#isForbidden ||= isForbidden;
       log[level]({ pod: name, err: describeError(error) }, 'redirection could not be written: trying again');
-      this.#tryLater(uid, backoff);
+      return false;
     }
   }
 
-  #tryLater(uid: string, backoff: Backoff): void {
+  #tryLater(uid: string): void {
+    const backoff = this.#attempts.get(uid);
+    // Gone meanwhile.
+    if (backoff === undefined || this.#options.pods.pod(uid) === null) return this.#drop(uid);
+    clearTimeout(this.#waiting.get(uid));
+    this.#after(uid, backoff.next(), () => this.#enqueue(uid, backoff));
+  }
+
+  #after(uid: string, ms: number, act: () => void): void {
+    if (this.#stop.signal.aborted) return;
     const timer = globalThis.setTimeout(() => {
       this.#waiting.delete(uid);
-      this.#queue.set(uid, backoff);
-      this.#work();
-    }, backoff.next());
+      act();
+    }, ms);
     timer.unref();
     this.#waiting.set(uid, timer);
   }

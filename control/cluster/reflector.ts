@@ -37,6 +37,8 @@ export interface ReflectorOptions {
   readonly api: Api;
   /** Of the collection over all namespaces: `/api/v1/pods`. */
   readonly path: string;
+  /** Only objects like this: `metadata.name=culvert-ca`. */
+  readonly fieldSelector?: string;
   readonly sink: ReflectorSink;
   readonly log: Logger;
   /** Only metadata is asked for (PartialObjectMetadata): the rest of these objects is large, changes often and is not read. */
@@ -181,7 +183,7 @@ export class Reflector {
     let page: string | null = '';
     let version = '';
     while (page !== null) {
-      const query = new URLSearchParams();
+      const query = this.#selection();
       if (this.#expiredLists < maxExpiredLists) query.set('limit', String(this.#timing.pageSize));
       if (page !== '') query.set('continue', page);
       const answer = await api.json({
@@ -209,6 +211,11 @@ export class Reflector {
     return version;
   }
 
+  #selection(): URLSearchParams {
+    const { fieldSelector } = this.#options;
+    return new URLSearchParams(fieldSelector === undefined ? {} : { fieldSelector });
+  }
+
   /** Follows changes until the server ends the watch. */
   async #watch(version: string): Promise<void> {
     const { api, path, metadataOnly = false } = this.#options;
@@ -219,6 +226,7 @@ export class Reflector {
       allowWatchBookmarks: 'true',
       resourceVersion: version,
       timeoutSeconds: String(seconds),
+      ...Object.fromEntries(this.#selection()),
     });
     this.#state.watches += 1;
     const startedAt = performance.now();

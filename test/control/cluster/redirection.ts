@@ -4,7 +4,7 @@ import { ClusterObjects } from '../../../control/cluster/objects.ts';
 import { PodIndex } from '../../../control/cluster/pod-index.ts';
 import { RedirectionWriter } from '../../../control/cluster/redirection.ts';
 import { ClusterWatch } from '../../../control/cluster/watch.ts';
-import type { WireNodeReport } from '../../../proto/messages.ts';
+import type { Report } from '../../../control/node-reports.ts';
 import { FakeApi, refuse } from './fake-api.ts';
 import { until } from './until.ts';
 
@@ -18,7 +18,7 @@ async function lab(t: Test) {
     api,
     pods,
     log,
-    timing: { backoffMinMs: 2, backoffMaxMs: 20, believeMs: 100 },
+    timing: { backoffMinMs: 2, backoffMaxMs: 20, believeMs: 100, absentMs: 60, settledMs: 30 },
   });
   const store = new ClusterObjects({
     onChange: () => {},
@@ -55,8 +55,10 @@ function annotation(fake: FakeApi, name: string): unknown {
   return annotations?.['culvert.dev/redirection'];
 }
 
-function report(uids: readonly string[], more: Partial<WireNodeReport> = {}): WireNodeReport {
-  const pods = uids.map(podUid => ({ podUid, enrolled: true, code: '', message: '' }));
+const agent = { node: 'node-a', podUid: 'agent-1' };
+
+function report(uids: readonly string[], more: Partial<Report> = {}): Report {
+  const pods = uids.map(podUid => ({ podUid, enrolled: true, problem: null }));
   return { full: true, pods, gone: [], agentVersion: '1', ...more };
 }
 
@@ -68,16 +70,16 @@ t.test('what an agent enrolled is written onto the pod, once', async t => {
   const { fake, writer, pods } = await lab(t);
   const uid = pod(fake, 'web');
   await until('it is known', () => pods.size === 1);
-  writer.report('node-a', report([uid]));
+  writer.report(agent, report([uid]));
   await until('it is written', () => annotation(fake, 'web') === 'enabled');
-  writer.report('node-a', report([uid]));
-  writer.report('node-a', report([uid], { full: false }));
+  writer.report(agent, report([uid]));
+  writer.report(agent, report([uid], { full: false }));
   await until('nothing is left to do', () => writer.counts.waiting === 0);
   await until(
     'the watch has brought it back',
     () => pods.pod(uid)?.value.metadata.annotations['culvert.dev/redirection'] === 'enabled',
   );
-  writer.report('node-a', report([uid]));
+  writer.report(agent, report([uid]));
   t.equal(patches(fake).length, 1);
   t.strictSame(writer.counts, { written: 1, failed: 0, waiting: 0 });
 });
@@ -88,14 +90,14 @@ t.test('it is removed when the agent says so, or says nothing of it in a full re
   const b = pod(fake, 'b');
   const c = pod(fake, 'c', {}, { annotations: { 'culvert.dev/redirection': 'enabled', mine: 'stays' } });
   await until('they are known', () => pods.size === 3);
-  writer.report('node-a', report([a, b]));
+  writer.report(agent, report([a, b]));
   await until('written', () => annotation(fake, 'a') === 'enabled' && annotation(fake, 'b') === 'enabled');
   await until('c is not enrolled', () => annotation(fake, 'c') === undefined);
   t.match(fake.get('pods', 'shop', 'c')?.metadata.annotations, { mine: 'stays' });
-  writer.report('node-a', { full: false, pods: [], gone: [a], agentVersion: '1' });
-  writer.report('node-a', {
+  writer.report(agent, { full: false, pods: [], gone: [a], agentVersion: '1' });
+  writer.report(agent, {
     full: false,
-    pods: [{ podUid: b, enrolled: false, code: 'ENROL_FAILED', message: 'no such netns' }],
+    pods: [{ podUid: b, enrolled: false, problem: { code: 'ENROL_FAILED', message: 'no such netns' } }],
     gone: [],
     agentVersion: '1',
   });
@@ -128,9 +130,9 @@ t.test(
       status: { phase: 'Succeeded' },
     });
     await until('they are known', () => pods.size === 5);
-    writer.report('node-a', report(uids));
+    writer.report(agent, report(uids));
     const real = pod(fake, 'real');
-    writer.report('node-a', report([...uids, real]));
+    writer.report(agent, report([...uids, real]));
     await until('the real one is written', () => annotation(fake, 'real') === 'enabled');
     for (const name of ['elsewhere', 'host', 'pending']) t.equal(annotation(fake, name), undefined, name);
     t.equal(annotation(fake, 'stays'), 'enabled');
@@ -143,14 +145,14 @@ t.test('without a full report first, nothing is believed', async t => {
   const { fake, writer, pods } = await lab(t);
   const uid = pod(fake, 'web');
   await until('it is known', () => pods.size === 1);
-  writer.report('node-a', report([uid], { full: false }));
+  writer.report(agent, report([uid], { full: false }));
   t.equal(writer.counts.waiting, 0);
   t.equal(annotation(fake, 'web'), undefined);
 });
 
 t.test('a pod that the agent knows before we do is written when it comes', async t => {
   const { fake, writer } = await lab(t);
-  writer.report('node-a', report(['uid-1']));
+  writer.report(agent, report(['uid-1']));
   t.equal(pod(fake, 'web'), 'uid-1');
   await until('it is written', () => annotation(fake, 'web') === 'enabled');
 });
@@ -163,7 +165,7 @@ t.test('a pod that was made anew under its name is another', async t => {
     fake.delete('pods', 'shop', 'web');
     pod(fake, 'web', {}, { uid: 'another' });
   });
-  writer.report('node-a', report([uid]));
+  writer.report(agent, report([uid]));
   await until('it was refused for its uid', () => patches(fake).length > 2);
   t.equal(annotation(fake, 'web'), undefined);
   fake.hangUp('pods');
@@ -184,16 +186,16 @@ t.test('what fails is tried again; what changed meanwhile is what is written', a
     else refuse(response, failures === 1 ? 403 : 500, 'Nope', 'not now');
     return true;
   };
-  writer.report('node-a', report([uid]));
+  writer.report(agent, report([uid]));
   await until('it is written', () => annotation(fake, 'web') === 'enabled');
   t.ok(
     writer.counts.failed >= 4,
     'one of five was a connection that went stale, which is tried again at once',
   );
   failures = 0;
-  writer.report('node-a', report([]));
+  writer.report(agent, report([]));
   await until('it fails', () => failures > 2);
-  writer.report('node-a', report([uid]));
+  writer.report(agent, report([uid]));
   await until('nothing is left to do', () => writer.counts.waiting === 0);
   t.equal(annotation(fake, 'web'), 'enabled');
 });
@@ -202,7 +204,7 @@ t.test('what another replica wrote wrongly after us is put right', async t => {
   const { fake, writer, pods } = await lab(t);
   const uid = pod(fake, 'web');
   await until('it is known', () => pods.size === 1);
-  writer.report('node-a', report([uid]));
+  writer.report(agent, report([uid]));
   await until('it is written', () => annotation(fake, 'web') === 'enabled');
   const written = fake.get('pods', 'shop', 'web');
   fake.put('pods', { ...written, metadata: { ...written?.metadata, name: 'web', annotations: {} } });
@@ -218,9 +220,9 @@ t.test('an agent that reports elsewhere now is no longer ours to write for', asy
     refuse(response, 500, 'Nope', 'not now');
     return true;
   };
-  writer.report('node-a', report([uid]));
+  writer.report(agent, report([uid]));
   await until('it fails', () => writer.counts.failed > 0);
-  writer.forget('node-a');
+  writer.keep([{ node: 'node-a', podUid: 'another' }]);
   fake.intercept = () => false;
   await until('nothing is left to do', () => writer.counts.waiting === 0);
   t.equal(annotation(fake, 'web'), undefined);
@@ -231,9 +233,59 @@ t.test('a node full of pods at once', async t => {
   const { fake, writer, pods } = await lab(t);
   const uids = Array.from({ length: 150 }, (_, index) => pod(fake, `p${index}`));
   await until('they are known', () => pods.size === 150);
-  writer.report('node-a', report(uids));
+  writer.report(agent, report(uids));
   await until('all are written', () => uids.every((_, index) => annotation(fake, `p${index}`) === 'enabled'));
   await until('nothing is left to do', () => writer.counts.waiting === 0);
   t.equal(patches(fake).length, 150);
   t.ok(fake.connections < 25, `${fake.connections} connections`);
 });
+
+t.test('while one agent takes over from another, what either has is redirected', async t => {
+  const { fake, writer, pods } = await lab(t);
+  const uid = pod(fake, 'web');
+  await until('it is known', () => pods.size === 1);
+  const next = { node: 'node-a', podUid: 'agent-2' };
+  writer.report(agent, report([uid]));
+  await until('it is written', () => annotation(fake, 'web') === 'enabled');
+  writer.report(next, report([]));
+  t.equal(writer.counts.waiting, 0);
+  writer.report(next, report([uid], { full: false }));
+  writer.keep([next]);
+  pod(fake, 'other');
+  await until('the other is known', () => pods.size === 2);
+  t.equal(annotation(fake, 'web'), 'enabled');
+  t.equal(patches(fake).length, 1);
+  writer.report(next, report([], { full: false, gone: [uid] }));
+  await until('it is removed', () => annotation(fake, 'web') === undefined);
+});
+
+t.test('a pod that an agent has not found yet when it starts keeps what it has', async t => {
+  const { fake, writer, pods } = await lab(t);
+  const uid = pod(fake, 'web', {}, { annotations: { 'culvert.dev/redirection': 'enabled' } });
+  await until('it is known', () => pods.size === 1);
+  writer.report(agent, report([]));
+  t.equal(writer.counts.waiting, 1);
+  writer.report(agent, report([uid], { full: false }));
+  await until('nothing is left to do', () => writer.counts.waiting === 0);
+  t.strictSame(patches(fake), []);
+});
+
+t.test(
+  'two replicas that are told different things do not write against each other at full speed',
+  async t => {
+    const { fake, writer, pods } = await lab(t);
+    const uid = pod(fake, 'web');
+    await until('it is known', () => pods.size === 1);
+    writer.report(agent, report([uid]));
+    let rewrites = 0;
+    const other = setInterval(() => {
+      const there = fake.get('pods', 'shop', 'web');
+      if (there === undefined || annotation(fake, 'web') !== 'enabled') return;
+      rewrites += 1;
+      fake.put('pods', { ...there, metadata: { ...there.metadata, annotations: {} } });
+    }, 1);
+    await until('it was rewritten often', () => rewrites === 5);
+    clearInterval(other);
+    t.ok(patches(fake).length <= 7);
+  },
+);
