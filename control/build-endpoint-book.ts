@@ -48,6 +48,7 @@ export class EndpointBook {
   /** Service keys by the addresses that ServiceEntries name in place, and back. */
   readonly #inline = new Claims();
   readonly #inlineOf = new Map<string, readonly string[]>();
+  readonly #services = new WeakMap<readonly PortMapping[], Workload['services']>();
   /** Services to look at again. */
   readonly #dirty = new Set<string>();
   /** Services that were looked at since somebody asked. */
@@ -60,9 +61,20 @@ export class EndpointBook {
   /** The services a workload is an endpoint of, and its ports, by service key. */
   servicesOf(uid: string): Workload['services'] {
     const keys = this.#servicesOf.of(uid);
-    if (keys.length === 0) return noServices;
+    const [only] = keys;
+    if (only === undefined) return noServices;
+    if (keys.length === 1) return this.#alone(only, this.#endpoints.get(only)?.ports.get(uid) ?? []);
     const services: Record<string, readonly PortMapping[]> = {};
     for (const key of [...keys].sort()) services[key] = this.#endpoints.get(key)?.ports.get(uid) ?? [];
+    return services;
+  }
+
+  /** One object for all endpoints that are no other service's and have the same ports. */
+  #alone(key: string, ports: readonly PortMapping[]): Workload['services'] {
+    const known = this.#services.get(ports);
+    if (known !== undefined && Object.hasOwn(known, key)) return known;
+    const services = { [key]: ports };
+    this.#services.set(ports, services);
     return services;
   }
 

@@ -64,15 +64,19 @@ export function endpointsOf(input: EndpointsInput, report: Report): Endpoints {
   return found.endpoints();
 }
 
-/** Endpoints as they are found; of two that say something about one port of a workload, the first is in force. */
+/**
+ * Endpoints as they are found; of two that say something about one port of a workload, the first is in force. Endpoints
+ * with the same ports share the list, since there are tens of thousands.
+ */
 class Found {
-  readonly #ports = new Map<string, Map<number, PortMapping>>();
+  readonly #ports = new Map<string, readonly PortMapping[]>();
   readonly #outside = new Map<string, Outside>();
 
+  /** @param ports in the order of their numbers */
   add(uid: string, ports: readonly PortMapping[]): void {
-    let byPort = this.#ports.get(uid);
-    if (byPort === undefined) this.#ports.set(uid, (byPort = new Map()));
-    for (const port of ports) if (!byPort.has(port.servicePort)) byPort.set(port.servicePort, port);
+    const known = this.#ports.get(uid);
+    if (known === undefined) this.#ports.set(uid, ports);
+    else if (known !== ports) this.#ports.set(uid, distinct([...known, ...ports]));
   }
 
   addOutside(outside: Outside, ports: readonly PortMapping[]): void {
@@ -85,14 +89,15 @@ class Found {
   }
 
   endpoints(): Endpoints {
-    const ports = new Map<string, readonly PortMapping[]>();
-    for (const [uid, byPort] of this.#ports)
-      ports.set(
-        uid,
-        [...byPort.values()].sort((a, b) => a.servicePort - b.servicePort),
-      );
-    return { ports, outside: this.#outside };
+    return { ports: this.#ports, outside: this.#outside };
   }
+}
+
+/** The first of each service port, in the order of their numbers. */
+function distinct(ports: readonly PortMapping[]): PortMapping[] {
+  const first = new Map<number, PortMapping>();
+  for (const port of ports) if (!first.has(port.servicePort)) first.set(port.servicePort, port);
+  return [...first.values()].sort((a, b) => a.servicePort - b.servicePort);
 }
 
 function addSelected(input: EndpointsInput, found: Found, report: Report): void {
@@ -101,6 +106,13 @@ function addSelected(input: EndpointsInput, found: Found, report: Report): void 
   const selector = selectorOf(service);
   if (selector === null) return;
   const lacking = new Map<string, string[]>();
+  const lists = new Map<string, readonly PortMapping[]>();
+  const shared = (mappings: readonly PortMapping[]): readonly PortMapping[] => {
+    const targets = mappings.map(({ servicePort, targetPort }) => `${servicePort}:${targetPort}`).join();
+    const known = lists.get(targets);
+    if (known === undefined) lists.set(targets, mappings);
+    return known ?? mappings;
+  };
   const add = (uid: string, name: string, portOf: (port: ServicePort) => number | null): void => {
     const mappings: PortMapping[] = [];
     for (const port of ports) {
@@ -108,7 +120,7 @@ function addSelected(input: EndpointsInput, found: Found, report: Report): void 
       if (target !== null) mappings.push(mapping(port, target));
       else lacking.set(String(port.target), [...(lacking.get(String(port.target)) ?? []), name]);
     }
-    found.add(uid, mappings);
+    found.add(uid, shared(distinct(mappings)));
   };
   for (const { uid, pod } of podsByLabel.select(object.namespace, selector).sort(byUid))
     add(uid, `pod ${pod.name}`, port => podPort(pod.value, port));
@@ -134,12 +146,12 @@ function addSlice(
 ): void {
   const { service, pods, config, mode } = input;
   const { object } = service;
-  const ports: PortMapping[] = [];
-  for (const slicePort of slice.value.ports) {
-    const port = service.ports.find(({ name }) => name === slicePort.name);
-    if (slicePort.protocol !== 'TCP' || slicePort.port === undefined || port === undefined) continue;
-    ports.push(mapping(port, slicePort.port));
-  }
+  const ports = distinct(
+    slice.value.ports.flatMap(({ name, protocol, port: target }) => {
+      const port = service.ports.find(candidate => candidate.name === name);
+      return protocol !== 'TCP' || target === undefined || port === undefined ? [] : [mapping(port, target)];
+    }),
+  );
   // In slices that Kubernetes keeps, `ready` repeats what the pod says of itself, a moment later: the pod is asked.
   const isKept = mode === 'cluster' && slice.value.metadata.labels[sliceManager] === sliceController;
   const takesUnready = object.kind === 'Service' && object.value.spec.publishNotReadyAddresses;
@@ -181,10 +193,12 @@ function addInline(
 ): void {
   for (const spec of inlineEndpoints(object, service.service.hostname)) {
     const address = spec.address ?? '';
-    const ports = service.ports.flatMap(port => {
-      const target = endpointPort(spec, port);
-      return target === null ? [] : [mapping(port, target)];
-    });
+    const ports = distinct(
+      service.ports.flatMap(port => {
+        const target = endpointPort(spec, port);
+        return target === null ? [] : [mapping(port, target)];
+      }),
+    );
     const pod = pods.at(address);
     const { name, namespace } = object;
     if (pod !== null) found.add(pod.uid, ports);

@@ -73,7 +73,7 @@ export class IncrementalBuilder {
 
   /** Every pod of a cluster that is on a node, sorted by pod uid. */
   nodePods(): PlacedPod[] {
-    return sorted(this.#state.placed);
+    return sorted(this.#state.placed());
   }
 
   /** Every pod that has not ended, in no order. */
@@ -116,12 +116,12 @@ export class IncrementalBuilder {
 
   /** Other settings may change anything, so everything is built again and compared. */
   #startAnew(config: MeshConfig): Pick<BuildChange, 'mesh' | 'nodePods'> {
-    const before = { mesh: this.mesh(), placed: this.#state.placed };
+    const before = { mesh: this.mesh(), placed: this.#state.placed() };
     this.#config = config;
     this.#findings.restart();
     this.#state = this.#newState();
     this.#state.apply(allOf(this.#objects));
-    const { placed } = this.#state;
+    const placed = this.#state.placed();
     return {
       mesh: diff(before.mesh, this.mesh()),
       nodePods: {
@@ -136,9 +136,9 @@ export class IncrementalBuilder {
 
   #changeOf(changes: StateChanges): Pick<BuildChange, 'mesh' | 'nodePods'> {
     const state = this.#state;
-    const workloads = split(changes.workloads, state.workloads);
-    const services = split(changes.services, state.services);
-    const policies = split(changes.policies, state.policies);
+    const workloads = split(changes.workloads, key => state.workloads.get(key) ?? null);
+    const services = split(changes.services, key => state.services.get(key) ?? null);
+    const policies = split(changes.policies, key => state.policies.get(key) ?? null);
     return {
       mesh: {
         workloads: workloads.set,
@@ -148,17 +148,18 @@ export class IncrementalBuilder {
         removedServices: services.removed,
         removedPolicies: policies.removed,
       },
-      nodePods: split(changes.pods, state.placed),
+      nodePods: split(changes.placed.keys(), key => changes.placed.get(key) ?? null),
     };
   }
 }
 
-function split<T>(keys: Iterable<string>, now: ReadonlyMap<string, T>): { set: T[]; removed: string[] } {
+/** What there is of these keys, and which of them are gone. */
+function split<T>(keys: Iterable<string>, get: (key: string) => T | null): { set: T[]; removed: string[] } {
   const set: T[] = [];
   const removed: string[] = [];
   for (const key of [...keys].sort()) {
-    const value = now.get(key);
-    if (value === undefined) removed.push(key);
+    const value = get(key);
+    if (value === null) removed.push(key);
     else set.push(value);
   }
   return { set, removed };

@@ -37,6 +37,12 @@ export interface PodChange {
   readonly after: PodEntry | null;
 }
 
+/** Something that only one pod can have. */
+interface Claim {
+  readonly on: 'address' | 'netns' | 'uid';
+  readonly key: string;
+}
+
 /** What a pod says by itself, before others are asked whether they say the same. */
 interface Claiming {
   readonly entry: PodEntry;
@@ -56,7 +62,11 @@ export class PodBook {
   readonly #entries = new Map<string, PodEntry>();
   /** Only of pods that asked for something else than they have: those in conflict with others. */
   readonly #asked = new Map<string, Pick<Claiming, 'enrolment' | 'tunnelled'>>();
-  readonly #claims = new Claims();
+  readonly #claims: Readonly<Record<Claim['on'], Claims>> = {
+    address: new Claims(),
+    netns: new Claims(),
+    uid: new Claims(),
+  };
 
   constructor(options: PodBookOptions) {
     this.#options = options;
@@ -73,7 +83,7 @@ export class PodBook {
 
   /** The pod that is found at an address. */
   at(address: string): PodEntry | null {
-    return this.#holder(addressClaim(address));
+    return this.#holder({ on: 'address', key: address });
   }
 
   /** Takes in that the pods of these names (or their namespaces) are others than before, or gone. */
@@ -81,29 +91,28 @@ export class PodBook {
     const { objects, config } = this.#options;
     const before = new Map<string, PodEntry | null>();
     const unsettled = new Map<string, Claiming>();
-    const contested = new Set<string>();
+    /** Pods whose claims others have or had too. */
+    const contenders = new Set<string>();
     for (const { namespace, name } of pods) {
       const uid = podUid(config.clusterId, namespace, name);
       const old = this.get(uid);
       before.set(uid, old);
       const now = this.#look(objects.get('Pod', namespace, name), uid, { namespace, name });
-      if (old !== null) this.#release(old, contested);
+      if (old !== null) this.#release(old, contenders);
       this.#asked.delete(uid);
       if (now === null) this.#entries.delete(uid);
       else {
         unsettled.set(uid, now);
         this.#entries.set(uid, now.entry);
-        this.#claim(now, contested);
+        this.#claim(now, contenders);
       }
     }
-    for (const key of contested) {
-      for (const uid of this.#claims.of(key)) {
-        const entry = this.get(uid);
-        if (entry === null || unsettled.has(uid)) continue;
-        before.set(uid, entry);
-        const { enrolment, tunnelled } = this.#asked.get(uid) ?? entry;
-        unsettled.set(uid, { entry, enrolment, tunnelled });
-      }
+    for (const uid of contenders) {
+      const entry = this.get(uid);
+      if (entry === null || unsettled.has(uid)) continue;
+      before.set(uid, entry);
+      const { enrolment, tunnelled } = this.#asked.get(uid) ?? entry;
+      unsettled.set(uid, { entry, enrolment, tunnelled });
     }
     for (const [uid, claiming] of unsettled) this.#entries.set(uid, this.#settle(claiming));
     return [...before].map(([uid, old]) => ({ before: old, after: this.get(uid) }));
@@ -149,9 +158,8 @@ export class PodBook {
     const { uid, pod, addresses, hostNetwork } = entry;
     const place = netnsClaim(pod, enrolment);
     const ownUid = pod.value.metadata.uid;
-    const contested = claimsOf(entry, enrolment).some(key => this.#claims.isContested(key));
-    const isAmbiguous =
-      contested && place !== null && this.#claims.isContested(place) && this.#owner(place) !== uid;
+    const contested = claimsOf(entry, enrolment).some(claim => this.#isContested(claim));
+    const isAmbiguous = contested && place !== null && this.#isContested(place) && this.#owner(place) !== uid;
     if (isAmbiguous) this.#asked.set(uid, { enrolment, tunnelled });
     else this.#asked.delete(uid);
     this.#options.findings.about('claims', pod, report => {
@@ -163,7 +171,7 @@ export class PodBook {
         hostNetwork || !contested ? addresses : addresses.filter(address => this.at(address)?.uid === uid),
       enrolment: isAmbiguous ? null : enrolment,
       tunnelled: tunnelled && !isAmbiguous,
-      podUid: ownUid !== undefined && this.#holder(uidClaim(ownUid))?.uid === uid ? ownUid : uid,
+      podUid: ownUid !== undefined && this.#holder({ on: 'uid', key: ownUid })?.uid === uid ? ownUid : uid,
     };
   }
 
@@ -176,53 +184,58 @@ export class PodBook {
       report(pod, 'error', 'address-conflict', 'status.podIP', message);
     }
     const place = netnsClaim(pod, enrolment);
-    const isShared = place !== null && this.#claims.isContested(place);
+    const isShared = place !== null && this.#isContested(place);
     if (isShared && this.#owner(place) !== uid) {
       const other = this.get(this.#owner(place) ?? '') ?? this.#others(place, uid)[0] ?? entry;
       const message = `not enrolled: ${objectName(other.pod)} claims the network namespace ${enrolment?.netns} too, so its traffic has no certain identity`;
       report(pod, 'error', 'netns-conflict', 'metadata.annotations["culvert.dev/netns"]', message);
     } else if (enrolment !== null) {
       const ownUid = pod.value.metadata.uid;
-      if (ownUid === undefined || this.#holder(uidClaim(ownUid))?.uid === uid) return;
+      if (ownUid === undefined || this.#holder({ on: 'uid', key: ownUid })?.uid === uid) return;
       const message = 'has the uid of another pod, which is unique in a cluster: its name is used instead';
       report(pod, 'warning', 'duplicate-uid', 'metadata.uid', message);
     }
   }
 
-  #claim({ entry, enrolment }: Claiming, contested: Set<string>): void {
-    for (const key of claimsOf(entry, enrolment)) {
-      this.#claims.add(key, entry.uid);
-      if (this.#claims.isContested(key)) contested.add(key);
+  #claim({ entry, enrolment }: Claiming, contenders: Set<string>): void {
+    for (const claim of claimsOf(entry, enrolment)) {
+      const claims = this.#claims[claim.on];
+      claims.add(claim.key, entry.uid);
+      if (claims.isContested(claim.key)) for (const uid of claims.of(claim.key)) contenders.add(uid);
     }
   }
 
-  #release(entry: PodEntry, contested: Set<string>): void {
+  #release(entry: PodEntry, contenders: Set<string>): void {
     const { enrolment } = this.#asked.get(entry.uid) ?? entry;
-    for (const key of claimsOf(entry, enrolment)) {
-      if (this.#claims.isContested(key)) contested.add(key);
-      this.#claims.remove(key, entry.uid);
+    for (const { on, key } of claimsOf(entry, enrolment)) {
+      if (this.#claims[on].isContested(key)) for (const uid of this.#claims[on].of(key)) contenders.add(uid);
+      this.#claims[on].remove(key, entry.uid);
     }
   }
 
-  #others(key: string, uid: string): PodEntry[] {
-    const entries = this.#claims.of(key).flatMap(claimant => this.get(claimant) ?? []);
+  #isContested({ on, key }: Claim): boolean {
+    return this.#claims[on].isContested(key);
+  }
+
+  #others({ on, key }: Claim, uid: string): PodEntry[] {
+    const entries = this.#claims[on].of(key).flatMap(claimant => this.get(claimant) ?? []);
     return entries.filter(entry => entry.uid !== uid).sort(this.#precedence);
   }
 
   /** Who has what is claimed: the only one, or the one that goes before the others. */
-  #holder(key: string): PodEntry | null {
-    const claimants = this.#claims.of(key);
+  #holder({ on, key }: Claim): PodEntry | null {
+    const claimants = this.#claims[on].of(key);
     const [only] = claimants;
     if (only === undefined) return null;
     if (claimants.length === 1) return this.get(only);
     const entries = claimants.flatMap(uid => this.get(uid) ?? []);
-    if (key.startsWith('uid')) return entries.sort((a, b) => compare(a.uid, b.uid))[0] ?? null;
+    if (on === 'uid') return entries.sort((a, b) => compare(a.uid, b.uid))[0] ?? null;
     return entries.sort(this.#precedence)[0] ?? null;
   }
 
   /** The only one of those that claim a network namespace that is not going away. */
-  #owner(key: string): string | null {
-    const staying = this.#claims.of(key).filter(uid => {
+  #owner({ on, key }: Claim): string | null {
+    const staying = this.#claims[on].of(key).filter(uid => {
       const entry = this.get(uid);
       return entry !== null && !isLeaving(entry.pod);
     });
@@ -246,28 +259,20 @@ export function podAddresses(pod: Located<'Pod'>): string[] {
 }
 
 /** All that only one pod can have of what this one says is its own. */
-function claimsOf(entry: PodEntry, enrolment: EnrolmentSettings | null): string[] {
+function claimsOf(entry: PodEntry, enrolment: EnrolmentSettings | null): Claim[] {
   const { pod, addresses, hostNetwork } = entry;
-  const claims = hostNetwork ? [] : addresses.map(addressClaim);
+  const claims: Claim[] = hostNetwork ? [] : addresses.map(key => ({ on: 'address', key }));
   const place = netnsClaim(pod, enrolment);
   if (place !== null) claims.push(place);
   const { uid } = pod.value.metadata;
-  if (uid !== undefined) claims.push(uidClaim(uid));
+  if (uid !== undefined) claims.push({ on: 'uid', key: uid });
   return claims;
 }
 
-function addressClaim(address: string): string {
-  return address;
-}
-
-function uidClaim(uid: string): string {
-  return `uid ${uid}`;
-}
-
 /** Null in a cluster, where the agent of the node finds the network namespace of each pod itself. */
-function netnsClaim(pod: Located<'Pod'>, enrolment: EnrolmentSettings | null): string | null {
+function netnsClaim(pod: Located<'Pod'>, enrolment: EnrolmentSettings | null): Claim | null {
   const netns = enrolment?.netns ?? '';
-  return netns === '' ? null : `netns ${pod.value.spec.nodeName}\0${netns}`;
+  return netns === '' ? null : { on: 'netns', key: `${pod.value.spec.nodeName}\0${netns}` };
 }
 
 function isLeaving(pod: Located<'Pod'>): boolean {

@@ -22,13 +22,13 @@ import { annotatedDistribution } from './build-services.ts';
 import { localityOf, podWorkload } from './build-workloads.ts';
 import { objectName } from './located.ts';
 
-/** What is another than before, by the key of each; what is gone from the state is removed. */
+/** The keys of what is another than before, or gone. */
 export interface StateChanges {
-  readonly workloads: Set<string>;
-  readonly services: Set<string>;
-  readonly policies: Set<string>;
-  /** By pod uid. */
-  readonly pods: Set<string>;
+  readonly workloads: ReadonlySet<string>;
+  readonly services: ReadonlySet<string>;
+  readonly policies: ReadonlySet<string>;
+  /** Of a cluster, by pod uid: what a node is to know of a pod now, null for one that is gone. */
+  readonly placed: ReadonlyMap<string, PlacedPod | null>;
 }
 
 export interface StateOptions {
@@ -42,8 +42,6 @@ export class BuildState {
   readonly workloads = new Map<string, Workload>();
   readonly services = new Map<string, Service>();
   readonly policies = new Map<string, Authorization>();
-  /** Of a cluster, by pod uid. */
-  readonly placed = new Map<string, PlacedPod>();
   readonly pods: PodBook;
   readonly #options: StateOptions;
   readonly #podsByLabel = new LabelIndex<PodEntry>();
@@ -99,7 +97,7 @@ export class BuildState {
       workloads,
       services: this.#renew(this.services, serviceKeys, key => this.#services.get(key)?.service ?? null),
       policies: this.#renew(this.policies, policies.policies, key => this.#policies.get(key)),
-      pods: this.#renewPlaced(podChanges),
+      placed: this.#placedChanges(podChanges),
     };
   }
 
@@ -282,13 +280,30 @@ export class BuildState {
     }
   }
 
-  #renewPlaced(changes: readonly PodChange[]): Set<string> {
+  /** What nodes are told of pods is worked out anew where it is asked for: it would be one more object for each pod. */
+  placed(): Map<string, PlacedPod> {
+    const placed = new Map<string, PlacedPod>();
+    for (const entry of this.#options.mode === 'directory' ? [] : this.pods.all()) {
+      const pod = placedPod(entry, this.#options.config);
+      if (pod !== null) placed.set(entry.podUid, pod);
+    }
+    return placed;
+  }
+
+  #placedChanges(changes: readonly PodChange[]): Map<string, PlacedPod | null> {
     const { config, mode } = this.#options;
-    if (mode === 'directory') return new Set();
+    const old = new Map<string, PlacedPod | null>();
     const now = new Map<string, PlacedPod | null>();
-    for (const { before } of changes) if (before !== null) now.set(before.podUid, null);
-    for (const { after } of changes) if (after !== null) now.set(after.podUid, placedPod(after, config));
-    return this.#renew(this.placed, now.keys(), uid => now.get(uid) ?? null);
+    for (const { before, after } of mode === 'directory' ? [] : changes) {
+      if (before !== null) old.set(before.podUid, placedPod(before, config));
+      if (after !== null) now.set(after.podUid, placedPod(after, config));
+    }
+    const changed = new Map<string, PlacedPod | null>();
+    for (const uid of new Set([...old.keys(), ...now.keys()])) {
+      const after = now.get(uid) ?? null;
+      if (!isDeepStrictEqual(old.get(uid) ?? null, after)) changed.set(uid, after);
+    }
+    return changed;
   }
 
   /** Puts what `make` gives for each key in its place; returns the keys whose value is another in depth. */
