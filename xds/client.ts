@@ -1,0 +1,306 @@
+/**
+ * Keeps an agent told: one discovery stream to the control plane, and its state kept while there is none.
+ *
+ * Speaks the delta variant of Envoy's aggregated discovery, to a control plane of ours or to Istio's. A lost stream is made
+ * anew with growing pauses, and asks only for what changed meanwhile; until then the last state holds, however old. Every
+ * response is one update, followed by its ACK, or by a NACK that names what could not be used.
+ */
+import { CulvertError, describeError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { WireDeltaResponse, WireNode } from '../proto/messages.ts';
+import { systemClock } from '../tunnel/clock.ts';
+import type { Clock } from '../tunnel/clock.ts';
+import { maxPauseMs, reconnectPauseMs } from './backoff.ts';
+import { ControlChannel } from './channel.ts';
+import type { ControlEndpoint } from './channel.ts';
+import { resourceTypes } from './codec.ts';
+import type { ResourceType } from './codec.ts';
+import { Knowledge } from './knowledge.ts';
+import { describeRefusals, readResponse } from './reading.ts';
+import type { Reading, XdsUpdate } from './reading.ts';
+import { newCounters } from './state.ts';
+import type { XdsCounters, XdsState } from './state.ts';
+import { DiscoveryStream } from './stream.ts';
+import { WantedNames } from './wanted-names.ts';
+import type { Answer } from './wanted-names.ts';
+
+export interface XdsClientOptions {
+  readonly endpoint: ControlEndpoint;
+  /** See node.ts. */
+  readonly node: WireNode;
+  /** Types to be told of. One that the server does not know never becomes synced, and disturbs no other. */
+  readonly subscriptions: readonly ResourceType[];
+  /** Of type `address` only what `want` asks for, and what the server thinks this node needs. */
+  readonly onDemand: boolean;
+  readonly log: Logger;
+  /** One call per response. If it throws the response is refused, and asked for again on the next stream. */
+  readonly onUpdate: (update: XdsUpdate) => void;
+  /** After every change of what `state` says. */
+  readonly onState: (state: XdsState) => void;
+  readonly connectTimeoutMs: number;
+  /** On demand: names that nothing has, which are kept. */
+  readonly maxMissingNames: number;
+  readonly clock: Clock;
+  /** 0 ≤ x < 1 */
+  readonly random: () => number;
+}
+
+const everything = '*';
+const acceptedAfterMs = 1_000;
+
+export class XdsClient {
+  readonly #options: XdsClientOptions;
+  readonly #channel: ControlChannel;
+  readonly #knowledge: ReadonlyMap<ResourceType, Knowledge>;
+  readonly #names: WantedNames;
+  readonly #counters = newCounters();
+  #stream: DiscoveryStream | null = null;
+  /** There is a connection; whether the server wants us is another matter. */
+  #open = false;
+  #connected = false;
+  #since: number;
+  #lastError: CulvertError | null = null;
+  #failures = 0;
+  #cancelTimer: () => void = () => {};
+  #namesDue = false;
+  #closed = false;
+
+  constructor(
+    given: Pick<XdsClientOptions, 'endpoint' | 'node' | 'subscriptions' | 'log' | 'onUpdate'> &
+      Partial<XdsClientOptions>,
+  ) {
+    this.#options = {
+      onDemand: false,
+      onState: () => {},
+      connectTimeoutMs: 10_000,
+      maxMissingNames: 10_000,
+      clock: systemClock,
+      random: Math.random,
+      ...given,
+    };
+    this.#channel = new ControlChannel(this.#options.endpoint);
+    this.#knowledge = new Map(this.#options.subscriptions.map(type => [type, new Knowledge()]));
+    this.#names = new WantedNames(this.#options.maxMissingNames);
+    this.#since = this.#options.clock.now();
+  }
+
+  start(): void {
+    if (this.#stream === null && !this.#closed) this.#connect();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelTimer();
+    this.#stream?.close();
+    this.#stream = null;
+    this.#open = false;
+    this.#connected = false;
+  }
+
+  state(): XdsState {
+    const types = Object.fromEntries([...this.#knowledge].map(([type, known]) => [type, known.state()]));
+    return {
+      connected: this.#connected,
+      since: this.#since,
+      lastError: this.#lastError,
+      types,
+      synced: [...this.#knowledge].every(([type, known]) => known.synced || this.#isOnDemand(type)),
+    };
+  }
+
+  counters(): XdsCounters {
+    return structuredClone(this.#counters);
+  }
+
+  /**
+   * On demand: asks for the resource of this name, `<network>/<ip>`, a uid or a service key, and resolves once what the
+   * server says of it is in force. Its later changes come too. Waits as long as there is no stream; rejects with the
+   * signal's reason.
+   */
+  want(name: string, signal: AbortSignal): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted();
+      const stop = (): void => {
+        unwant();
+        reject(signal.reason as Error);
+      };
+      const unwant = this.#names.want(name, answer => {
+        signal.removeEventListener('abort', stop);
+        resolve(answer);
+      });
+      signal.addEventListener('abort', stop, { once: true });
+      this.#sendNamesSoon();
+    });
+  }
+
+  #connect(): void {
+    this.#counters.connections += 1;
+    let openedAt: number | null = null;
+    const { clock, connectTimeoutMs } = this.#options;
+    const stream = new DiscoveryStream(this.#channel, clock, connectTimeoutMs, {
+      onOpen: () => {
+        openedAt = clock.now();
+        this.#opened(stream);
+      },
+      onAccepted: () => this.#accepted(),
+      onResponse: (response, size) => this.#received(stream, response, size),
+      onEnd: error => this.#ended(error, openedAt),
+    });
+    this.#stream = stream;
+  }
+
+  #opened(stream: DiscoveryStream): void {
+    this.#open = true;
+    for (const [type, known] of this.#knowledge) stream.send(this.#initialRequest(type, known));
+    // With nothing new for us a server may have nothing to say; one that does not want us says so soon.
+    this.#cancelTimer = this.#options.clock.after(acceptedAfterMs, () => this.#accepted());
+  }
+
+  #accepted(): void {
+    const { clock, endpoint, log } = this.#options;
+    if (this.#connected) return;
+    this.#cancelTimer();
+    log.info({ address: endpoint.address }, 'connected to the control plane');
+    this.#setState(true, clock.now(), null);
+  }
+
+  #initialRequest(type: ResourceType, known: Knowledge): Parameters<DiscoveryStream['send']>[0] {
+    const { node } = this.#options;
+    const typeUrl = resourceTypes[type];
+    if (!this.#isOnDemand(type)) {
+      return { node, typeUrl, initialResourceVersions: Object.fromEntries(known.versions) };
+    }
+    // To take everything back in the same message is how the protocol says "nothing but these".
+    const names = this.#names.all();
+    const pending = this.#names.pending().map(name => [name, ''] as const);
+    return {
+      node,
+      typeUrl,
+      resourceNamesSubscribe: [everything, ...names],
+      resourceNamesUnsubscribe: [everything],
+      initialResourceVersions: Object.fromEntries([...pending, ...known.versions]),
+    };
+  }
+
+  #received(stream: DiscoveryStream, response: WireDeltaResponse, size: number): void {
+    const { log, onUpdate } = this.#options;
+    const type = typeOf(response.typeUrl);
+    const known = type === null ? undefined : this.#knowledge.get(type);
+    if (type === null || known === undefined) {
+      log.warn({ type: response.typeUrl }, 'the control plane sends what nobody asked for');
+      return;
+    }
+    this.#accepted();
+    this.#counters.messages[type] += 1;
+    this.#counters.bytes[type] += size;
+    const reading = readResponse(type, response, known);
+    const problem = attempt(() => onUpdate(reading.update));
+    if (problem !== null) {
+      log.error(
+        { type, nonce: response.nonce, error: problem },
+        'an update of the mesh could not be applied',
+      );
+      this.#refuse(stream, type, response, `it could not be applied: ${problem}`);
+      return;
+    }
+    known.learn(reading);
+    if (reading.refused.length === 0) {
+      stream.send({ typeUrl: response.typeUrl, responseNonce: response.nonce });
+    } else {
+      const why = describeRefusals(reading.refused);
+      log.warn({ type, nonce: response.nonce, refused: reading.refused.length }, `refused: ${why}`);
+      this.#refuse(stream, type, response, why);
+    }
+    if (this.#isOnDemand(type)) this.#answerNames(response, reading);
+    this.#options.onState(this.state());
+  }
+
+  #refuse(stream: DiscoveryStream, type: ResourceType, response: WireDeltaResponse, message: string): void {
+    this.#counters.nacks[type] += 1;
+    // The public protocol leaves the code at 0: that there is an error is the refusal.
+    stream.send({
+      typeUrl: response.typeUrl,
+      responseNonce: response.nonce,
+      errorDetail: { code: 0, message },
+    });
+  }
+
+  #answerNames(response: WireDeltaResponse, reading: Reading): void {
+    const inForce = new Set(reading.remember.map(({ name }) => name));
+    for (const { name, aliases } of response.resources) {
+      const answer = inForce.has(name) ? 'found' : 'missing';
+      for (const asked of [name, ...aliases]) this.#names.answered(asked, answer);
+    }
+    for (const name of response.removedResources) this.#names.answered(name, 'missing');
+    this.#sendNamesSoon();
+  }
+
+  /** What is asked for in one turn goes in one message. */
+  #sendNamesSoon(): void {
+    if (this.#namesDue || !this.#open || !this.#isOnDemand('address')) return;
+    this.#namesDue = true;
+    queueMicrotask(() => {
+      this.#namesDue = false;
+      // Without a connection they wait for the first request of the next.
+      if (!this.#open) return;
+      const { added, dropped } = this.#names.changes();
+      if (added.length + dropped.length === 0) return;
+      this.#stream?.send({
+        typeUrl: resourceTypes.address,
+        resourceNamesSubscribe: added,
+        resourceNamesUnsubscribe: dropped,
+      });
+    });
+  }
+
+  /** `openedAt` is null when there was no connection. */
+  #ended(error: CulvertError | null, openedAt: number | null): void {
+    const { clock, endpoint, log, random } = this.#options;
+    this.#cancelTimer();
+    this.#stream = null;
+    this.#open = false;
+    this.#counters.terminations[openedAt === null ? 'unconnected' : error === null ? 'ended' : 'failed'] += 1;
+    // A server that fails again and again is not pressed, even if it takes connections between.
+    if (openedAt !== null && clock.now() - openedAt >= maxPauseMs) this.#failures = 0;
+    const pauseMs = reconnectPauseMs(this.#failures, random());
+    this.#failures += 1;
+    const why =
+      error ?? new CulvertError('CONTROL_CLOSED', `${endpoint.address} ended the stream`, { side: 'server' });
+    const isNews = this.#connected || this.#lastError?.code !== why.code;
+    log[isNews ? 'warn' : 'debug'](
+      { address: endpoint.address, code: why.code, ms: pauseMs },
+      `no connection to the control plane, the last state holds: ${describeError(why)}`,
+    );
+    this.#cancelTimer = clock.after(pauseMs, () => this.#connect());
+    this.#setState(false, this.#connected ? clock.now() : this.#since, why);
+  }
+
+  #setState(connected: boolean, since: number, lastError: CulvertError | null): void {
+    this.#connected = connected;
+    this.#since = since;
+    this.#lastError = lastError;
+    this.#options.onState(this.state());
+  }
+
+  #isOnDemand(type: ResourceType): boolean {
+    return this.#options.onDemand && type === 'address';
+  }
+}
+
+const typesByUrl = new Map(
+  (Object.entries(resourceTypes) as [ResourceType, string][]).map(([type, url]) => [url, type]),
+);
+
+function typeOf(url: string): ResourceType | null {
+  return typesByUrl.get(url) ?? null;
+}
+
+/** What went wrong, or null. */
+function attempt(act: () => void): string | null {
+  try {
+    act();
+    return null;
+  } catch (thrown) {
+    return describeError(thrown);
+  }
+}
