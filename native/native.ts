@@ -91,6 +91,12 @@ export const monotonicNs: () => bigint = native('monotonicNs');
 /** Returns the id of a cgroup v2 directory, as `bpf_get_current_cgroup_id` sees it. */
 export const cgroupId: (path: string) => bigint = native('cgroupId');
 
+/**
+ * Lets the calling thread, and those that it starts from then on, see cgroups as they are in the namespace of that file,
+ * such as `/proc/1/ns/cgroup`. Needs CAP_SYS_ADMIN there.
+ */
+export const enterCgroupNamespace: (path: string) => void = native('enterCgroupNamespace');
+
 /** Raises the soft limit of open files to the hard limit; returns the limit now in force. */
 export const raiseFileLimit: () => number = native('raiseFileLimit');
 

@@ -35,6 +35,7 @@ constexpr Export kExports[] = {
     // the machine
     {"monotonicNs", MonotonicNs},
     {"cgroupId", CgroupId},
+    {"enterCgroupNamespace", EnterCgroupNamespace},
     {"raiseFileLimit", RaiseFileLimit},
     {"releaseMemory", ReleaseMemory},
     {"mountBpffs", MountBpffs},

@@ -26,6 +26,7 @@ Napi::Value SetPeerName(const Napi::CallbackInfo& info);
 // machine.cc
 Napi::Value MonotonicNs(const Napi::CallbackInfo& info);
 Napi::Value CgroupId(const Napi::CallbackInfo& info);
+Napi::Value EnterCgroupNamespace(const Napi::CallbackInfo& info);
 Napi::Value RaiseFileLimit(const Napi::CallbackInfo& info);
 Napi::Value ReleaseMemory(const Napi::CallbackInfo& info);
 

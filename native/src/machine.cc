@@ -1,5 +1,6 @@
 // Clocks, ids and limits of this machine and process.
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -9,6 +10,7 @@
 #include "arguments.h"
 #include "error.h"
 #include "exports.h"
+#include "fd.h"
 
 Napi::Value MonotonicNs(const Napi::CallbackInfo& info) {
   timespec now{};
@@ -35,6 +37,18 @@ Napi::Value CgroupId(const Napi::CallbackInfo& info) {
   uint64_t id = 0;
   std::memcpy(&id, handle.header.f_handle, sizeof(id));
   return Napi::BigInt::New(env, id);
+}
+
+Napi::Value EnterCgroupNamespace(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Arguments args(info);
+  std::string path = args.Text(0, "path");
+  if (!args.ok()) return env.Undefined();
+
+  OwnedFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd.valid()) return Throw(env, errno, "open(cgroup namespace) " + path);
+  if (setns(fd.get(), CLONE_NEWCGROUP) != 0) return Throw(env, errno, "setns(CLONE_NEWCGROUP) " + path);
+  return env.Undefined();
 }
 
 Napi::Value RaiseFileLimit(const Napi::CallbackInfo& info) {
