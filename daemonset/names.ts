@@ -21,6 +21,8 @@ export const paths = {
   cgroupRoot: '/host/cgroup',
   cniBinDir: '/host/opt/cni/bin',
   cniConfDir: '/host/etc/cni/net.d',
+  /** Where native/src/netns.cc looks for it. */
+  sysctl: '/host/proc/sys/net',
   token: '/var/run/secrets/culvert',
   root: '/var/run/secrets/culvert-root',
   cache: '/var/cache/culvert',

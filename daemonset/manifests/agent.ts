@@ -67,6 +67,8 @@ const container: Template = {
     },
     { name: 'cni-bin', mountPath: paths.cniBinDir },
     { name: 'cni-conf', mountPath: paths.cniConfDir },
+    // The runtime makes /proc/sys read-only; parameters of pods' networks are set through this.
+    { name: 'sysctl', mountPath: paths.sysctl },
     { name: 'token', mountPath: paths.token, readOnly: true },
     { name: 'root', mountPath: paths.root, readOnly: true },
     cacheMount,
@@ -104,6 +106,7 @@ const daemonSet: Template = {
           hostDirectory('cri', folderOf('node.criSocket')),
           hostDirectory('cni-bin', value('node.cniBinDir')),
           hostDirectory('cni-conf', value('node.cniConfDir')),
+          { name: 'sysctl', hostPath: { path: '/proc/sys/net', type: 'Directory' } },
           {
             name: 'token',
             projected: {

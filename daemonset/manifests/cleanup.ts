@@ -28,7 +28,7 @@ interface PodSpec {
 const waiting = 'process.on("SIGTERM",()=>process.exit(0));setInterval(()=>{},1e9)';
 
 /** Volumes that only an agent that serves pods needs. The roots may be gone by now, and a pod would wait for them. */
-const notNeeded = new Set(['root', 'token', 'cri']);
+const notNeeded = new Set(['root', 'token', 'cri', 'sysctl']);
 
 /** @param agent the agent's DaemonSet as it is in the cluster */
 export function cleanupDaemonSet(agent: Manifest): Manifest {
