@@ -69,9 +69,13 @@ export function decodeQuestion(bytes: Buffer): CniQuestion {
   };
 }
 
+/** What the plugin has room for; a runtime shows no more than this either. */
+const longestText = 1_000;
+
 /** With its own length. */
 export function encodeAnswer({ code, message, details }: CniAnswer): Buffer {
-  return framed(Buffer.concat([String(code), message, details].map(text => framed(Buffer.from(text)))));
+  const texts = [String(code), message, details].map(text => text.slice(0, longestText));
+  return framed(Buffer.concat(texts.map(text => framed(Buffer.from(text)))));
 }
 
 function framed(bytes: Buffer): Buffer {
