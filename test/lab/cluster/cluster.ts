@@ -40,10 +40,12 @@ export interface ClusterOptions {
   /** As the machine has it, unless said. */
   readonly cgroups?: CgroupLayout;
   readonly proxyMode?: 'nftables' | 'iptables';
+  /** Archives of images that nodes get beside those of the lab, while they still start. */
+  readonly archives?: Promise<readonly string[]>;
   readonly progress?: Progress;
 }
 
-type Settings = Required<Omit<ClusterOptions, 'progress'>>;
+type Settings = Required<Omit<ClusterOptions, 'archives' | 'progress'>>;
 
 /** What another process must know to work with a cluster that was kept. */
 interface Notes {
@@ -89,7 +91,7 @@ export class Cluster implements AsyncDisposable {
   /** Makes a cluster or, where one of this name was kept, takes that: then disposing of it leaves it up. Needs root and Go. */
   static async up(options: ClusterOptions = {}): Promise<Cluster> {
     requireFitness();
-    const { progress = () => {}, ...chosen } = options;
+    const { archives = Promise.resolve([]), progress = () => {}, ...chosen } = options;
     const settings: Settings = {
       name: 'kube',
       nodes: 2,
@@ -100,12 +102,15 @@ export class Cluster implements AsyncDisposable {
     };
     const binaries = await buildBinaries(progress);
     const kept = await Cluster.#kept(settings, binaries);
-    if (kept !== null) return kept;
+    if (kept !== null) {
+      await kept.load(await archives);
+      return kept;
+    }
     const images = await buildImages(binaries);
     const lab = await Lab.create(labOptions(settings));
     const cluster = new Cluster(lab, binaries, { settings, processes: {} });
     try {
-      await cluster.#build(images, progress);
+      await cluster.#build(images, archives, progress);
     } catch (error) {
       await cluster.dispose();
       throw error;
@@ -179,7 +184,11 @@ export class Cluster implements AsyncDisposable {
     return join(this.lab.directory, 'pki');
   }
 
-  async #build(images: readonly string[], progress: Progress): Promise<void> {
+  async #build(
+    images: readonly string[],
+    more: Promise<readonly string[]>,
+    progress: Progress,
+  ): Promise<void> {
     progress('certificates and network');
     const fromOutside = await this.#plugIn();
     await writePki(this.#pki, {
@@ -203,7 +212,10 @@ export class Cluster implements AsyncDisposable {
       readyMs,
     );
     progress('DNS');
-    await this.kubectl.rolledOut('kube-system', 'deployment/coredns', readyMs);
+    await Promise.all([
+      this.kubectl.rolledOut('kube-system', 'deployment/coredns', readyMs),
+      more.then(archives => this.load(archives)),
+    ]);
   }
 
   /** The cable to the control plane; returns the address that the API server has at its end. */

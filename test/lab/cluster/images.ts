@@ -9,14 +9,16 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { buildImage } from '../../../daemonset/image/build.ts';
 import { writeImage } from '../../../daemonset/image/archive.ts';
+import { defaultValues } from '../../../daemonset/values.ts';
 import { run } from '../run.ts';
 import type { Binaries } from './binaries.ts';
 import { cached } from './cache.ts';
@@ -26,10 +28,12 @@ export const pauseTag = 'culvert.test/pause:1';
 /** A shell with the usual commands, and `talk`. */
 export const toolsTag = 'culvert.test/tools:1';
 export const coreDnsTag = 'culvert.test/coredns:1';
-/** The product, as `node daemonset/image/build.ts` makes it from this checkout. */
-export const productTag = 'culvert:dev';
+/** The product, under the name that manifests ask for. */
+export const productTag = `${defaultValues.image.repository}:${defaultValues.image.tag}`;
 
 const busybox = '/bin/busybox';
+const checkout = join(import.meta.dirname, '../../..');
+const builder = join(checkout, 'daemonset/image/build.ts');
 
 /** Paths of the archives that every node needs, the one without which no pod starts first. */
 export async function buildImages(binaries: Binaries): Promise<string[]> {
@@ -41,9 +45,32 @@ export async function buildImages(binaries: Binaries): Promise<string[]> {
   ];
 }
 
-/** Builds the product's image into this folder, from the checkout as it is now, and returns the archive's path. */
-export function buildProductImage(folder: string): string {
-  return buildImage(join(folder, 'culvert.tar'), productTag).archive;
+/** Builds the product's image from the checkout as it is now, unless it was built from the same, and returns the archive. */
+export function buildProductImage(): Promise<string> {
+  return cached('image-culvert.tar', [productTag, ...stateOfCheckout()], async path => {
+    // In a process of its own: it takes some seconds in which others have work to do.
+    await run(process.execPath, [builder, path, '--tag', productTag], { timeoutMs: 300_000 });
+    rmSync(path.replace(/\.tar$/, '.sbom.json'));
+  });
+}
+
+/** Which files the checkout has and when they were written, those aside that no image could have. */
+function stateOfCheckout(): string[] {
+  const elsewhere = new Set(['.git', '.tap', 'node_modules', 'test', 'bench', 'docs']);
+  return readdirSync(checkout)
+    .filter(name => !elsewhere.has(name))
+    .flatMap(name => [name, ...filesBelow(name)])
+    .map(name => {
+      const { size, mtimeMs } = statSync(join(checkout, name));
+      return `${name} ${size} ${mtimeMs}`;
+    });
+}
+
+function filesBelow(folder: string): string[] {
+  if (!statSync(join(checkout, folder)).isDirectory()) return [];
+  return readdirSync(join(checkout, folder), { recursive: true, encoding: 'utf8' })
+    .map(name => join(folder, name))
+    .filter(name => statSync(join(checkout, name)).isFile());
 }
 
 /**

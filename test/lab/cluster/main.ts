@@ -53,11 +53,15 @@ async function up(): Promise<void> {
   };
   if (cgroups !== undefined && !isLayout(cgroups)) throw new CulvertError('BAD_USAGE', usage);
   const chosen = cgroups === undefined ? {} : { cgroups };
-  const cluster = await Cluster.up({ name, nodes: Number(values.nodes), ipv6, ...chosen, progress });
-  if (values.product) {
-    progress('the image of the product');
-    await cluster.load([buildProductImage(cluster.directory)]);
-  }
+  const archives = values.product ? buildProductImage().then(archive => [archive]) : Promise.resolve([]);
+  const cluster = await Cluster.up({
+    name,
+    nodes: Number(values.nodes),
+    ipv6,
+    ...chosen,
+    archives,
+    progress,
+  });
   cluster.keep();
   progress('up');
   process.stdout.write(`\nexport KUBECONFIG=${cluster.kubectl.kubeconfig}\n`);

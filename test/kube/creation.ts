@@ -1,0 +1,74 @@
+/**
+ * Two hundred pods whose first act is to speak: none of them says a word that is not protected. The one that they speak to
+ * hears only the mesh, and who listens on the wire hears nothing.
+ */
+import t from 'tap';
+import { peerAuthentication } from '../help/policies.ts';
+import { httpPort, talkPod } from '../lab/cluster/talk.ts';
+import { eventually } from '../lab/eventually.ts';
+import { Mesh } from './mesh.ts';
+import { players, Stage } from './stage.ts';
+
+const pods = 200;
+/** At a time; each has a process of the container runtime beside its own. */
+const batch = 25;
+
+const mesh = await Mesh.up('kustomize');
+t.teardown(() => mesh.cluster.dispose());
+const { kubectl, lab } = mesh.cluster;
+const stage = await Stage.set(mesh, 'crowd');
+t.teardown(() => stage.clear());
+const { namespace } = stage;
+const here = `--namespace=${namespace}`;
+await mesh.enrol(namespace, players);
+await kubectl.apply([peerAuthentication({ namespace, mode: 'STRICT' })]);
+await eventually(async () => (await stage.ask('stranger', 'far')).code !== 0, {
+  what: 'STRICT to be in force',
+});
+
+t.test(`${pods} pods speak as soon as they live`, async t => {
+  const target = (await stage.pod('far')).status.podIP;
+  const filter = `tcp port ${httpPort} and host ${target}`;
+  // By address: asking for a name first would give everybody time.
+  const command = ['talk', 'first', `http://${target}:${httpPort}/first`];
+  await using capture = await lab.capture(lab.node('node-b'), 'eth0', { filter });
+  const answered: string[] = [];
+  for (let made = 0; made < pods; made += batch) {
+    const names = Array.from({ length: batch }, (_, index) => `newborn-${made + index}`);
+    await kubectl.apply(
+      names.map((name, index) =>
+        talkPod({
+          name,
+          namespace,
+          node: index % 2 === 0 ? 'node-a' : 'node-b',
+          command,
+          labels: { newborn: 'yes' },
+        }),
+      ),
+    );
+    await kubectl.waitFor('condition=Ready', ['pod', '--selector=newborn', here], 120_000);
+    answered.push(...(await firstWords(names)));
+    await kubectl.delete('pod', '--selector=newborn', here);
+  }
+  t.equal(answered.length, pods);
+  t.strictSame(
+    answered.filter(word => !word.startsWith('answered')),
+    [],
+    'each has had its answer, at the first attempt',
+  );
+  const heard = await capture.stop();
+  t.equal(heard.dropped, 0);
+  t.equal(heard.packets.length, 0, 'nothing went to the port of the application itself');
+});
+
+/** What each has printed, once it has. */
+function firstWords(names: readonly string[]): Promise<string[]> {
+  return Promise.all(
+    names.map(name =>
+      eventually(async () => (await kubectl.logs({ namespace, name })).split('\n')[0] || null, {
+        timeoutMs: 30_000,
+        what: `the first word of ${name}`,
+      }),
+    ),
+  );
+}

@@ -1,0 +1,190 @@
+/**
+ * The product in a cluster: installed as a user would, and asked what it has seen.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { agentName, controlName, defaultNamespace } from '../../daemonset/names.ts';
+import { Cluster, type ClusterOptions } from '../lab/cluster/cluster.ts';
+import { buildProductImage } from '../lab/cluster/images.ts';
+import type { PodName } from '../lab/cluster/kubectl.ts';
+import type { ClusterNode } from '../lab/cluster/node.ts';
+import { eventually } from '../lab/eventually.ts';
+import type { KubernetesObject } from '../lab/kubernetes.ts';
+import { run } from '../lab/run.ts';
+import { helm } from './helm.ts';
+
+/** One line of the access log. */
+export type AccessLine = Readonly<Record<string, string | number>>;
+
+export type Way = 'kustomize' | 'command' | 'helm';
+
+/** Nobody uses another one in these tests. */
+export const system = defaultNamespace;
+export const dataplaneMode = 'culvert.dev/dataplane-mode';
+
+const checkout = join(import.meta.dirname, '../..');
+const culvert = join(checkout, 'cli/culvert');
+const adminPort = 15_000;
+const metricsPort = 15_020;
+const rolloutMs = 120_000;
+/** The annotation that says that a pod's traffic is redirected, as `kubectl wait` finds it. */
+const redirection = String.raw`jsonpath={.metadata.annotations.culvert\.dev/redirection}`;
+
+export class Mesh {
+  readonly cluster: Cluster;
+
+  private constructor(cluster: Cluster) {
+    this.cluster = cluster;
+  }
+
+  /** A cluster with the mesh of this checkout in it. */
+  static async up(way: Way, options: ClusterOptions = {}): Promise<Mesh> {
+    // What manifests say by default is where cgroup v2 is when it is alone.
+    const archives = buildProductImage().then(archive => [archive]);
+    const cluster = await Cluster.up({ cgroups: 'unified', archives, ...options });
+    try {
+      const mesh = new Mesh(cluster);
+      await mesh.install(way);
+      return mesh;
+    } catch (error) {
+      await cluster.dispose();
+      throw error;
+    }
+  }
+
+  async install(way: Way): Promise<void> {
+    const { kubectl, settings } = this.cluster;
+    const cgroupRoot = settings.cgroups === 'unified' ? '/sys/fs/cgroup' : '/sys/fs/cgroup/unified';
+    const set = ['--set', `node.cgroupRoot=${cgroupRoot}`];
+    const kubeconfig = `--kubeconfig=${kubectl.kubeconfig}`;
+    if (way === 'kustomize')
+      await kubectl.run(['apply', '--server-side', '--kustomize', join(checkout, 'daemonset')]);
+    else if (way === 'command') await run(culvert, ['install', kubeconfig, ...set], { timeoutMs: rolloutMs });
+    else
+      await helm([
+        'install',
+        'culvert',
+        join(checkout, 'daemonset/helm'),
+        '--namespace',
+        system,
+        kubeconfig,
+        ...set,
+      ]);
+    await this.rolledOut();
+  }
+
+  /** Waits until control plane and agents run, all of them. */
+  async rolledOut(): Promise<void> {
+    const { kubectl } = this.cluster;
+    await kubectl.rolledOut(system, `deployment/${controlName}`, rolloutMs);
+    await kubectl.rolledOut(system, `daemonset/${agentName}`, rolloutMs);
+  }
+
+  /** Runs the operator's command on this machine. */
+  async culvert(...args: string[]): Promise<string> {
+    const kubeconfig = `--kubeconfig=${this.cluster.kubectl.kubeconfig}`;
+    return (await run(culvert, [...args, kubeconfig], { timeoutMs: rolloutMs })).stdout;
+  }
+
+  /** Labels a namespace, so that its pods join the mesh, and waits until those named are in it. */
+  async enrol(namespace: string, pods: readonly string[]): Promise<void> {
+    await this.cluster.kubectl.text(
+      'label',
+      '--overwrite',
+      'namespace',
+      namespace,
+      `${dataplaneMode}=ambient`,
+    );
+    await this.untilEnrolled(namespace, pods);
+  }
+
+  async untilEnrolled(namespace: string, pods: readonly string[]): Promise<void> {
+    const names = pods.map(name => `pod/${name}`);
+    await this.cluster.kubectl.waitFor(`${redirection}=enabled`, [...names, `--namespace=${namespace}`]);
+  }
+
+  /** Takes the label off, and waits until the pods named are out of the mesh. */
+  async release(namespace: string, pods: readonly string[]): Promise<void> {
+    const { kubectl } = this.cluster;
+    await kubectl.text('label', 'namespace', namespace, `${dataplaneMode}-`);
+    for (const name of pods) {
+      await eventually(
+        async () => {
+          const { metadata } = await kubectl.get('pod', name, `--namespace=${namespace}`);
+          return metadata.annotations?.['culvert.dev/redirection'] === undefined;
+        },
+        { timeoutMs: 30_000, what: `${name} leaving the mesh` },
+      );
+    }
+  }
+
+  /** The agent's pod on a node. */
+  async agentOn(node: string): Promise<PodName> {
+    const { items } = await this.cluster.kubectl.get<{ items: KubernetesObject[] }>(
+      'pods',
+      `--namespace=${system}`,
+      `--field-selector=spec.nodeName=${node}`,
+      '--selector=app.kubernetes.io/component=agent',
+    );
+    const [name = ''] = items.map(({ metadata }) => metadata.name);
+    return { namespace: system, name };
+  }
+
+  /** What the agent of a node answers on its loopback, read as JSON. */
+  async admin<T>(node: string, path: string): Promise<T> {
+    return JSON.parse(await this.#ask(node, `http://127.0.0.1:${adminPort}${path}`)) as T;
+  }
+
+  /** Sum of a metric of a node's agent over the samples that have this text among their labels. */
+  async metric(node: string, name: string, label = ''): Promise<number> {
+    const { address } = this.cluster.node(node).place;
+    const text = await this.#ask(node, `http://${address}:${metricsPort}/metrics`);
+    return text
+      .split('\n')
+      .filter(line => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+      .filter(line => line.includes(label))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+  }
+
+  /** Access lines of a node, also of agents that are gone. */
+  lines(node: string): AccessLine[] {
+    return logFiles(this.cluster.node(node), agentName)
+      .flatMap(file => readFileSync(file, 'utf8').split('\n'))
+      .map(withoutPrefix)
+      .filter(line => line.includes('"component":"access"'))
+      .map(line => JSON.parse(line) as AccessLine);
+  }
+
+  /** Waits for an access line of a node with these fields. */
+  line(node: string, fields: AccessLine): Promise<AccessLine> {
+    const has = (line: AccessLine): boolean =>
+      Object.entries(fields).every(([key, value]) => line[key] === value);
+    return eventually(() => this.lines(node).findLast(has), {
+      what: `an access line of ${node} with ${JSON.stringify(fields)}`,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cluster.dispose();
+  }
+
+  async #ask(node: string, url: string): Promise<string> {
+    const answered = await this.cluster.node(node).place.run('curl', ['-sSf', '--max-time', '5', url]);
+    return answered.stdout;
+  }
+}
+
+/** Files to which the kubelet has a container's output written; the API server is not needed to read them. */
+function logFiles(node: ClusterNode, container: string): string[] {
+  const folder = join(node.state, 'var/log/pods');
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter(({ name, parentPath }) => name.endsWith('.log') && parentPath.includes(`_${container}-`))
+    .map(({ name, parentPath }) => join(parentPath, name))
+    .sort();
+}
+
+/** Container runtimes write `TIME STREAM F TEXT`. */
+function withoutPrefix(line: string): string {
+  return line.replace(/^\S+ std(?:out|err) [FP] /, '');
+}
