@@ -47,6 +47,26 @@ program
   .action(async options => (await import('./run.ts')).run(options));
 
 program
+  .command('control')
+  .description('be the control plane of a cluster: configuration and certificates for its agents')
+  .option('--kubeconfig <file>', 'how to reach the API server (default: as kubectl, or the pod it runs in)')
+  .option('--namespace <name>', 'where its Secret, ConfigMap and Lease are', 'culvert-system')
+  .option('--identity <name>', 'of this replica (default: POD_NAME, or the host name)')
+  .option('--address <ip>', 'where agents, Prometheus and kubelets may connect', '::')
+  .option('--port <n>', 'gRPC over TLS', '15012')
+  .option('--metrics-port <n>', 'Prometheus', '15014')
+  .option('--ready-port <n>', 'readiness', '15021')
+  .option('--admin-port <n>', 'administration, loopback only', '15000')
+  .option(
+    '--agent <namespace/name...>',
+    'service accounts that may be agents (default: culvert-agent of the namespace)',
+  )
+  .option('--audience <name...>', 'what tokens must be for (default: culvert-ca, istio-ca)')
+  .option('--dns-name <name...>', 'further names in its certificate')
+  .option('--log-level <level>', 'trace, debug, info, warn, error; or component=level,…', 'info')
+  .action(async options => (await import('./control-command.ts')).control(options));
+
+program
   .command('check')
   .description('what this machine can do for the mesh, and what to do about the rest')
   .addOption(output())

@@ -1,0 +1,130 @@
+/**
+ * `culvert control`: options to configuration, one control plane, and the signals that end it.
+ *
+ * SIGTERM and SIGINT drain, a second one ends at once.
+ */
+import { hostname } from 'node:os';
+import { isIP } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { CulvertError, describeError } from '../base/errors.ts';
+import { logLevels } from '../base/log.ts';
+import {
+  type ControlConfig,
+  agentAccount,
+  defaultAudiences,
+  defaultControlLimits,
+} from '../control/control-config.ts';
+import { Control } from '../control/control.ts';
+import { Surface } from '../control/surface.ts';
+
+export interface ControlOptions {
+  readonly kubeconfig?: string;
+  readonly namespace: string;
+  readonly identity?: string;
+  readonly address: string;
+  readonly port: string;
+  readonly metricsPort: string;
+  readonly readyPort: string;
+  readonly adminPort: string;
+  readonly agent?: readonly string[];
+  readonly audience?: readonly string[];
+  readonly dnsName?: readonly string[];
+  readonly logLevel: string;
+}
+
+export async function control(options: ControlOptions): Promise<void> {
+  const config = controlConfig(options);
+  const plane = new Control(config);
+  const surface = new Surface(plane);
+  await surface.start();
+  const told = untilTold(plane);
+  const failed = plane.start().then(
+    () => {
+      plane.log.info({ port: plane.port, namespace: config.namespace }, 'control plane runs');
+      return null;
+    },
+    (error: unknown) => error,
+  );
+  // Only what can not be mended by waiting ends a start, or whoever ends it.
+  const problem = await Promise.race([told, failed.then(error => error ?? told)]);
+  await surface.stop();
+  await plane.stop();
+  if (problem !== undefined && problem !== null) {
+    plane.log.error({ err: describeError(problem) }, 'the control plane could not start');
+    throw problem;
+  }
+  plane.log.info('stopped; agents go on with what they know');
+  process.exit(0);
+}
+
+/** Returns when the control plane has drained after a signal or a request on the admin port. */
+async function untilTold(plane: Control): Promise<null> {
+  await new Promise<void>(done => {
+    let told = false;
+    const stop = (): void => {
+      if (told) {
+        done();
+        return;
+      }
+      told = true;
+      plane.drain().then(done, done);
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    plane.onShutdownRequest = stop;
+  });
+  return null;
+}
+
+const nameRule = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+
+/** Checks everything the user wrote; throws one BAD_USAGE with a line per problem. */
+export function controlConfig(options: ControlOptions): ControlConfig {
+  const problems: string[] = [];
+  const port = (name: string, text: string): number => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= 1 && value <= 65_535))
+      problems.push(`--${name} ${text}: a port from 1 to 65535 is needed`);
+    return value;
+  };
+  const name = (option: string, text: string): string => {
+    if (!nameRule.test(text)) problems.push(`--${option} ${text}: lower-case letters, digits, - and . only`);
+    return text;
+  };
+  for (const part of options.logLevel.split(',')) {
+    const level = part.includes('=') ? part.slice(part.indexOf('=') + 1) : part;
+    if (!(logLevels as readonly string[]).includes(level))
+      problems.push(`--log-level ${part}: use one of ${logLevels.join(', ')}`);
+  }
+  if (isIP(options.address) === 0) problems.push(`--address ${options.address}: an IP address is needed`);
+  const namespace = name('namespace', options.namespace);
+  const agents = options.agent ?? [`${namespace}/${agentAccount}`];
+  for (const agent of agents) {
+    const [space = '', account = '', more] = agent.split('/');
+    if (more !== undefined || !nameRule.test(space) || !nameRule.test(account))
+      problems.push(`--agent ${agent}: a service account is <namespace>/<name>`);
+  }
+  const audiences = options.audience ?? defaultAudiences;
+  if (audiences.includes('')) problems.push('--audience: an empty one would be that of any token');
+  const config: ControlConfig = {
+    kubeconfig: options.kubeconfig ?? null,
+    namespace,
+    // A process that starts anew in the same pod is another: the one before may still be writing.
+    identity: `${options.identity ?? process.env.POD_NAME ?? hostname()}_${randomBytes(4).toString('hex')}`,
+    address: options.address,
+    port: port('port', options.port),
+    metricsPort: port('metrics-port', options.metricsPort),
+    readyPort: port('ready-port', options.readyPort),
+    adminPort: port('admin-port', options.adminPort),
+    agents,
+    audiences,
+    dnsNames: (options.dnsName ?? []).map(text => name('dns-name', text)),
+    logLevel: options.logLevel,
+    limits: defaultControlLimits,
+  };
+  const ports = [config.port, config.metricsPort, config.readyPort, config.adminPort];
+  if (new Set(ports).size !== ports.length) problems.push('the four ports must differ');
+  if (problems.length > 0)
+    throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert control --help' });
+  return config;
+}

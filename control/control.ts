@@ -1,0 +1,373 @@
+/**
+ * The control plane: puts its parts together and runs them. Watch → build → serve, the authority beside it.
+ *
+ * construct (reads credentials, nothing else) → start (follows the cluster, opens the authority, listens) → ready → drain →
+ * stop. Every replica serves; the one that holds the lease writes. While the API server is away all of them go on with what
+ * they know.
+ */
+import { setTimeout } from 'node:timers/promises';
+import { Registry } from 'prom-client';
+import { describeError } from '../base/errors.ts';
+import { createLogger, type Logger } from '../base/log.ts';
+import { Ready } from '../base/ready.ts';
+import { kindNames } from '../model/kinds/registry.ts';
+import { AdsService } from './ads.ts';
+import { servedTypes } from './ads-types.ts';
+import { Authenticator } from './authenticate.ts';
+import { ClusterAuthority } from './authority-store.ts';
+import { IncrementalBuilder, type ObjectChanges } from './build-incremental.ts';
+import { CertificateService } from './certificate-service.ts';
+import { type Api, KubeApi } from './cluster/api.ts';
+import { Backoff } from './cluster/backoff.ts';
+import { Lease } from './cluster/lease.ts';
+import { ClusterObjects } from './cluster/objects.ts';
+import { PodIndex } from './cluster/pod-index.ts';
+import { RedirectionWriter } from './cluster/redirection.ts';
+import { RootConfigMap, distributedRoots } from './cluster/root-config-map.ts';
+import { SecretBundle } from './cluster/secrets.ts';
+import { StatusWriter } from './cluster/status.ts';
+import { reviewToken } from './cluster/token-review.ts';
+import { ClusterWatch } from './cluster/watch.ts';
+import { type ControlConfig, controlService } from './control-config.ts';
+import { controlMetrics } from './control-metrics.ts';
+import { offersOf } from './encode.ts';
+import { type Finding, compareFindings } from './finding.ts';
+import { FindingLog } from './finding-log.ts';
+import { GrpcServer } from './grpc-server.ts';
+import { makeGuard } from './guard.ts';
+import { type LocatedObject } from './located.ts';
+import { NodeReports } from './node-reports.ts';
+import { ResourceStore } from './resources.ts';
+import { ServingCertificate, serviceNames } from './serving-certificate.ts';
+
+/** How often it is noted which agents still report here. */
+const agentsMs = 1_000;
+const minuteMs = 60_000;
+const maxTtlMs = 90 * 24 * 60 * minuteMs;
+/** Anybody whom the API server knows may ask for a certificate of their own. */
+const certificatePath = '/istio.v1.auth.IstioCertificateService/CreateCertificate';
+
+/** What runs once the cluster is known. */
+interface Serving {
+  readonly authority: ClusterAuthority;
+  readonly certificate: ServingCertificate;
+  readonly roots: RootConfigMap;
+  readonly ads: AdsService;
+  readonly reports: NodeReports;
+  readonly server: GrpcServer;
+}
+
+export class Control {
+  readonly config: ControlConfig;
+  readonly log: Logger;
+  readonly ready = new Ready(ready => this.log.info(ready ? 'ready' : 'not ready'));
+  readonly registry = new Registry();
+  readonly metrics = controlMetrics(this.registry);
+  readonly startedAt = Date.now();
+  readonly api: Api;
+  readonly resources = new ResourceStore(servedTypes.map(({ typeUrl }) => typeUrl));
+  readonly builder = new IncrementalBuilder({ mode: 'cluster' });
+  readonly pods = new PodIndex();
+  readonly objects: ClusterObjects;
+  readonly watch: ClusterWatch;
+  readonly lease: Lease;
+  readonly redirection: RedirectionWriter;
+  readonly status: StatusWriter;
+  readonly #secrets: SecretBundle;
+  readonly #findingLog: FindingLog;
+  readonly #tasks = { objects: this.ready.task('objects'), serving: this.ready.task('serving') };
+  /** What the builder says, by object. */
+  readonly #built = new Map<string, readonly Finding[]>();
+  readonly #stop = new AbortController();
+  #closeApi: () => void = () => {};
+  /** Someone on the admin port wants this process to end; set by whoever owns it. */
+  onShutdownRequest: () => void = () => {};
+  #serving: Serving | null = null;
+  #agentsTimer: NodeJS.Timeout | undefined;
+  #port = 0;
+  #draining = false;
+  #problem: string | null = null;
+  #builds = { count: 0, seconds: 0, lastAt: 0 };
+
+  /** Throws CONFIG_KUBECONFIG. */
+  constructor(config: ControlConfig, api?: Api) {
+    this.config = config;
+    this.log = createLogger({ component: 'control', level: config.logLevel });
+    if (api === undefined) {
+      const made = KubeApi.load(config.kubeconfig);
+      this.#closeApi = () => made.close();
+      this.api = made;
+    } else this.api = api;
+    const { log, pods } = this;
+    const { namespace, identity } = config;
+    this.#findingLog = new FindingLog(log);
+    this.redirection = new RedirectionWriter({ api: this.api, pods, log });
+    this.objects = new ClusterObjects({
+      onObject: (before, after) => this.#noteObject(before, after),
+      onChange: changes => this.#adopt(changes),
+    });
+    this.watch = new ClusterWatch({ api: this.api, store: this.objects, kinds: kindNames, log });
+    this.lease = new Lease({ api: this.api, namespace, name: controlService, identity, log });
+    this.status = new StatusWriter({
+      api: this.api,
+      findingsOf: object => this.#built.get(object) ?? [],
+      mayWrite: () => this.lease.isLeader,
+      log,
+    });
+    this.#secrets = new SecretBundle({ api: this.api, namespace, log });
+  }
+
+  /** Resolves when it serves. While the API server can not be reached it waits; rejects when stopped meanwhile. */
+  async start(): Promise<void> {
+    this.lease.onChange = leading => {
+      if (!leading) return;
+      this.status.lead();
+      this.#serving?.roots.touch();
+    };
+    this.lease.start();
+    this.#secrets.start();
+    await this.watch.start();
+    this.#tasks.objects.done();
+    const authority = await this.#openAuthority();
+    this.#serving = this.#put(authority);
+    this.#port = await this.#serving.server.start();
+    this.#serving.roots.start();
+    this.#agentsTimer = setInterval(() => this.#keepAgents(), agentsMs).unref();
+    this.#tasks.serving.done();
+  }
+
+  /** Where gRPC is served; 0 before it is. */
+  get port(): number {
+    return this.#port;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  get authority(): ClusterAuthority | null {
+    return this.#serving?.authority ?? null;
+  }
+
+  /** Streams of clients, and agents that report here. */
+  get clients(): { readonly streams: number; readonly agents: number } {
+    return { streams: this.#serving?.ads.size ?? 0, agents: this.#serving?.reports.agents.length ?? 0 };
+  }
+
+  get builds(): { readonly count: number; readonly seconds: number; readonly lastAt: number } {
+    return this.#builds;
+  }
+
+  /** What keeps this replica from doing all that it should; empty when nothing does. */
+  problems(): string[] {
+    const authority = this.#serving?.authority.status().problem ?? null;
+    const roots = this.#serving?.roots.problem ?? null;
+    return [
+      ...(this.#problem === null ? [] : [this.#problem]),
+      ...this.watch.problems(),
+      ...(authority === null ? [] : [describeError(authority)]),
+      ...(roots === null ? [] : [`ConfigMap culvert-root: ${roots}`]),
+    ];
+  }
+
+  /** Everything that is wrong with the configuration of the cluster, by place. */
+  findings(): Finding[] {
+    return [...this.#everythingFound()].sort(compareFindings);
+  }
+
+  /** The same, counted. */
+  findingCounts(): Record<Finding['severity'], number> {
+    const counts = { error: 0, warning: 0, info: 0 };
+    for (const { severity } of this.#everythingFound()) counts[severity] += 1;
+    return counts;
+  }
+
+  /** Lets new clients go elsewhere, then those that are here, and waits for them. The rest is cut at the deadline. */
+  async drain(): Promise<void> {
+    if (this.#draining) return;
+    this.#draining = true;
+    const { noticeMs, drainMs } = this.config.limits;
+    this.log.info({ noticeMs, deadlineMs: drainMs }, 'draining');
+    // Whoever leads next need not wait for our lease to run out.
+    await this.lease.stop();
+    if (this.#serving === null) return;
+    await setTimeout(noticeMs);
+    const { ads, reports, server } = this.#serving;
+    ads.close();
+    reports.close();
+    await server.drain(drainMs);
+  }
+
+  /** Ends everything in the reverse order of its start. */
+  async stop(): Promise<void> {
+    this.#draining = true;
+    this.#stop.abort();
+    clearInterval(this.#agentsTimer);
+    if (this.#serving !== null) {
+      const { ads, reports, server, certificate, roots, authority } = this.#serving;
+      ads.close();
+      reports.close();
+      await server.drain(0);
+      certificate.close();
+      await roots.stop();
+      authority.close();
+    }
+    await this.watch.stop();
+    this.objects.close();
+    await this.#secrets.stop();
+    await Promise.all([this.lease.stop(), this.status.stop(), this.redirection.stop()]);
+    this.#closeApi();
+  }
+
+  *#everythingFound(): Generator<Finding> {
+    yield* this.watch.findings();
+    yield* this.objects.findings();
+    for (const findings of this.#built.values()) yield* findings;
+    yield* this.redirection.findings();
+  }
+
+  #noteObject(before: LocatedObject | null, after: LocatedObject | null): void {
+    const was = before?.kind === 'Pod' ? before : null;
+    const is = after?.kind === 'Pod' ? after : null;
+    if (was === null && is === null) return;
+    this.pods.apply(was, is);
+    this.redirection.podChanged(was, is);
+  }
+
+  /** Puts changes of the cluster into force. */
+  #adopt(changes: ObjectChanges): void {
+    const from = performance.now();
+    try {
+      const change = this.builder.apply(changes);
+      for (const [object, findings] of change.findings) {
+        if (findings.length === 0) this.#built.delete(object);
+        else this.#built.set(object, findings);
+        this.#findingLog.say(object, findings);
+      }
+      this.resources.apply(offersOf(change));
+      this.#problem = null;
+    } catch (error) {
+      // Clients keep what they have; to end here would take from them what still works.
+      this.#problem = `a change could not be taken in: ${describeError(error)}`;
+      this.log.error({ err: error }, 'a change of the cluster could not be taken in');
+    }
+    const { count, seconds } = this.#builds;
+    const took = (performance.now() - from) / 1_000;
+    this.#builds = { count: count + 1, seconds: seconds + took, lastAt: Date.now() };
+    this.status.update(this.objects.own());
+  }
+
+  /** Tries for as long as it takes: without an authority there is nothing to serve with. */
+  async #openAuthority(): Promise<ClusterAuthority> {
+    const { api, log } = this;
+    const { signal } = this.#stop;
+    const backoff = new Backoff({ minMs: 500, maxMs: 10_000 });
+    for (;;) {
+      try {
+        const distributedPem = await distributedRoots(api, this.config.namespace);
+        return await ClusterAuthority.open({
+          store: this.#secrets,
+          distributedPem,
+          onProblem: problem => {
+            if (problem === null) log.info('the certificate authority can be used again');
+            else log.error({ code: problem.code }, describeError(problem));
+          },
+        });
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#tasks.serving.undo(describeError(error));
+        log.error({ err: describeError(error) }, 'the certificate authority can not be opened: trying again');
+        await setTimeout(backoff.next(), undefined, { signal, ref: false });
+      }
+    }
+  }
+
+  /** What serves, made and not started. */
+  #put(authority: ClusterAuthority): Serving {
+    const { log, metrics, api, pods, config, builder } = this;
+    const authenticator = new Authenticator({
+      review: (token, audiences) => reviewToken(api, token, audiences),
+      nodeOf: (namespace, name, uid) => {
+        const pod = pods.pod(uid);
+        return pod?.namespace === namespace && pod.name === name ? (pod.value.spec.nodeName ?? null) : null;
+      },
+      audiences: config.audiences,
+      metrics,
+    });
+    const isAgent = ({ serviceAccount }: { readonly serviceAccount: string }): boolean =>
+      config.agents.includes(serviceAccount);
+    const guard = makeGuard({
+      authenticator,
+      mayCall: (caller, path) => path === certificatePath || isAgent(caller),
+      log,
+    });
+    const { callerOf } = guard;
+    const ads = new AdsService({
+      store: this.resources,
+      callerOf,
+      cut: peer => server.cut(peer),
+      log,
+      metrics,
+    });
+    const reports = new NodeReports({
+      callerOf,
+      onReport: (agent, report) => this.redirection.report(agent, report),
+      log,
+      metrics,
+    });
+    const certificates = new CertificateService({
+      authority,
+      callerOf,
+      isAgent,
+      mayHave: ({ node }, { namespace, serviceAccount }) =>
+        pods.runs(node, namespace, serviceAccount) ||
+        `no pod with a network of its own runs there as ${namespace}/${serviceAccount}`,
+      trustDomain: () => builder.config.trustDomain,
+      log,
+      metrics,
+      ttlMs: {
+        get default() {
+          return builder.config.certificateTtlMs;
+        },
+        min: minuteMs,
+        max: maxTtlMs,
+      },
+    });
+    const server: GrpcServer = new GrpcServer({
+      host: config.address,
+      port: config.port,
+      services: [ads, reports, certificates],
+      interceptors: [guard.interceptor],
+      log,
+      metrics,
+    });
+    const certificate = new ServingCertificate({
+      authority,
+      dnsNames: [
+        ...serviceNames(controlService, config.namespace, builder.config.clusterDomain),
+        ...config.dnsNames,
+      ],
+      use: key => server.useCertificate(key),
+      onFailure: error => log.error({ code: error.code }, describeError(error)),
+      metrics,
+    });
+    const roots = new RootConfigMap({
+      api,
+      namespace: config.namespace,
+      roots: () => authority.roots(),
+      mayWrite: () => this.lease.isLeader,
+      log,
+    });
+    const noteAuthority = (): void => metrics.authorityExpiry.set(authority.status().notAfter / 1_000);
+    noteAuthority();
+    authority.onRootsChanged(() => {
+      noteAuthority();
+      roots.touch();
+    });
+    return { authority, certificate, roots, ads, reports, server };
+  }
+
+  #keepAgents(): void {
+    if (this.#serving !== null) this.redirection.keep(this.#serving.reports.agents);
+  }
+}
