@@ -4,7 +4,6 @@
  * Only the request travels: keys stay with who made them. The answer brings the roots of the mesh, so this is also where an
  * agent hears that they changed.
  */
-import { X509Certificate } from 'node:crypto';
 import { Metadata, status } from '@grpc/grpc-js';
 import { CulvertError } from '../base/errors.ts';
 import { protocols } from '../proto/load.ts';
@@ -14,6 +13,7 @@ import type { CertificateSource, SignedCertificate } from '../tunnel/certificate
 import { callError } from './channel-errors.ts';
 import { ControlChannel } from './channel.ts';
 import type { ControlEndpoint } from './channel.ts';
+import { certificatesOf } from './pem.ts';
 
 export interface CertificateServiceOptions {
   readonly endpoint: ControlEndpoint;
@@ -138,15 +138,9 @@ function readAnswer({ certChain }: WireCertificateResponse, address: string): Si
   if (roots === undefined) throw mismatch('without a certificate');
   if (chain.length === 0) throw mismatch('without a root');
   try {
-    if (certificatesOf(roots).length === 0) throw new Error('there is none');
+    certificatesOf(roots);
   } catch (thrown) {
     throw mismatch('with roots that cannot be read', thrown);
   }
   return { chainPem: `${chain.join('\n')}\n`, rootsPem: `${roots}\n` };
-}
-
-const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
-function certificatesOf(pem: string): X509Certificate[] {
-  return (pem.match(pemCertificate) ?? []).map(block => new X509Certificate(block));
 }

@@ -7,9 +7,10 @@ import type { ControlEndpoint } from './channel.ts';
 
 /** Of a call that ended otherwise than well. */
 export function callError(
-  { code, details }: Pick<StatusObject, 'code' | 'details'>,
+  { code, details: given }: Pick<StatusObject, 'code' | 'details'>,
   endpoint: ControlEndpoint,
 ): CulvertError {
+  const details = plainDetails(given);
   const { address, rootPath, serverName, tokenPath } = endpoint;
   const failure = (codeWord: string, what: string, fix: string | null): CulvertError =>
     new CulvertError(codeWord, `${address} ${what}: ${details}`, { side: 'server', fix });
@@ -52,6 +53,18 @@ export function callError(
     default:
       return failure('CONTROL_FAILED', `failed (${status[code]})`, null);
   }
+}
+
+/** Without what gRPC and Node put around the reason. */
+function plainDetails(details: string): string {
+  return details
+    .replace(
+      /^(No connection established\. Last error|Getting metadata from plugin failed with error): (Error: )?/,
+      '',
+    )
+    .replace(/;? ?(if the root CA is installed locally.*)?\.? ?Resolution note:.*$/s, '')
+    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)/, '')
+    .trim();
 }
 
 /** Words of OpenSSL and Node for a certificate that doesn't do. */

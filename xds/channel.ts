@@ -8,12 +8,12 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { checkServerIdentity, createSecureContext } from 'node:tls';
-import type { SecureContext } from 'node:tls';
 import { ChannelCredentials, Client, Metadata, credentials } from '@grpc/grpc-js';
 import type { CallCredentials, ClientOptions } from '@grpc/grpc-js';
-import { asCulvertError, CulvertError } from '../base/errors.ts';
+import { CulvertError } from '../base/errors.ts';
 import { parseHostPort } from '../model/address.ts';
 import { OwnConnections } from './own-connections.ts';
+import { certificatesOf } from './pem.ts';
 
 export interface ControlEndpoint {
   /** `host:port` */
@@ -67,7 +67,7 @@ export class ControlChannel {
     if (rootPath === null) return null;
     try {
       const pem = readFileSync(rootPath, 'utf8');
-      if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw new Error('there is no certificate in it');
+      if (pem !== this.#open?.roots) certificatesOf(pem);
       return pem;
     } catch (thrown) {
       const why = thrown instanceof Error ? thrown.message : String(thrown);
@@ -107,22 +107,13 @@ function connect(endpoint: ControlEndpoint, roots: string | null): OpenChannel {
   };
   // TLS sends names in the greeting, addresses never.
   if (isIP(name) === 0) options['grpc.ssl_target_name_override'] = name;
-  const secure = ChannelCredentials.createFromSecureContext(secureContext(endpoint, roots), {
+  const context = createSecureContext({ minVersion: 'TLSv1.3', ...(roots === null ? {} : { ca: roots }) });
+  const secure = ChannelCredentials.createFromSecureContext(context, {
     checkServerIdentity: (_host, certificate) => checkServerIdentity(name, certificate),
   });
   const connections = new OwnConnections(secure);
   const all = credentials.combineChannelCredentials(connections, callCredentials(endpoint));
   return { client: new Client(endpoint.address, all, options), connections, roots };
-}
-
-function secureContext({ address, rootPath }: ControlEndpoint, roots: string | null): SecureContext {
-  try {
-    return createSecureContext({ minVersion: 'TLSv1.3', ...(roots === null ? {} : { ca: roots }) });
-  } catch (thrown) {
-    throw asCulvertError(thrown, 'CONTROL_ROOT', {
-      fix: `give the roots of the certificate of ${address} in ${rootPath ?? 'a file'}`,
-    });
-  }
 }
 
 /** What stands in the status of a call whose token could not be read; see channel-errors.ts. */

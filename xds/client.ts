@@ -17,11 +17,11 @@ import { resourceTypes } from './codec.ts';
 import type { ResourceType } from './codec.ts';
 import { Knowledge } from './knowledge.ts';
 import { describeRefusals, readResponse } from './reading.ts';
-import type { Reading, XdsUpdate } from './reading.ts';
+import type { XdsUpdate } from './reading.ts';
 import { newCounters } from './state.ts';
 import type { XdsCounters, XdsState } from './state.ts';
+import { OnDemand } from './on-demand.ts';
 import { DiscoveryStream } from './stream.ts';
-import { WantedNames } from './wanted-names.ts';
 import type { Answer } from './wanted-names.ts';
 
 export interface XdsClientOptions {
@@ -45,25 +45,23 @@ export interface XdsClientOptions {
   readonly random: () => number;
 }
 
-const everything = '*';
+type DeltaRequest = Parameters<DiscoveryStream['send']>[0];
+
 const acceptedAfterMs = 1_000;
 
 export class XdsClient {
   readonly #options: XdsClientOptions;
   readonly #channel: ControlChannel;
   readonly #knowledge: ReadonlyMap<ResourceType, Knowledge>;
-  readonly #names: WantedNames;
+  readonly #onDemand: OnDemand | null;
   readonly #counters = newCounters();
   #stream: DiscoveryStream | null = null;
-  /** There is a connection; whether the server wants us is another matter. */
-  #open = false;
   #connected = false;
   #since: number;
   #lastError: CulvertError | null = null;
   #failures = 0;
   #cancelTimer: () => void = () => {};
-  #namesDue = false;
-  #closed = false;
+  #isStarted = false;
 
   constructor(
     given: Pick<XdsClientOptions, 'endpoint' | 'node' | 'subscriptions' | 'log' | 'onUpdate'> &
@@ -80,20 +78,22 @@ export class XdsClient {
     };
     this.#channel = new ControlChannel(this.#options.endpoint);
     this.#knowledge = new Map(this.#options.subscriptions.map(type => [type, new Knowledge()]));
-    this.#names = new WantedNames(this.#options.maxMissingNames);
+    this.#onDemand = this.#options.onDemand ? new OnDemand(this.#options.maxMissingNames) : null;
     this.#since = this.#options.clock.now();
   }
 
   start(): void {
-    if (this.#stream === null && !this.#closed) this.#connect();
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    this.#connect();
   }
 
+  /** For good. */
   close(): void {
-    this.#closed = true;
+    this.#isStarted = true;
     this.#cancelTimer();
     this.#stream?.close();
     this.#stream = null;
-    this.#open = false;
     this.#connected = false;
   }
 
@@ -104,7 +104,7 @@ export class XdsClient {
       since: this.#since,
       lastError: this.#lastError,
       types,
-      synced: [...this.#knowledge].every(([type, known]) => known.synced || this.#isOnDemand(type)),
+      synced: [...this.#knowledge].every(([type, known]) => known.synced || this.#onDemandOf(type) !== null),
     };
   }
 
@@ -118,19 +118,8 @@ export class XdsClient {
    * signal's reason.
    */
   want(name: string, signal: AbortSignal): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      signal.throwIfAborted();
-      const stop = (): void => {
-        unwant();
-        reject(signal.reason as Error);
-      };
-      const unwant = this.#names.want(name, answer => {
-        signal.removeEventListener('abort', stop);
-        resolve(answer);
-      });
-      signal.addEventListener('abort', stop, { once: true });
-      this.#sendNamesSoon();
-    });
+    if (this.#onDemand === null) return Promise.reject(new Error('this client has everything already'));
+    return this.#onDemand.want(name, signal);
   }
 
   #connect(): void {
@@ -150,8 +139,7 @@ export class XdsClient {
   }
 
   #opened(stream: DiscoveryStream): void {
-    this.#open = true;
-    for (const [type, known] of this.#knowledge) stream.send(this.#initialRequest(type, known));
+    for (const [type, known] of this.#knowledge) stream.send(this.#firstRequest(stream, type, known));
     // With nothing new for us a server may have nothing to say; one that does not want us says so soon.
     this.#cancelTimer = this.#options.clock.after(acceptedAfterMs, () => this.#accepted());
   }
@@ -164,22 +152,13 @@ export class XdsClient {
     this.#setState(true, clock.now(), null);
   }
 
-  #initialRequest(type: ResourceType, known: Knowledge): Parameters<DiscoveryStream['send']>[0] {
+  #firstRequest(stream: DiscoveryStream, type: ResourceType, { versions }: Knowledge): DeltaRequest {
     const { node } = this.#options;
     const typeUrl = resourceTypes[type];
-    if (!this.#isOnDemand(type)) {
-      return { node, typeUrl, initialResourceVersions: Object.fromEntries(known.versions) };
-    }
-    // To take everything back in the same message is how the protocol says "nothing but these".
-    const names = this.#names.all();
-    const pending = this.#names.pending().map(name => [name, ''] as const);
-    return {
-      node,
-      typeUrl,
-      resourceNamesSubscribe: [everything, ...names],
-      resourceNamesUnsubscribe: [everything],
-      initialResourceVersions: Object.fromEntries([...pending, ...known.versions]),
-    };
+    const onDemand = this.#onDemandOf(type);
+    return onDemand === null
+      ? { node, typeUrl, initialResourceVersions: Object.fromEntries(versions) }
+      : { node, typeUrl, ...onDemand.opened(versions, names => stream.send({ typeUrl, ...names })) };
   }
 
   #received(stream: DiscoveryStream, response: WireDeltaResponse, size: number): void {
@@ -211,7 +190,7 @@ export class XdsClient {
       log.warn({ type, nonce: response.nonce, refused: reading.refused.length }, `refused: ${why}`);
       this.#refuse(stream, type, response, why);
     }
-    if (this.#isOnDemand(type)) this.#answerNames(response, reading);
+    this.#onDemandOf(type)?.answered(response, reading);
     this.#options.onState(this.state());
   }
 
@@ -225,40 +204,12 @@ export class XdsClient {
     });
   }
 
-  #answerNames(response: WireDeltaResponse, reading: Reading): void {
-    const inForce = new Set(reading.remember.map(({ name }) => name));
-    for (const { name, aliases } of response.resources) {
-      const answer = inForce.has(name) ? 'found' : 'missing';
-      for (const asked of [name, ...aliases]) this.#names.answered(asked, answer);
-    }
-    for (const name of response.removedResources) this.#names.answered(name, 'missing');
-    this.#sendNamesSoon();
-  }
-
-  /** What is asked for in one turn goes in one message. */
-  #sendNamesSoon(): void {
-    if (this.#namesDue || !this.#open || !this.#isOnDemand('address')) return;
-    this.#namesDue = true;
-    queueMicrotask(() => {
-      this.#namesDue = false;
-      // Without a connection they wait for the first request of the next.
-      if (!this.#open) return;
-      const { added, dropped } = this.#names.changes();
-      if (added.length + dropped.length === 0) return;
-      this.#stream?.send({
-        typeUrl: resourceTypes.address,
-        resourceNamesSubscribe: added,
-        resourceNamesUnsubscribe: dropped,
-      });
-    });
-  }
-
   /** `openedAt` is null when there was no connection. */
   #ended(error: CulvertError | null, openedAt: number | null): void {
     const { clock, endpoint, log, random } = this.#options;
     this.#cancelTimer();
     this.#stream = null;
-    this.#open = false;
+    this.#onDemand?.ended();
     this.#counters.terminations[openedAt === null ? 'unconnected' : error === null ? 'ended' : 'failed'] += 1;
     // A server that fails again and again is not pressed, even if it takes connections between.
     if (openedAt !== null && clock.now() - openedAt >= maxPauseMs) this.#failures = 0;
@@ -282,8 +233,8 @@ export class XdsClient {
     this.#options.onState(this.state());
   }
 
-  #isOnDemand(type: ResourceType): boolean {
-    return this.#options.onDemand && type === 'address';
+  #onDemandOf(type: ResourceType): OnDemand | null {
+    return type === 'address' ? this.#onDemand : null;
   }
 }
 

@@ -58,7 +58,11 @@ export class WantedNames {
       return () => {};
     }
     waiting.add(callback);
-    return () => waiting.delete(callback);
+    return () => {
+      waiting.delete(callback);
+      // What nobody waits for any more is not worth an answer.
+      if (waiting.size === 0 && this.#wanted.get(name)?.answer === null) this.#drop(name);
+    };
   }
 
   /** Something came under this name, or the server said that there is nothing. */
@@ -81,10 +85,14 @@ export class WantedNames {
   #dropOldest(): void {
     for (const [name, { answer }] of this.#wanted) {
       if (answer !== 'missing') continue;
-      this.#wanted.delete(name);
       this.#missing -= 1;
-      if (!this.#added.delete(name)) this.#dropped.add(name);
+      this.#drop(name);
       return;
     }
+  }
+
+  #drop(name: string): void {
+    this.#wanted.delete(name);
+    if (!this.#added.delete(name)) this.#dropped.add(name);
   }
 }

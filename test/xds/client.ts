@@ -470,10 +470,13 @@ t.test('a server of another name is not trusted', async t => {
 
 t.test('without roots there is no connection', async t => {
   const { control, client, rootPath } = await setup(t, { start: false });
+  writeFileSync(rootPath, '');
+  client.start();
   for (const text of ['', 'nothing', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n']) {
     writeFileSync(rootPath, text);
-    client.start();
-    t.match(await lastError(client, 'CONTROL_ROOT'), { fix: /root\.pem/ });
+    const { connections } = client.counters();
+    await eventually(() => client.counters().connections > connections + 1);
+    t.match(client.state().lastError, { code: 'CONTROL_ROOT', fix: /root\.pem/ });
   }
   t.equal(control.streams.left.length, 0);
   writeFileSync(rootPath, control.root.pem);
@@ -583,23 +586,39 @@ t.test('on demand a name is answered when what it stands for is in force, or is 
   );
 });
 
-t.test('on demand a name may be given up, and is asked for again on the next stream otherwise', async t => {
+t.test('on demand what is not answered yet is asked for again on the next stream', async t => {
+  const { control, client } = await setup(t, onDemand);
+  const stream = await control.streams.take();
+  await stream.request(address);
+  const waiting = client.want('/10.0.0.1', never);
+  stream.end();
+  const next = await control.streams.take();
+  const again = await next.request(address);
+  t.strictSame(again.resourceNamesSubscribe, ['*', '/10.0.0.1']);
+  t.strictSame({ ...again.initialResourceVersions }, { '/10.0.0.1': '' });
+  next.send({ typeUrl: address, nonce: '1', resources: [{ ...webResource, aliases: ['/10.0.0.1'] }] });
+  t.equal(await waiting, 'found');
+});
+
+t.test('on demand a name that nobody waits for any more is given up', async t => {
   const { control, client } = await setup(t, onDemand);
   const stream = await control.streams.take();
   await stream.request(address);
   const abort = new AbortController();
-  const given = client.want('/10.0.0.3', abort.signal);
-  const waiting = client.want('/10.0.0.1', never);
+  const given = [client.want('/10.0.0.1', abort.signal), client.want('/10.0.0.2', abort.signal)];
+  const waiting = client.want('/10.0.0.2', never);
+  t.strictSame((await stream.request(address)).resourceNamesSubscribe, ['/10.0.0.1', '/10.0.0.2']);
   abort.abort(new Error('enough'));
-  await t.rejects(given, { message: 'enough' });
-  await t.rejects(client.want('/10.0.0.4', abort.signal), { message: 'enough' });
-  stream.end();
-  const next = await control.streams.take();
-  const again = await next.request(address);
-  t.strictSame(again.resourceNamesSubscribe, ['*', '/10.0.0.3', '/10.0.0.1']);
-  t.strictSame({ ...again.initialResourceVersions }, { '/10.0.0.1': '', '/10.0.0.3': '' });
-  next.send({ typeUrl: address, nonce: '1', resources: [{ ...webResource, aliases: ['/10.0.0.1'] }] });
-  t.equal(await waiting, 'found');
+  for (const promise of given) await t.rejects(promise, { message: 'enough' });
+  t.strictSame((await stream.request(address)).resourceNamesUnsubscribe, ['/10.0.0.1']);
+  await t.rejects(client.want('/10.0.0.3', abort.signal), { message: 'enough' });
+  stream.send({ typeUrl: address, nonce: '1', removedResources: ['/10.0.0.2'] });
+  t.equal(await waiting, 'missing');
+});
+
+t.test('a client that has everything is not asked for names', async t => {
+  const { client } = await setup(t, { start: false });
+  await t.rejects(client.want('/10.0.0.1', never), /has everything/);
 });
 
 t.test('on demand the names that nothing has are given up from the oldest on', async t => {

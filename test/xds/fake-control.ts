@@ -91,6 +91,8 @@ export class FakeStream {
 type Sign = (
   request: WireCertificateRequest,
   metadata: Metadata,
+  /** Address and port of who asks. */
+  peer: string,
 ) => Sparse<WireCertificateResponse> | Promise<Sparse<WireCertificateResponse>>;
 
 export interface FakeControlOptions {
@@ -126,11 +128,11 @@ export class FakeControl {
     );
     this.#server.addService(certificates, {
       CreateCertificate: (
-        call: { request: WireCertificateRequest; metadata: Metadata },
+        call: { request: WireCertificateRequest; metadata: Metadata; getPeer(): string },
         answer: (error: object | null, response?: WireCertificateResponse) => void,
       ) => {
         Promise.resolve(call.request)
-          .then(request => this.sign(request, call.metadata))
+          .then(request => this.sign(request, call.metadata, call.getPeer()))
           .then(
             response => answer(null, protocols.certificateResponse.create(response)),
             (error: object) => answer(error),
