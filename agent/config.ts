@@ -15,11 +15,41 @@ export interface PodPorts {
 }
 
 /** Where the mesh comes from. */
-export interface SourceConfig {
+export type SourceConfig = DirectoryConfig | ClusterConfig;
+
+export interface DirectoryConfig {
+  readonly kind: 'directory';
   /** Of Kubernetes YAML; watched. */
   readonly directory: string;
   /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the directory. */
   readonly authority: string | null;
+}
+
+export interface ClusterConfig {
+  readonly kind: 'cluster';
+  readonly control: {
+    /** `host:port` of the control plane: mesh, certificates, reports. */
+    readonly address: string;
+    /** PEM file of the roots that its certificate comes from. */
+    readonly root: string;
+    /** File of the token that says who and where this agent is. */
+    readonly token: string;
+    /** DNS name in its certificate; null: the host of `address`. */
+    readonly serverName: string | null;
+    readonly clusterId: string;
+  };
+  /** Of the container runtime; null: looked for where runtimes have theirs. */
+  readonly criSocket: string | null;
+  readonly cni: {
+    /** Where the plugin finds this agent, by a path that is the same on the node. */
+    readonly socket: string;
+    /** File for the plugin, to know while no agent answers whose pods must wait. */
+    readonly enrolledNamespaces: string;
+    /** Directories of the node; null: the plugin is somebody else's to install. */
+    readonly install: { readonly binDir: string; readonly confDir: string } | null;
+  };
+  /** Name of the process whose probes STRICT workloads answer. */
+  readonly kubelet: string;
 }
 
 export interface AgentConfig {

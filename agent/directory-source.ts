@@ -70,6 +70,10 @@ export class DirectorySource implements MeshSource {
     return { name: this.#options.directory, generation, appliedAt, refused, findings };
   }
 
+  clusterState(): null {
+    return null;
+  }
+
   findings(): readonly Finding[] {
     return this.#configuration.findings();
   }

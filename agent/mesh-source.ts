@@ -6,6 +6,7 @@ import type { CulvertError } from '../base/errors.ts';
 import type { Finding, Severity } from '../control/finding.ts';
 import type { MeshDelta } from '../model/mesh.ts';
 import type { CertificateSource } from '../tunnel/certificate-exchange.ts';
+import type { ClusterState } from './cluster/cluster-source.ts';
 import type { ShardMeshSettings } from './messages.ts';
 
 /** A pod of this node whose traffic is to be redirected. */
@@ -61,6 +62,8 @@ export interface MeshSource {
   /** Hears after every look at the pods what came of the wishes. */
   enrolled(states: EnrolmentStates): void;
   state(): MeshSourceState;
+  /** What an agent in a cluster depends on, and how that is; null for one without. */
+  clusterState(): ClusterState | null;
   findings(): readonly Finding[];
   close(): Promise<void>;
 }

@@ -1,6 +1,7 @@
 /**
  * The metrics of the main thread's own state: pods, configuration, certificates, redirection, shards.
  */
+import type { ClusterState } from './cluster/cluster-source.ts';
 import type { Family, Sample } from './metrics-family.ts';
 import type { Labels } from './series.ts';
 
@@ -30,6 +31,8 @@ export interface MetricSources {
   /** Decisions of the BPF programs by name; survive restarts of the agent. */
   readonly redirect: () => Readonly<Record<string, bigint>>;
   readonly logLinesLost: () => number;
+  /** Null without a cluster. */
+  readonly cluster: (() => ClusterState) | null;
 }
 
 export function agentFamilies(sources: MetricSources): Family[] {

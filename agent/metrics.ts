@@ -7,6 +7,7 @@
 import { Registry } from 'prom-client';
 import type { HttpReply, HttpRoutes } from '../base/http.ts';
 import { agentFamilies, type MetricSources } from './metrics-agent.ts';
+import { clusterFamilies } from './metrics-cluster.ts';
 import { dnsFamilies } from './metrics-dns.ts';
 import { register, type Family, type Sample } from './metrics-family.ts';
 import { processFamilies } from './metrics-process.ts';
@@ -17,6 +18,10 @@ import { settleTraffic } from './traffic-metrics.ts';
 
 export interface MetricsOptions {
   readonly now?: () => number;
+}
+
+function clusterFamiliesOf({ cluster }: MetricSources): Family[] {
+  return cluster === null ? [] : clusterFamilies(cluster);
 }
 
 export class Metrics {
@@ -42,6 +47,7 @@ export class Metrics {
       ...this.#counterFamilies(),
       ...this.#shardFamilies(),
       ...agentFamilies(sources),
+      ...clusterFamiliesOf(sources),
       ...processFamilies(),
     ];
     for (const family of families) register(this.#registry, family);

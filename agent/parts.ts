@@ -11,8 +11,10 @@ import * as native from '../native/native.ts';
 import { Certificates } from '../tunnel/certificates.ts';
 import type { Agent } from './agent.ts';
 import { CaptureWatch } from './capture-watch.ts';
+import { KubeletWatch } from './cluster/kubelet-watch.ts';
 import { DirectorySource } from './directory-source.ts';
 import type { MeshSource } from './mesh-source.ts';
+import { ownCgroup, seeCgroupsOfNode } from './own-cgroup.ts';
 import { Pods } from './pods.ts';
 import { Redirect } from './redirect.ts';
 import { Shards } from './shards.ts';
@@ -51,9 +53,15 @@ export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
   return { source, certificates, redirect, shards, pods, capture, cgroupRoot, lostShard: () => {} };
 }
 
-function openSource({ config, log }: Agent): Promise<MeshSource> {
-  const { directory, authority } = config.source;
-  return DirectorySource.open({ directory, authority, node: config.node, log });
+async function openSource({ config, log }: Agent): Promise<MeshSource> {
+  const { source, node } = config;
+  if (source.kind === 'directory') {
+    const { directory, authority } = source;
+    return DirectorySource.open({ directory, authority, node, log });
+  }
+  // gRPC takes memory that an agent without a cluster has no use for.
+  const { openClusterSource } = await import('./cluster/open.ts');
+  return openClusterSource(config, source, log);
 }
 
 function openCertificates(agent: Agent, source: MeshSource): Certificates {
@@ -70,11 +78,12 @@ function openCertificates(agent: Agent, source: MeshSource): Certificates {
   });
 }
 
-function openRedirect({ config }: Agent, undo: Undo[]): { redirect: Redirect; cgroupRoot: string } {
+function openRedirect(agent: Agent, undo: Undo[]): { redirect: Redirect; cgroupRoot: string } {
+  const { config } = agent;
+  if (config.source.kind === 'cluster') seeCgroupsOfNode();
   const mount = config.cgroupRoot === null ? mountedCgroup2(config.stateDir) : null;
   const cgroupRoot = config.cgroupRoot ?? mount ?? '';
-  const agentCgroup = enterCgroup(cgroupRoot, `culvert-agent-${config.node}`);
-  undo.push(() => leaveCgroup(agentCgroup, cgroup2MountPoint() ?? cgroupRoot));
+  const agentCgroup = cgroupOf(agent, cgroupRoot, undo);
   const redirect = Redirect.open({
     cgroupRoot,
     agentCgroup,
@@ -84,7 +93,29 @@ function openRedirect({ config }: Agent, undo: Undo[]): { redirect: Redirect; cg
     heartbeatTimeoutMs: config.limits.heartbeatTimeoutMs,
   });
   undo.push(() => (config.detachOnExit ? redirect.detach() : redirect.close()));
+  if (config.source.kind === 'cluster') {
+    const { kubelet: name } = config.source;
+    const watch = new KubeletWatch({
+      redirect,
+      expected: true,
+      netns: null,
+      cgroupRoot,
+      name,
+      cgroup: null,
+      log: agent.log,
+    });
+    watch.start();
+    undo.push(() => watch.stop());
+  }
   return { redirect, cgroupRoot };
+}
+
+/** In a container the agent has one already. */
+function cgroupOf({ config }: Agent, cgroupRoot: string, undo: Undo[]): string {
+  if (config.source.kind === 'cluster') return ownCgroup(cgroupRoot);
+  const path = enterCgroup(cgroupRoot, `culvert-agent-${config.node}`);
+  undo.push(() => leaveCgroup(path, cgroup2MountPoint() ?? cgroupRoot));
+  return path;
 }
 
 function openShards(agent: Agent, redirect: Redirect): Shards {

@@ -5,6 +5,7 @@
 import { versionString } from '../base/version.ts';
 import type { Finding } from '../control/finding.ts';
 import type { Agent } from './agent.ts';
+import type { ClusterState } from './cluster/cluster-source.ts';
 
 export interface AgentStatus {
   readonly version: string;
@@ -29,6 +30,8 @@ export interface AgentStatus {
     readonly policies: number;
   };
   readonly pods: readonly PodStatus[];
+  /** What an agent in a cluster depends on; null for one without. */
+  readonly cluster: ClusterState | null;
 }
 
 export interface PodStatus {
@@ -70,6 +73,7 @@ export function statusOf(agent: Agent): AgentStatus {
       ...agent.mesh.counts(),
     },
     pods: pods(agent),
+    cluster: parts.source.clusterState(),
   };
 }
 

@@ -8,7 +8,9 @@ import { createLogger, levels, logDestination, type Logger } from '../base/log.t
 import { readyRoutes } from '../base/ready.ts';
 import { versionString } from '../base/version.ts';
 import type { Agent } from './agent.ts';
+import type { ClusterState } from './cluster/cluster-source.ts';
 import type { ConnectionView } from './connections.ts';
+import type { MeshSource } from './mesh-source.ts';
 import { Metrics, metricsRoutes } from './metrics.ts';
 import { statusOf } from './status.ts';
 
@@ -44,6 +46,7 @@ export class Surface {
       }),
       redirect: () => parts.redirect.counters(),
       logLinesLost: () => logDestination().dropped,
+      cluster: clusterOf(parts.source),
     });
     parts.lostShard = index => this.#metrics.shardLost(index);
   }
@@ -144,4 +147,10 @@ export class Surface {
       },
     };
   }
+}
+
+/** The state of a cluster's source, whose being one never changes. */
+function clusterOf(source: MeshSource): (() => ClusterState) | null {
+  const first = source.clusterState();
+  return first === null ? null : () => source.clusterState() ?? first;
 }

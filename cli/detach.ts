@@ -2,7 +2,9 @@
  * `culvert detach`: removes what a stopped agent left in the kernel, so that its pods are as they were before the mesh.
  * Refuses while that agent runs: it would capture its pods again.
  */
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { uninstallCni } from '../agent/cluster/cni-install.ts';
 import { Pins } from '../agent/redirect-pins.ts';
 import { lock } from '../base/lock.ts';
 import { requireMachine } from './machine.ts';
@@ -11,10 +13,18 @@ export function detach(options: {
   readonly node: string;
   readonly bpffs: string;
   readonly stateDir?: string;
+  readonly cniBinDir?: string;
+  readonly cniConfDir?: string;
 }): void {
   requireMachine();
-  const unlock = lock(join(resolve(options.stateDir ?? `/run/culvert/${options.node}`), 'agent.lock'));
+  const stateDir = resolve(options.stateDir ?? `/run/culvert/${options.node}`);
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const unlock = lock(join(stateDir, 'agent.lock'));
   try {
+    const { cniBinDir, cniConfDir } = options;
+    // First of all: new pods must not wait for an agent that does not come back.
+    if (cniBinDir !== undefined && cniConfDir !== undefined)
+      uninstallCni({ binDir: resolve(cniBinDir), confDir: resolve(cniConfDir) });
     new Pins(resolve(options.bpffs), options.node).removeAll();
   } finally {
     unlock();

@@ -16,7 +16,8 @@ const program = new Command('culvert')
 program
   .command('run')
   .description('enrol the pods of one node and carry their traffic, until told to stop')
-  .requiredOption('--config <dir>', 'directory of Kubernetes YAML; edits take effect at once')
+  .option('--config <dir>', 'directory of Kubernetes YAML; edits take effect at once')
+  .option('--control <host:port>', 'in a cluster instead: the control plane')
   .requiredOption('--node <name>', 'the pods whose spec.nodeName this is')
   .option('--state-dir <dir>', "the agent's own files (default: /run/culvert/<node>)")
   .option(
@@ -40,6 +41,22 @@ program
   .option('--access-log <file>', 'one line per connection; - is standard output, empty is none', '-')
   .option('--log-level <level>', 'trace, debug, info, warn, error; or component=level,…', 'info')
   .option('--limit <name=value...>', 'change a deadline or cap, see docs/running.md')
+  .option(
+    '--control-root <file>',
+    'with --control: roots of its certificate',
+    '/var/run/secrets/culvert-root/root.pem',
+  )
+  .option('--control-name <name>', 'with --control: DNS name in its certificate (default: the host)')
+  .option('--token <file>', 'with --control: who this agent is', '/var/run/secrets/culvert/token')
+  .option('--cluster-id <name>', 'with --control: as in MeshConfig', 'Kubernetes')
+  .option('--cri-socket <path>', 'with --control: of the container runtime (default: looked for)')
+  .option('--cni-bin-dir <dir>', 'with --control: where the CNI plugin is to be put')
+  .option('--cni-conf-dir <dir>', 'with --control: the CNI configuration it is put into')
+  .option(
+    '--cni-socket <path>',
+    'with --control: where the plugin asks (default: beside the state directory)',
+  )
+  .option('--kubelet <name>', 'with --control: the process whose probes STRICT workloads answer', 'kubelet')
   .option(
     '--detach-on-exit',
     'leave the mesh when stopped, instead of keeping every pod in its declared mode',
@@ -94,6 +111,8 @@ program
   .requiredOption('--node <name>', 'as given to run')
   .option('--bpffs <dir>', 'as given to run', '/sys/fs/bpf')
   .option('--state-dir <dir>', 'as given to run')
+  .option('--cni-bin-dir <dir>', 'as given to run')
+  .option('--cni-conf-dir <dir>', 'as given to run')
   .action(async options => (await import('./detach.ts')).detach(options));
 
 inCluster('install', 'put the mesh into a cluster, or change what is there')

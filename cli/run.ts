@@ -4,16 +4,33 @@
  * SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reopens log files.
  */
 import { mkdirSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Agent } from '../agent/agent.ts';
-import { defaultLimits, defaultShards, type AgentConfig, type AgentLimits } from '../agent/config.ts';
+import {
+  defaultLimits,
+  defaultShards,
+  type AgentConfig,
+  type AgentLimits,
+  type SourceConfig,
+} from '../agent/config.ts';
 import { Surface } from '../agent/surface.ts';
 import { CulvertError } from '../base/errors.ts';
 import { logLevels } from '../base/log.ts';
+import { parseHostPort } from '../model/address.ts';
 import { requireMachine } from './machine.ts';
 
 export interface RunOptions {
-  readonly config: string;
+  readonly config?: string;
+  readonly control?: string;
+  readonly controlRoot: string;
+  readonly controlName?: string;
+  readonly token: string;
+  readonly clusterId: string;
+  readonly criSocket?: string;
+  readonly cniBinDir?: string;
+  readonly cniConfDir?: string;
+  readonly cniSocket?: string;
+  readonly kubelet: string;
   readonly node: string;
   readonly stateDir?: string;
   readonly cgroupRoot?: string;
@@ -111,13 +128,11 @@ export function agentConfig(options: RunOptions): AgentConfig {
     dns: port('dns-port', options.dnsPort),
   };
   if (new Set(Object.values(podPorts)).size !== 4) problems.push('the four ports inside pods must differ');
+  const stateDir = resolve(options.stateDir ?? `/run/culvert/${options.node}`);
   const config: AgentConfig = {
-    source: {
-      directory: resolve(options.config),
-      authority: options.authority === undefined ? null : resolve(options.authority),
-    },
+    source: source(options, stateDir, problems),
     node: options.node,
-    stateDir: resolve(options.stateDir ?? `/run/culvert/${options.node}`),
+    stateDir,
     cgroupRoot: options.cgroupRoot === undefined ? null : resolve(options.cgroupRoot),
     bpffs: resolve(options.bpffs),
     shards: options.shards === undefined ? defaultShards() : number('shards', options.shards, 1, 256),
@@ -135,6 +150,44 @@ export function agentConfig(options: RunOptions): AgentConfig {
   if (problems.length > 0)
     throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert run --help' });
   return config;
+}
+
+/** A directory or a control plane, and never both: nobody could say which of them is right. */
+function source(options: RunOptions, stateDir: string, problems: string[]): SourceConfig {
+  const { config, control, cniBinDir, cniConfDir } = options;
+  if ((config === undefined) === (control === undefined))
+    problems.push('give either --config with a directory, or --control with the address of a control plane');
+  if (control === undefined) {
+    const authority = options.authority === undefined ? null : resolve(options.authority);
+    return { kind: 'directory', directory: resolve(config ?? '.'), authority };
+  }
+  if (parseHostPort(control) === null)
+    problems.push(
+      `--control ${control}: host and port are needed, such as culvert-control.culvert-system.svc:15012`,
+    );
+  if ((cniBinDir === undefined) !== (cniConfDir === undefined))
+    problems.push('--cni-bin-dir and --cni-conf-dir go together');
+  const install =
+    cniBinDir === undefined || cniConfDir === undefined
+      ? null
+      : { binDir: resolve(cniBinDir), confDir: resolve(cniConfDir) };
+  return {
+    kind: 'cluster',
+    control: {
+      address: control,
+      root: resolve(options.controlRoot),
+      token: resolve(options.token),
+      serverName: options.controlName ?? null,
+      clusterId: options.clusterId,
+    },
+    criSocket: options.criSocket === undefined ? null : resolve(options.criSocket),
+    cni: {
+      socket: resolve(options.cniSocket ?? join(dirname(stateDir), 'cni.sock')),
+      enrolledNamespaces: join(dirname(stateDir), 'enrolled-namespaces'),
+      install,
+    },
+    kubelet: options.kubelet,
+  };
 }
 
 function limits(changes: readonly string[], problems: string[]): AgentLimits {

@@ -1,4 +1,5 @@
 /** `culvert status`: what a running agent has enrolled, and what is wrong. Exits 1 when something is. */
+import type { ClusterState } from '../agent/cluster/cluster-source.ts';
 import type { AgentStatus } from '../agent/status.ts';
 import { formatFinding } from '../control/finding.ts';
 import { askAgent } from './admin-client.ts';
@@ -39,6 +40,7 @@ function describe(state: AgentStatus): string {
       `${configuration.source}, generation ${configuration.generation} since ${configuration.appliedAt}`,
     ],
   ];
+  if (state.cluster !== null) facts.push(...dependencies(state.cluster));
   const width = Math.max(...facts.map(([name = '']) => name.length));
   const pods = state.pods.map(pod => [
     `${pod.namespace}/${pod.name}`,
@@ -59,4 +61,20 @@ function describe(state: AgentStatus): string {
   if (configuration.findings.length > 0)
     parts.push(configuration.findings.map(it => `${formatFinding(it)}\n`).join(''));
   return parts.join('\n');
+}
+
+/** What an agent in a cluster depends on, a line each. */
+function dependencies({ xds, reportsTrouble, runtime, cni, pods }: ClusterState): string[][] {
+  const since = new Date(xds.since).toISOString();
+  const heard = xds.connected ? `heard since ${since}` : `NOT heard since ${since}, the last state holds`;
+  const why = xds.trouble === null ? '' : `: ${xds.trouble}`;
+  return [
+    ['control plane', `${heard}${xds.connected ? '' : why}`],
+    ['reports', reportsTrouble ?? 'arrive'],
+    [
+      'runtime',
+      runtime.trouble ?? `${runtime.runtime ?? ''} at ${runtime.socket ?? ''}, ${pods.sandboxes} pods`,
+    ],
+    ['CNI plugin', cni === null ? 'not installed by this agent' : (cni.file ?? cni.trouble)],
+  ];
 }

@@ -13,6 +13,7 @@ import type { WireNode } from '../../proto/messages.ts';
 import { CertificateService } from '../../xds/certificate-service.ts';
 import type { ControlEndpoint } from '../../xds/channel.ts';
 import { XdsClient } from '../../xds/client.ts';
+import { resourceTypes, type ResourceType } from '../../xds/codec.ts';
 import type { XdsUpdate } from '../../xds/reading.ts';
 import type { XdsCounters, XdsState } from '../../xds/state.ts';
 import type { EnrolmentStates, MeshSource, MeshSourceState, MeshUpdate, WantedPod } from '../mesh-source.ts';
@@ -49,8 +50,10 @@ export interface ClusterSourceOptions {
 
 /** For `culvert status` and metrics. */
 export interface ClusterState {
-  readonly xds: XdsState;
+  readonly xds: Omit<XdsState, 'lastError'> & { readonly trouble: string | null };
   readonly xdsCounters: XdsCounters;
+  /** What the types of resources are called on the wire. */
+  readonly typeUrls: Readonly<Record<ResourceType, string>>;
   readonly runtime: RuntimeState;
   /** Null where the plugin is not installed from here. */
   readonly cni: CniState | null;
@@ -162,10 +165,12 @@ export class ClusterSource implements MeshSource {
   }
 
   clusterState(): ClusterState {
-    const trouble = this.#reports.trouble;
+    const { trouble } = this.#reports;
+    const { lastError, ...xds } = this.#xds.state();
     return {
-      xds: this.#xds.state(),
+      xds: { ...xds, trouble: lastError === null ? null : describeError(lastError) },
       xdsCounters: this.#xds.counters(),
+      typeUrls: resourceTypes,
       runtime: this.#runtime.state,
       cni: this.#install?.state ?? null,
       cniAsked: this.#server.asked,
