@@ -9,14 +9,15 @@ Q := $(if $(V),,@)
 export PATH := $(CURDIR)/$(PINNED)/bin:$(BIN):$(PATH)
 ADDON := native/build/Release/culvert.node
 BPF := bpf/build/.built
+CNI := native/cni/build/culvert-cni
 
-.PHONY: help build demo demo-down test test-unit test-netns test-kernels bench lint format gen check-gen asan clean distclean packages
+.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube bench image lint format gen check-gen asan clean distclean packages
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
-build: node_modules/.installed $(ADDON) $(BPF) ## install dependencies, compile the addon and the BPF programs
+build: node_modules/.installed $(ADDON) $(BPF) $(CNI) ## install dependencies, compile addon, BPF programs and CNI plugin
 
 node_modules/.installed: package-lock.json
 	@echo "installing npm packages (with the pinned Node)"
@@ -41,6 +42,11 @@ $(BPF): $(wildcard bpf/*.c) $(wildcard bpf/*.h) bpf/Makefile
 	$(Q)$(MAKE) -s --no-print-directory -C bpf
 	@touch $@
 
+$(CNI): $(wildcard native/cni/*.c) $(wildcard native/cni/*.h) native/cni/Makefile
+	$(Q)sh native/packages.sh build
+	@echo "compiling the CNI plugin"
+	$(Q)$(MAKE) -s --no-print-directory -C native/cni
+
 demo: build ## two nodes and their pods on this machine, real programs, one report (KEEP=1 leaves it up)
 	$(Q)sh native/packages.sh lab
 	$(Q)$(NODE) test/lab/demo.ts $(if $(KEEP),--keep)
@@ -51,6 +57,7 @@ demo-down: build ## take down what `make demo KEEP=1` left
 test: build lint check-gen ## all tests that can run here
 	$(Q)sh native/packages.sh lab
 	$(Q)sh native/packages.sh kernels
+	$(Q)sh native/packages.sh kube
 	$(Q)$(NODE) test/run.ts
 
 test-unit: build ## no kernel features and no root needed
@@ -64,6 +71,13 @@ test-kernels: build ## other kernels under emulation (root)
 	$(Q)sh native/packages.sh kernels
 	$(Q)$(NODE) test/run.ts kernels
 
+test-kube: build ## a Kubernetes of two nodes on this machine, with the mesh in it (root, Go)
+	$(Q)sh native/packages.sh kube
+	$(Q)$(NODE) test/run.ts kube
+
+image: build ## one image for all processes, with or without a container engine, and its bill of materials
+	$(Q)$(NODE) daemonset/image/make.ts
+
 bench: build ## the table of docs/performance.md, into bench/results.json
 	$(Q)sh native/packages.sh lab
 	$(Q)$(NODE) bench/run.ts
@@ -76,17 +90,19 @@ lint: node_modules/.installed ## types, lint rules, import directions, formattin
 format: node_modules/.installed ## format everything in place
 	$(Q)oxfmt --write .
 
-gen: node_modules/.installed ## write generated files (crds/)
+gen: node_modules/.installed ## write generated files (crds/, the manifests of daemonset/)
 	$(Q)$(NODE) crds/generate.ts
+	$(Q)$(NODE) daemonset/generate.ts
 
 check-gen: node_modules/.installed
 	$(Q)$(NODE) crds/generate.ts --check
+	$(Q)$(NODE) daemonset/generate.ts --check
 
 asan: build ## the addon's tests under AddressSanitizer
 	$(Q)sh native/asan.sh
 
 clean: ## remove what was compiled
-	rm -rf native/build native/build-asan bpf/build bench/build
+	rm -rf native/build native/build-asan native/cni/build bpf/build bench/build daemonset/image/build
 
 distclean: clean
 	rm -rf node_modules
