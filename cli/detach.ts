@@ -2,8 +2,8 @@
  * `culvert detach`: removes what a stopped agent left in the kernel, so that its pods are as they were before the mesh.
  * Refuses while that agent runs: it would capture its pods again.
  */
-import { mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdirSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { uninstallCni } from '../agent/cluster/cni-install.ts';
 import { Pins } from '../agent/redirect-pins.ts';
 import { lock } from '../base/lock.ts';
@@ -23,8 +23,11 @@ export function detach(options: {
   try {
     const { cniBinDir, cniConfDir } = options;
     // First of all: new pods must not wait for an agent that does not come back.
-    if (cniBinDir !== undefined && cniConfDir !== undefined)
+    if (cniBinDir !== undefined && cniConfDir !== undefined) {
       uninstallCni({ binDir: resolve(cniBinDir), confDir: resolve(cniConfDir) });
+      for (const name of ['cni.sock', 'enrolled-namespaces'])
+        rmSync(join(dirname(stateDir), name), { force: true });
+    }
     new Pins(resolve(options.bpffs), options.node).removeAll();
   } finally {
     unlock();
