@@ -103,7 +103,13 @@ program
   .description('what a running agent has enrolled, and what is wrong with its configuration')
   .addOption(output())
   .option('--admin <host:port>', 'administration port of the agent', '127.0.0.1:15000')
-  .action(async options => (await import('./status.ts')).status(options));
+  .option('--cluster', 'of a whole cluster instead of one agent')
+  .option('--namespace <name>', 'with --cluster: where it is installed', 'culvert-system')
+  .option('--kubeconfig <file>', 'with --cluster: which cluster (default: as for kubectl)')
+  .action(async options => {
+    if (options.cluster === true) await (await import('./cluster-status.ts')).clusterStatus(options);
+    else await (await import('./status.ts')).status(options);
+  });
 
 program
   .command('detach')
