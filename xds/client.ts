@@ -60,6 +60,8 @@ export class XdsClient {
   #since: number;
   #lastError: CulvertError | null = null;
   #failures = 0;
+  /** The trouble that a warning was about. */
+  #warnedOf: string | null = null;
   #cancelTimer: () => void = () => {};
   #isStarted = false;
 
@@ -148,6 +150,7 @@ export class XdsClient {
     const { clock, endpoint, log } = this.#options;
     if (this.#connected) return;
     this.#cancelTimer();
+    this.#warnedOf = null;
     log.info({ address: endpoint.address }, 'connected to the control plane');
     this.#setState(true, clock.now(), null);
   }
@@ -212,16 +215,19 @@ export class XdsClient {
     this.#onDemand?.ended();
     this.#counters.terminations[openedAt === null ? 'unconnected' : error === null ? 'ended' : 'failed'] += 1;
     // A server that fails again and again is not pressed, even if it takes connections between.
-    if (openedAt !== null && clock.now() - openedAt >= maxPauseMs) this.#failures = 0;
+    const isRoutine = openedAt !== null && clock.now() - openedAt >= maxPauseMs;
+    if (isRoutine) this.#failures = 0;
     const pauseMs = reconnectPauseMs(this.#failures, random());
     this.#failures += 1;
     const why =
       error ?? new CulvertError('CONTROL_CLOSED', `${endpoint.address} ended the stream`, { side: 'server' });
-    const isNews = this.#connected || this.#lastError?.code !== why.code;
-    log[isNews ? 'warn' : 'debug'](
-      { address: endpoint.address, code: why.code, ms: pauseMs },
-      `no connection to the control plane, the last state holds: ${describeError(why)}`,
-    );
+    const line = { address: endpoint.address, code: why.code, ms: pauseMs };
+    const message = `no connection to the control plane, the last state holds: ${describeError(why)}`;
+    // Control planes end long streams now and then, to share their clients anew; and trouble is said once.
+    if (isRoutine) log.info(line, message);
+    else if (this.#warnedOf === why.code) log.debug(line, message);
+    else log.warn(line, message);
+    this.#warnedOf = isRoutine ? null : why.code;
     this.#cancelTimer = clock.after(pauseMs, () => this.#connect());
     this.#setState(false, this.#connected ? clock.now() : this.#since, why);
   }
