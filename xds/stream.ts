@@ -63,8 +63,6 @@ export class DiscoveryStream {
 
   #open(clock: Clock, connectTimeoutMs: number): void {
     const { endpoint } = this.#channel;
-    // Also for the sake of the roots, which may be others by now.
-    this.#channel.disconnect();
     const client = this.#channel.client();
     const deserialize = (bytes: Buffer): Received => ({
       response: method.responseDeserialize(bytes),

@@ -287,6 +287,9 @@ t.test('a policy of the future is refused and in force in its harshest sense', a
   t.match((await updates.take()).delta.policies, [{ name: 'p', action: 'DENY' }]);
   t.match((await stream.request(authorization)).errorDetail?.message, 'action 7');
   t.match(client.state().types.authorization?.refused, [{ name: 'shop/p' }]);
+  stream.end();
+  const again = await (await control.streams.take()).request(authorization);
+  t.strictSame({ ...again.initialResourceVersions }, { 'shop/p': '' }, 'it is wanted anew');
 });
 
 t.test('an update that could not be applied is refused as a whole and asked for again', async t => {
@@ -384,6 +387,47 @@ t.test('a server that takes the stream and has nothing to say is one to be conne
   t.equal(client.state().connected, false);
   await clock.advance(1_000);
   t.equal(client.state().connected, true);
+});
+
+t.test('streams that end soon are made anew ever later, and one that lasted at once', async t => {
+  const clock = new FakeClock();
+  const lines: { level: number; ms?: number }[] = [];
+  const log = pino(
+    { level: 'debug' },
+    { write: (line: string) => lines.push(JSON.parse(line) as { level: number }) },
+  );
+  const { control, client } = await setup(t, { clock, log, random: () => 1 });
+  const endNext = async (lifeMs: number): Promise<void> => {
+    const stream = await control.streams.take();
+    await connected(client);
+    await clock.advance(lifeMs);
+    stream.end();
+    await eventually(() => !client.state().connected);
+    await clock.advance(100);
+  };
+  for (const lifeMs of [0, 0, 14_999, 15_000, 0]) await endNext(lifeMs);
+  const ends = lines.filter(({ ms }) => ms !== undefined);
+  t.strictSame(
+    ends.map(({ ms }) => ms),
+    [10, 20, 40, 10, 20],
+  );
+  t.strictSame(
+    ends.map(({ level }) => log.levels.labels[level]),
+    ['warn', 'warn', 'warn', 'info', 'warn'],
+  );
+});
+
+t.test('the same trouble is said once', async t => {
+  const gone = await FakeControl.start();
+  gone.stop();
+  const lines: { level: number }[] = [];
+  const log = pino(
+    { level: 'info' },
+    { write: (line: string) => lines.push(JSON.parse(line) as { level: number }) },
+  );
+  const { client } = await setup(t, { control: gone, log });
+  await eventually(() => client.counters().connections > 3);
+  t.equal(lines.length, 1);
 });
 
 t.test('a client that starts before its control plane waits for it', async t => {
