@@ -5,6 +5,8 @@ import type * as z from 'zod';
 import { authorizationPolicySpec } from '../model/kinds/authorization-policy.ts';
 import { meshConfigName, meshConfigSpec } from '../model/kinds/mesh-config.ts';
 import { peerAuthenticationSpec } from '../model/kinds/peer-authentication.ts';
+import { serviceEntrySpec } from '../model/kinds/service-entry.ts';
+import { workloadEntrySpec } from '../model/kinds/workload-entry.ts';
 import { type Structural, structuralSchema } from './structural.ts';
 
 const group = 'culvert.dev';
@@ -14,7 +16,25 @@ interface Column {
   readonly type: 'string' | 'date';
   readonly jsonPath: string;
   readonly description: string;
+  /** Columns above 0 are only shown with `-o wide`. */
+  readonly priority?: number;
 }
+
+/** The condition every object of the mesh has, written by the control plane. */
+const accepted: Column = {
+  name: 'Accepted',
+  type: 'string',
+  jsonPath: '.status.conditions[?(@.type=="Accepted")].status',
+  description: 'Whether it is in force.',
+};
+/** What a node does not enforce as it is written. */
+const acceptedWhy: Column = {
+  name: 'Reason',
+  type: 'string',
+  jsonPath: '.status.conditions[?(@.type=="Accepted")].reason',
+  description: 'Why it is in force, or not.',
+  priority: 1,
+};
 
 interface Definition {
   readonly kind: string;
@@ -42,6 +62,8 @@ const definitions: readonly Definition[] = [
     specRequired: true,
     columns: [
       { name: 'Action', type: 'string', jsonPath: '.spec.action', description: 'What a match means.' },
+      accepted,
+      acceptedWhy,
     ],
   },
   {
@@ -55,6 +77,51 @@ const definitions: readonly Definition[] = [
     specRequired: false,
     columns: [
       { name: 'Mode', type: 'string', jsonPath: '.spec.mtls.mode', description: 'The mode of all ports.' },
+      accepted,
+      acceptedWhy,
+    ],
+  },
+  {
+    kind: 'ServiceEntry',
+    plural: 'serviceentries',
+    shortName: 'cvse',
+    scope: 'Namespaced',
+    description: 'A service that no Service of Kubernetes describes.',
+    spec: serviceEntrySpec,
+    validations: [],
+    specRequired: true,
+    columns: [
+      { name: 'Hosts', type: 'string', jsonPath: '.spec.hosts', description: 'Its names.' },
+      {
+        name: 'Resolution',
+        type: 'string',
+        jsonPath: '.spec.resolution',
+        description: 'How its endpoints are found.',
+      },
+      accepted,
+      {
+        name: 'Addresses',
+        type: 'string',
+        jsonPath: '.spec.addresses',
+        description: 'Its virtual addresses.',
+        priority: 1,
+      },
+      acceptedWhy,
+    ],
+  },
+  {
+    kind: 'WorkloadEntry',
+    plural: 'workloadentries',
+    shortName: 'cvwe',
+    scope: 'Namespaced',
+    description: 'Something outside the cluster that Services and ServiceEntries choose by its labels.',
+    spec: workloadEntrySpec,
+    validations: [],
+    specRequired: true,
+    columns: [
+      { name: 'Address', type: 'string', jsonPath: '.spec.address', description: 'Where it is.' },
+      accepted,
+      acceptedWhy,
     ],
   },
   {
@@ -78,6 +145,14 @@ const definitions: readonly Definition[] = [
         jsonPath: '.spec.trustDomain',
         description: 'First part of every identity.',
       },
+      {
+        name: 'Root-Namespace',
+        type: 'string',
+        jsonPath: '.spec.rootNamespace',
+        description: 'Whose policies are for the whole mesh.',
+        priority: 1,
+      },
+      accepted,
     ],
   },
 ];

@@ -12,11 +12,19 @@ export const ip = z
   )
   .transform(text => canonicalIp(text) ?? text);
 
+/**
+ * Text that may be an address or a prefix. Exact for IPv4 and generous for IPv6: what a CustomResourceDefinition can say
+ * where rules in CEL would cost too much (lists in lists).
+ */
+const ipBlockPattern =
+  /^(((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\/(3[0-2]|[12]?[0-9]))?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(\/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$/;
+
 /** An address or a prefix (`10.0.0.0/8`), left as it is written: the policy it stands in is translated later. */
 export const ipBlock = z
   .string()
   .min(1)
   .max(64)
+  .regex(ipBlockPattern, { error: 'not an IP address or prefix such as 10.0.0.0/8', abort: true })
   .refine(text => parseCidr(text) !== null, 'not an IP address or prefix such as 10.0.0.0/8');
 
 /** Whether an address can stand for one peer among others; what is not an address is another check's to name. */

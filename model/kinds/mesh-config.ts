@@ -20,7 +20,15 @@ const ttl = z
   .refine(text => {
     const ms = durationMs(text);
     return ms >= minimumTtlMs && ms <= maximumTtlMs;
-  }, 'a certificate lives from 1m to 2160h');
+  }, 'a certificate lives from 1m to 2160h')
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: "duration(self) >= duration('1m') && duration(self) <= duration('2160h')",
+        message: 'a certificate lives from 1m to 2160h',
+      },
+    ],
+  });
 
 export const meshConfigSpec = z.strictObject({
   trustDomain: z

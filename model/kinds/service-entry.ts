@@ -3,7 +3,8 @@
  * the cluster: names, addresses clients use, and what answers there.
  */
 import * as z from 'zod';
-import { canonicalIp, parseCidr } from '../address.ts';
+import { canonicalIp } from '../address.ts';
+import { ipBlock } from './ip.ts';
 import { dnsSubdomain, labelValue, metadata, qualifiedName } from './metadata.ts';
 import { endpointSpec } from './workload-entry.ts';
 
@@ -25,11 +26,7 @@ const port = z.strictObject({
   targetPort: z.int().min(1).max(65_535).describe('Port of the endpoints; without it, number.').optional(),
 });
 
-const address = z
-  .string()
-  .max(64)
-  .refine(text => parseCidr(text) !== null, 'not an IP address or prefix such as 10.0.0.0/8')
-  .transform(text => canonicalIp(text) ?? text);
+const address = ipBlock.transform(text => canonicalIp(text) ?? text);
 
 function areUnique(values: readonly (string | number)[]): boolean {
   return new Set(values).size === values.length;

@@ -22,6 +22,14 @@ const address = z
     text => isReachable(canonicalIp(text)),
     "a loopback or unspecified address is nobody's in particular",
   )
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: "!(self.startsWith('127.') || self in ['::1', '::', '0.0.0.0'])",
+        message: "a loopback or unspecified address is nobody's in particular",
+      },
+    ],
+  })
   .transform(text => canonicalIp(text) ?? text.toLowerCase());
 
 const portName = z

@@ -17,6 +17,8 @@ t.test('files that are missing, edited or left over are found and put right', as
   t.same(outdated(directory), [
     'authorizationpolicies.yaml',
     'peerauthentications.yaml',
+    'serviceentries.yaml',
+    'workloadentries.yaml',
     'meshconfigs.yaml',
     'left-over.yaml',
   ]);
@@ -66,7 +68,16 @@ function faults(node: Node, path: string): string[] {
 
 t.test('each is a definition that an API server takes', async t => {
   const files = generate();
-  t.same([...files.keys()], ['authorizationpolicies.yaml', 'peerauthentications.yaml', 'meshconfigs.yaml']);
+  t.same(
+    [...files.keys()],
+    [
+      'authorizationpolicies.yaml',
+      'peerauthentications.yaml',
+      'serviceentries.yaml',
+      'workloadentries.yaml',
+      'meshconfigs.yaml',
+    ],
+  );
   const shortNames = new Set<string>();
   for (const [name, text] of files) {
     const crd = parse(text);
@@ -83,7 +94,9 @@ t.test('each is a definition that an API server takes', async t => {
     });
     t.equal(name, `${crd.spec.names.plural}.yaml`);
     t.same(faults(version.schema.openAPIV3Schema, ''), []);
-    t.equal(version.additionalPrinterColumns.at(-1).name, 'Age');
+    const columns = version.additionalPrinterColumns.map((column: { name: string }) => column.name);
+    t.equal(columns.at(-1), 'Age');
+    t.ok(columns.includes('Accepted'));
     for (const short of crd.spec.names.shortNames) {
       t.notOk(shortNames.has(short));
       shortNames.add(short);
@@ -115,7 +128,21 @@ t.test('what an API server has to say in rules is there', async t => {
     'portLevelMtls needs a selector with labels',
     'a key is a port number of the workload, 1 to 65535',
   ]);
-  t.same(rules(schemaOf('meshconfigs.yaml')), ['the only MeshConfig is named default']);
+  t.same(rules(schemaOf('serviceentries.yaml')), [
+    'endpoints and workloadSelector exclude each other',
+    'with resolution NONE connections go where they were dialled: endpoints are not possible',
+    "a loopback or unspecified address is nobody's in particular",
+    'each port number is there once',
+    'each port name is there once',
+  ]);
+  t.same(rules(schemaOf('workloadentries.yaml')), [
+    'a WorkloadEntry has an address',
+    "a loopback or unspecified address is nobody's in particular",
+  ]);
+  t.same(rules(schemaOf('meshconfigs.yaml')), [
+    'the only MeshConfig is named default',
+    'a certificate lives from 1m to 2160h',
+  ]);
   t.equal(schemaOf('meshconfigs.yaml').properties.spec.properties.trustDomain.default, 'cluster.local');
 });
 
