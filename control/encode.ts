@@ -2,7 +2,8 @@
  * From what the builder changed to what clients are offered. Between build and serve.
  */
 import { policyKey } from '../model/policy.ts';
-import { serviceKey } from '../model/service.ts';
+import { type Service, serviceKey } from '../model/service.ts';
+import { type Workload, workloadKey } from '../model/workload.ts';
 import {
   addressNames,
   encodeAuthorization,
@@ -14,29 +15,23 @@ import {
   settingsName,
 } from '../xds/codec.ts';
 import type { BuildChange } from './build-incremental.ts';
+import type { Offer } from './resource.ts';
 import type { TypeChanges } from './resources.ts';
 
 /** By type URL; every type is there. */
-export function offersOf({ mesh, nodePods, settings }: BuildChange): Record<string, TypeChanges> {
+export function offersOf({
+  mesh,
+  nodePods,
+  settings,
+}: Pick<BuildChange, 'mesh' | 'nodePods' | 'settings'>): Record<string, TypeChanges> {
   return {
     [resourceTypes.authorization]: {
       set: mesh.policies.map(policy => ({ name: policyKey(policy), content: encodeAuthorization(policy) })),
       removed: mesh.removedPolicies,
     },
     [resourceTypes.address]: {
-      set: [
-        ...mesh.workloads.map(workload => ({
-          name: workload.uid,
-          content: encodeWorkload(workload),
-          aliases: addressNames(workload),
-          partOf: Object.keys(workload.services),
-        })),
-        ...mesh.services.map(service => ({
-          name: serviceKey(service),
-          content: encodeService(service),
-          aliases: addressNames(service),
-        })),
-      ],
+      // A client that takes them one by one knows what an endpoint is one of.
+      set: [...mesh.services.map(serviceOffer), ...mesh.workloads.map(workloadOffer)],
       removed: [...mesh.removedWorkloads, ...mesh.removedServices],
     },
     [resourceTypes.nodePod]: {
@@ -47,5 +42,21 @@ export function offersOf({ mesh, nodePods, settings }: BuildChange): Record<stri
       set: settings === null ? [] : [{ name: settingsName, content: encodeSettings(settings) }],
       removed: [],
     },
+  };
+}
+
+function serviceOffer(service: Service): Offer {
+  return { name: serviceKey(service), content: encodeService(service), aliases: addressNames(service) };
+}
+
+function workloadOffer(workload: Workload): Offer {
+  return {
+    name: workloadKey(workload),
+    content: encodeWorkload(workload),
+    // Those in the host's network share an address that is not theirs alone.
+    aliases: workload.networkMode === 'HOST_NETWORK' ? [] : addressNames(workload),
+    partOf: Object.keys(workload.services),
+    // An agent that asks for single resources gets those of its node unasked.
+    node: workload.node === '' ? null : workload.node,
   };
 }
