@@ -49,7 +49,7 @@ function change(
   nodePods: readonly { node: string; pod: NodePod }[] = [],
 ): void {
   store.apply(
-    offersOf({ mesh: diff(before, after), settings, nodePods: { set: [...nodePods], removed: [] } } as never),
+    offersOf({ mesh: diff(before, after), settings, nodePods: { set: [...nodePods], removed: [] } }),
   );
 }
 
@@ -94,7 +94,7 @@ function connect(t: Test, control: AdsServing, given: Partial<XdsClientOptions> 
 const web = workload('web', { addresses: ['10.0.0.1'], authorizationPolicies: ['shop/p'] });
 const shop: MeshDelta = {
   ...emptyMesh,
-  workloads: [workload('cart', { addresses: ['10.0.0.2'] }), web],
+  workloads: [workload('cart', { addresses: ['10.0.0.2'], node: 'n2' }), web],
   services: [service('web', { addresses: [{ network: '', address: '10.96.0.1' }] })],
   policies: [
     policy('ALLOW', [rule({ destinationPorts: [8080] })], { name: 'p', scope: 'WORKLOAD_SELECTOR' }),
@@ -153,7 +153,8 @@ t.test('on demand an agent is told of what it asks about', async t => {
   const { signal } = new AbortController();
   t.equal(await client.want('/10.0.0.1', signal), 'found');
   t.match(mesh.workload(web.uid), web);
-  t.equal(mesh.snapshot().workloads.length, 1);
+  t.strictSame(mesh.snapshot().workloads, [web], 'and not cart, which is on another node');
+  t.equal(await client.want('/10.0.0.2', signal), 'found');
   t.equal(await client.want('/10.9.9.9', signal), 'missing');
   t.equal(await client.want('/10.96.0.1', signal), 'found');
   t.equal(mesh.snapshot().services.length, 1);
