@@ -12,6 +12,7 @@ export type Aspect =
   | 'duplicates'
   | 'namespace'
   | 'waypoint'
+  | 'route'
   | 'enrolment'
   | 'claims'
   | 'account'

@@ -3,6 +3,7 @@
  * depend on how large the mesh is. `build` (build.ts) is the same with everything at once.
  */
 import { isDeepStrictEqual } from 'node:util';
+import type { HttpRoute } from '../model/http-route.ts';
 import { type MeshConfig, meshConfigName, meshSettings } from '../model/kinds/mesh-config.ts';
 import { kindNames } from '../model/kinds/registry.ts';
 import { type MeshDelta, diff, emptyMesh } from '../model/mesh.ts';
@@ -74,6 +75,11 @@ export class IncrementalBuilder {
   /** Every pod of a cluster that is on a node, sorted by pod uid. */
   nodePods(): PlacedPod[] {
     return sorted(this.#state.placed());
+  }
+
+  /** Every route that is bound to a Service, sorted by key. */
+  routes(): HttpRoute[] {
+    return this.#state.routes.all();
   }
 
   /** Every pod that has not ended, in no order. */

@@ -3,9 +3,7 @@
  * of pods. Nothing here changes what is in force; a name that is misspelt is just easier found here than in a refusal.
  */
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
-import { useWaypoint } from '../model/kinds/marks.ts';
 import { Claims } from './build-claims.ts';
-import { marksField } from './build-enrolment.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Objects, Report } from './build-objects.ts';
 import { serviceAccountOf } from './build-workloads.ts';
@@ -86,20 +84,6 @@ export class ReferenceBook {
       const message = `there is no ServiceAccount ${pod.namespace}/${account}${hint}`;
       report(pod, 'warning', 'unknown-service-account', 'spec.serviceAccountName', message);
     });
-  }
-}
-
-/** A waypoint that is asked for and can not be had: its policies and routes are not in force, so nobody may miss it. */
-export function reportWaypoint(
-  object: Located<'Namespace' | 'Service' | 'Pod' | 'ServiceEntry' | 'WorkloadEntry'>,
-  report: Report,
-): void {
-  const { labels } = object.value.metadata;
-  for (const name of useWaypoint) {
-    const value = Object.hasOwn(labels, name) ? labels[name] : undefined;
-    if (value === undefined || value === 'none') continue;
-    const message = `asks for the waypoint ${value}, which this version can not provide: traffic goes directly, with L4 policy only`;
-    report(object, 'error', 'waypoint-unsupported', marksField('labels', name), message);
   }
 }
 

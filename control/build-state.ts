@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { Authorization } from '../model/policy.ts';
 import type { Service } from '../model/service.ts';
-import type { Locality, Workload } from '../model/workload.ts';
+import { type Locality, type Workload, podUid } from '../model/workload.ts';
 import { type BuildMode, modeOf } from './build-enrolment.ts';
 import { EndpointBook } from './build-endpoint-book.ts';
 import { type EntryMember, entryMember, outsideWorkload } from './build-entries.ts';
@@ -16,11 +16,13 @@ import { type PlacedPod, placedPod } from './build-node-pods.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
 import { PodBook, type PodChange, type PodEntry } from './build-pods.ts';
 import { PolicyBook, type PolicyRef } from './build-policies.ts';
-import { ReferenceBook, reportWaypoint } from './build-references.ts';
+import { ReferenceBook } from './build-references.ts';
+import { RouteBook } from './build-route-book.ts';
 import { ServiceBook, type ServiceRef } from './build-service-book.ts';
 import { annotatedDistribution } from './build-services.ts';
+import { WaypointBook, type WaypointUser } from './build-waypoints.ts';
 import { localityOf, podWorkload } from './build-workloads.ts';
-import { objectName } from './located.ts';
+import { type Located, objectName } from './located.ts';
 
 /** The keys of what is another than before, or gone. */
 export interface StateChanges {
@@ -43,6 +45,7 @@ export class BuildState {
   readonly services = new Map<string, Service>();
   readonly policies = new Map<string, Authorization>();
   readonly pods: PodBook;
+  readonly routes: RouteBook;
   readonly #options: StateOptions;
   readonly #podsByLabel = new LabelIndex<PodEntry>();
   readonly #entries = new Map<string, EntryMember>();
@@ -51,6 +54,7 @@ export class BuildState {
   readonly #endpoints: EndpointBook;
   readonly #policies: PolicyBook;
   readonly #references: ReferenceBook;
+  readonly #waypoints: WaypointBook;
   readonly #localities = new Map<string, Locality | null>();
 
   constructor(options: StateOptions) {
@@ -66,12 +70,17 @@ export class BuildState {
     });
     this.#policies = new PolicyBook({ ...options, podsByLabel: this.#podsByLabel });
     this.#references = new ReferenceBook(options);
+    this.routes = new RouteBook(options);
+    this.#waypoints = new WaypointBook(options);
   }
 
   /** Takes changes of objects in; the objects are what they are now already. */
   apply(changes: readonly ObjectChange[]): StateChanges {
     const touched = this.#touchedBy(changes);
     const dirty = new Set<string>();
+    // Also those whose own words are the same: a waypoint of theirs may have come or gone.
+    for (const { namespace, name } of touched.pods.values())
+      dirty.add(podUid(this.#options.config.clusterId, namespace, name));
     const podChanges = this.pods.apply(touched.pods.values());
     for (const change of podChanges) this.#followPod(change, dirty);
     for (const change of changes) if (change.kind === 'WorkloadEntry') this.#followEntry(change, dirty);
@@ -89,13 +98,14 @@ export class BuildState {
     const policies = this.#policies.apply(touched.policies, podChanges);
     for (const uid of policies.pods) dirty.add(uid);
     this.#references.apply(changes);
+    this.routes.apply(changes);
     if (touched.nodes.size > 0) this.#followNodes(touched.nodes, dirty);
 
     const workloads = this.#renewWorkloads(dirty);
     this.#reportHealth(serviceKeys, memberships, workloads);
     return {
       workloads,
-      services: this.#renew(this.services, serviceKeys, key => this.#services.get(key)?.service ?? null),
+      services: this.#renew(this.services, serviceKeys, key => this.#serviceOf(key)),
       policies: this.#renew(this.policies, policies.policies, key => this.#policies.get(key)),
       placed: this.#placedChanges(podChanges),
     };
@@ -108,9 +118,12 @@ export class BuildState {
     const services = new Map<string, ServiceRef>();
     const policies: PolicyRef[] = [];
     const nodes = new Set<string>();
+    const waypoints = new Set<string>();
     for (const change of changes) {
       const { kind, namespace, name } = change;
       this.#reportMarks(change);
+      const waypoint = this.#waypoints.touchedBy(change);
+      if (waypoint !== null) waypoints.add(waypoint);
       if (kind === 'Pod') pods.set(`${namespace}/${name}`, { namespace, name });
       else if (kind === 'Service' || kind === 'ServiceEntry')
         services.set(`${kind} ${namespace}/${name}`, { kind, namespace, name });
@@ -127,6 +140,13 @@ export class BuildState {
             name: service.name,
           });
       }
+    }
+    for (const object of this.#usersOf(waypoints)) {
+      const { kind, namespace, name } = object;
+      if (kind === 'Pod') pods.set(`${namespace}/${name}`, { namespace, name });
+      else if (kind === 'Service' || kind === 'ServiceEntry')
+        services.set(`${kind} ${namespace}/${name}`, { kind, namespace, name });
+      this.#reportWaypoint(object);
     }
     return { pods, services, policies, nodes };
   }
@@ -153,7 +173,29 @@ export class BuildState {
       kind === 'ServiceEntry' ||
       kind === 'WorkloadEntry'
     )
-      findings.about('waypoint', after, report => reportWaypoint(after, report));
+      this.#reportWaypoint(after);
+  }
+
+  #reportWaypoint(object: Located<'Namespace'> | WaypointUser): void {
+    this.#options.findings.about('waypoint', object, report => this.#waypoints.report(object, report));
+  }
+
+  /** What asks for one of these waypoints: all is looked through, as a waypoint seldom comes or goes. */
+  *#usersOf(waypoints: ReadonlySet<string>): Iterable<Located<'Namespace'> | WaypointUser> {
+    if (waypoints.size === 0) return;
+    const { objects } = this.#options;
+    for (const kind of ['Namespace', 'Service', 'ServiceEntry', 'Pod', 'WorkloadEntry'] as const) {
+      for (const object of objects.all(kind) as Iterable<Located<'Namespace'> | WaypointUser>) {
+        const name = this.#waypoints.nameFor(object);
+        if (name !== null && waypoints.has(name)) yield object;
+      }
+    }
+  }
+
+  #serviceOf(key: string): Service | null {
+    const found = this.#services.get(key);
+    if (found === null) return null;
+    return { ...found.service, waypoint: this.#waypoints.waypointOf(found.object) };
   }
 
   #followPod({ before, after }: PodChange, dirty: Set<string>): void {
@@ -228,7 +270,8 @@ export class BuildState {
       if (!isInMesh(pod)) return null;
       const authorizationPolicies = this.#policies.namesOf(pod);
       const locality = this.#localityOf(pod.pod.value.spec.nodeName ?? '');
-      return podWorkload(pod, { services, authorizationPolicies, locality }, config, mode);
+      const waypoint = this.#waypoints.waypointOf(pod.pod);
+      return podWorkload(pod, { services, authorizationPolicies, locality, waypoint }, config, mode);
     }
     const entry = this.#entries.get(uid)?.entry;
     if (entry !== undefined) {

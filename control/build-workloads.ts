@@ -19,7 +19,7 @@ import type { Objects } from './build-objects.ts';
 import type { PodEntry } from './build-pods.ts';
 
 /** What other parts of the builder know of a workload. */
-export type Surroundings = Pick<Workload, 'services' | 'authorizationPolicies' | 'locality'>;
+export type Surroundings = Pick<Workload, 'services' | 'authorizationPolicies' | 'locality' | 'waypoint'>;
 
 export function podWorkload(
   entry: PodEntry,
@@ -51,7 +51,7 @@ export function podWorkload(
     workloadType: owner.type,
     services: surroundings.services,
     authorizationPolicies: surroundings.authorizationPolicies,
-    waypoint: null,
+    waypoint: surroundings.waypoint,
     locality: surroundings.locality,
     capacity: 1,
   };

@@ -3,7 +3,14 @@
  * its line, and returns the typed object when there is none that refuses it.
  */
 import { translateAuthorizationPolicy } from '../model/authorization-policy.ts';
-import { dataplaneMode, ownAnnotations, ownLabels, useWaypoint } from '../model/kinds/marks.ts';
+import {
+  dataplaneMode,
+  ownAnnotations,
+  ownLabels,
+  useWaypoint,
+  useWaypointNamespace,
+  waypointFor,
+} from '../model/kinds/marks.ts';
 import {
   type Kind,
   type KindName,
@@ -174,7 +181,7 @@ function reportMarks(
   labels: Readonly<Record<string, string>>,
   annotations: Readonly<Record<string, string>>,
 ): void {
-  const labelMarks = [...dataplaneMode, ...useWaypoint];
+  const labelMarks = [...dataplaneMode, ...useWaypoint, ...useWaypointNamespace, ...waypointFor];
   for (const key of Object.keys(labels)) {
     const path = ['metadata', 'labels', key];
     if (ownAnnotations.includes(key))

@@ -10,7 +10,7 @@ import { Registry } from 'prom-client';
 import { describeError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
-import { kindNames } from '../model/kinds/registry.ts';
+import { clusterKindNames } from '../model/kinds/registry.ts';
 import { AdsService } from './ads.ts';
 import { servedTypes } from './ads-types.ts';
 import { Authenticator } from './authenticate.ts';
@@ -106,7 +106,7 @@ export class Control {
       onObject: (before, after) => this.#noteObject(before, after),
       onChange: changes => this.#adopt(changes),
     });
-    this.watch = new ClusterWatch({ api: this.api, store: this.objects, kinds: kindNames, log });
+    this.watch = new ClusterWatch({ api: this.api, store: this.objects, kinds: clusterKindNames, log });
     this.lease = new Lease({ api: this.api, namespace, name: controlService, identity, log });
     this.status = new StatusWriter({
       api: this.api,

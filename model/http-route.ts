@@ -25,7 +25,7 @@ export interface HttpParent {
 export interface HttpRule {
   /** What its author calls it, for people. */
   readonly name: string | null;
-  /** Any of them; never empty. */
+  /** Any of them. Without one nothing hits the rule: none of those it was written with is in force. */
   readonly matches: readonly HttpMatch[];
   /** In the order in which they act. */
   readonly filters: readonly HttpFilter[];

@@ -215,7 +215,8 @@ function isWaypoint(mesh: Mesh, source: Workload, gateway: GatewayAddress): bool
   return service !== null && Object.hasOwn(source.services, serviceKey(service));
 }
 
-function expectedIdentities(workload: Workload, service: Service | null): readonly string[] {
+/** SPIFFE URIs of which an endpoint must prove one: its own, and those that its service names. */
+export function expectedIdentities(workload: Workload, service: Service | null): readonly string[] {
   const own = workloadIdentity(workload);
   if (service === null || service.subjectAltNames.length === 0) return [own];
   return [own, ...service.subjectAltNames.filter(name => name !== own && parseSpiffeId(name) !== null)];

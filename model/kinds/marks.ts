@@ -9,6 +9,15 @@ export const dataplaneMode = ['culvert.dev/dataplane-mode', 'istio.io/dataplane-
 /** Label of pods, services and namespaces: the waypoint to go through, or `none`. */
 export const useWaypoint = ['culvert.dev/use-waypoint', 'istio.io/use-waypoint'] as const;
 
+/** Label beside it: the namespace of that waypoint, where it is another one. */
+export const useWaypointNamespace = [
+  'culvert.dev/use-waypoint-namespace',
+  'istio.io/use-waypoint-namespace',
+] as const;
+
+/** Label of Gateways that are waypoints: `service` (default), `workload`, `all` or `none`, which traffic passes it. */
+export const waypointFor = ['culvert.dev/waypoint-for', 'istio.io/waypoint-for'] as const;
+
 /** Annotation of pods: `"false"` leaves port 53 alone. */
 export const dnsCapture = ['culvert.dev/dns-capture', 'ambient.istio.io/dns-capture'] as const;
 
@@ -55,7 +64,12 @@ export const zone = 'topology.kubernetes.io/zone';
 export const subzone = 'topology.istio.io/subzone';
 
 /** Everything in our own domain that means something; other `culvert.dev/…` marks are misspelt. */
-export const ownLabels: readonly string[] = [dataplaneMode[0], useWaypoint[0]];
+export const ownLabels: readonly string[] = [
+  dataplaneMode[0],
+  useWaypoint[0],
+  useWaypointNamespace[0],
+  waypointFor[0],
+];
 export const ownAnnotations: readonly string[] = [netns, failMode, dnsCapture[0], redirection[0], dryRun[0]];
 
 /** The value of the first of `names` that is set, with the name it was found under; null when none is. */

@@ -5,6 +5,9 @@
 import type * as z from 'zod';
 import { type AuthorizationPolicy, authorizationPolicy } from './authorization-policy.ts';
 import { type EndpointSlice, endpointSlice } from './endpoint-slice.ts';
+import { type Gateway, gateway } from './gateway.ts';
+import { type GrpcRouteObject, grpcRoute } from './grpc-route.ts';
+import { type HttpRouteObject, httpRoute } from './http-route.ts';
 import { type MeshConfigObject, meshConfig } from './mesh-config.ts';
 import { type Namespace, namespace } from './namespace.ts';
 import { type Node, node } from './node.ts';
@@ -28,6 +31,9 @@ export interface KindTypes {
   readonly AuthorizationPolicy: AuthorizationPolicy;
   readonly PeerAuthentication: PeerAuthentication;
   readonly MeshConfig: MeshConfigObject;
+  readonly Gateway: Gateway;
+  readonly HTTPRoute: HttpRouteObject;
+  readonly GRPCRoute: GrpcRouteObject;
 }
 
 export type KindName = keyof KindTypes;
@@ -50,6 +56,8 @@ const entryVersions = [
   'networking.istio.io/v1alpha3',
 ];
 const policyVersions = ['culvert.dev/v1', 'security.istio.io/v1', 'security.istio.io/v1beta1'];
+const gatewayApi = 'gateway.networking.k8s.io/v1';
+const routeVersions = [gatewayApi, 'gateway.networking.k8s.io/v1beta1'];
 
 export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
   Namespace: { apiVersions: ['v1'], namespaced: false, own: false, schema: namespace },
@@ -78,9 +86,18 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
     schema: peerAuthentication,
   },
   MeshConfig: { apiVersions: ['culvert.dev/v1'], namespaced: false, own: true, schema: meshConfig },
+  Gateway: { apiVersions: routeVersions, namespaced: true, own: false, schema: gateway },
+  HTTPRoute: { apiVersions: routeVersions, namespaced: true, own: true, schema: httpRoute },
+  GRPCRoute: { apiVersions: [gatewayApi], namespaced: true, own: true, schema: grpcRoute },
 };
 
 export const kindNames = Object.keys(kinds) as readonly KindName[];
+
+/** What only waypoints go by. */
+const waypointKinds: ReadonlySet<KindName> = new Set(['Gateway', 'HTTPRoute', 'GRPCRoute']);
+
+/** What a control plane follows: waypoints run from directories only, so far. */
+export const clusterKindNames = kindNames.filter(kind => !waypointKinds.has(kind));
 
 /** API groups whose objects say what a mesh shall do: one that is not understood is never passed over lightly. */
 export const meshGroups: readonly string[] = [

@@ -72,23 +72,3 @@ t.test('a pod whose service account is not among those that are described', asyn
     'every namespace has the one named default',
   );
 });
-
-t.test('a waypoint that is asked for is an error, whoever asks', async t => {
-  const field = (name: string): string => `metadata.labels["${name}"]`;
-  const labels = '{culvert.dev/use-waypoint: wp}';
-  t.same(said(`{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: ${labels}}}`), [
-    `error waypoint-unsupported 3 ${field('culvert.dev/use-waypoint')}`,
-  ]);
-  t.same(
-    said(
-      `{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop, labels: ${labels}}, spec: {clusterIP: None}}`,
-    ),
-    [`error waypoint-unsupported 3 ${field('culvert.dev/use-waypoint')}`],
-  );
-  t.same(brief(configured(pod({ name: 'a', labels: { 'istio.io/use-waypoint': 'wp' } })).findings), [
-    `error waypoint-unsupported 1 ${field('istio.io/use-waypoint')}`,
-  ]);
-  const { mesh, findings } = configured(pod({ name: 'a', labels: { 'istio.io/use-waypoint': 'none' } }));
-  t.same(findings, [], 'none asks for none');
-  t.equal(mesh.workloads[0]?.waypoint, null);
-});

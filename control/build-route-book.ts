@@ -1,0 +1,71 @@
+/** All routes that are bound to Services, as their objects and the Services they name come and go. */
+import type { HttpRoute } from '../model/http-route.ts';
+import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import type { FindingStore } from './build-findings.ts';
+import type { ObjectChange, Objects } from './build-objects.ts';
+import { routeOf } from './build-routes.ts';
+import { objectName } from './located.ts';
+
+export interface RouteBookOptions {
+  readonly objects: Objects;
+  readonly config: MeshConfig;
+  readonly findings: FindingStore;
+}
+
+interface RouteRef {
+  readonly kind: 'HTTPRoute' | 'GRPCRoute';
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export class RouteBook {
+  readonly #options: RouteBookOptions;
+  readonly #routes = new Map<string, HttpRoute>();
+  /** By `namespace/name` of Services, the routes that name them, by their key. */
+  readonly #naming = new Map<string, Map<string, RouteRef>>();
+
+  constructor(options: RouteBookOptions) {
+    this.#options = options;
+  }
+
+  /** Sorted by key. */
+  all(): HttpRoute[] {
+    return [...this.#routes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, route]) => route);
+  }
+
+  apply(changes: readonly ObjectChange[]): void {
+    const dirty = new Map<string, RouteRef>();
+    for (const { kind, namespace, name } of changes) {
+      if (kind === 'HTTPRoute' || kind === 'GRPCRoute') {
+        const ref = { kind, namespace, name };
+        dirty.set(objectName(ref), ref);
+      } else if (kind === 'Service')
+        for (const [key, ref] of this.#naming.get(`${namespace}/${name}`) ?? []) dirty.set(key, ref);
+    }
+    for (const [key, ref] of dirty) this.#renew(key, ref);
+  }
+
+  #renew(key: string, ref: RouteRef): void {
+    const { objects, config, findings } = this.#options;
+    for (const named of this.#naming.values()) named.delete(key);
+    const object = objects.get(ref.kind, ref.namespace, ref.name);
+    if (object === null) {
+      this.#routes.delete(key);
+      findings.put('route', key, []);
+      return;
+    }
+    const context = {
+      clusterDomain: config.clusterDomain,
+      service: (namespace: string, name: string) => {
+        const service = `${namespace}/${name}`;
+        let named = this.#naming.get(service);
+        if (named === undefined) this.#naming.set(service, (named = new Map()));
+        named.set(key, ref);
+        return objects.get('Service', namespace, name);
+      },
+    };
+    const route = findings.about('route', object, report => routeOf(object, context, report));
+    if (route === null) this.#routes.delete(key);
+    else this.#routes.set(key, route);
+  }
+}
