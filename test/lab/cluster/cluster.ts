@@ -31,7 +31,7 @@ import { dnsObjects, nodeObject } from './objects.ts';
 import { writePki } from './pki.ts';
 
 export interface ClusterOptions {
-  /** `kube` unless said. Clusters of different names may be up side by side. */
+  /** CULVERT_KUBE_CLUSTER or `kube` unless said. Clusters of different names may be up side by side. */
   readonly name?: string;
   /** How many nodes; two unless said. */
   readonly nodes?: number;
@@ -93,7 +93,7 @@ export class Cluster implements AsyncDisposable {
     requireFitness();
     const { archives = Promise.resolve([]), progress = () => {}, ...chosen } = options;
     const settings: Settings = {
-      name: 'kube',
+      name: defaultName(),
       nodes: 2,
       ipv6: false,
       cgroups: machineLayout(),
@@ -288,6 +288,12 @@ export class Cluster implements AsyncDisposable {
     const notes: Notes = { settings: this.settings, processes };
     writeFileSync(notesOf(this.lab), JSON.stringify(notes, null, 2));
   }
+}
+
+/** The cluster that is meant where none is named. */
+export function defaultName(): string {
+  const chosen = process.env['CULVERT_KUBE_CLUSTER'];
+  return chosen === undefined || chosen === '' ? 'kube' : chosen;
 }
 
 function labOptions({ name, nodes, ipv6 }: Settings): { name: string; nodes: string[]; ipv6: boolean } {

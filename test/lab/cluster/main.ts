@@ -14,7 +14,7 @@ import { CulvertError, describeError } from '../../../base/errors.ts';
 import { exitCodeOf } from '../../../cli/exit.ts';
 import { sweep } from '../sweep.ts';
 import type { CgroupLayout } from './cgroups.ts';
-import { Cluster } from './cluster.ts';
+import { Cluster, defaultName } from './cluster.ts';
 import { buildProductImage } from './images.ts';
 import { loadRecord } from '../record.ts';
 
@@ -23,7 +23,7 @@ const usage =
 
 const { values, positionals } = parseArgs({
   options: {
-    name: { type: 'string', default: 'kube' },
+    name: { type: 'string', default: defaultName() },
     nodes: { type: 'string', default: '2' },
     ipv6: { type: 'boolean', default: false },
     cgroups: { type: 'string' },
