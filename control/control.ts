@@ -11,52 +11,30 @@ import { describeError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
 import { clusterKindNames } from '../model/kinds/registry.ts';
-import { AdsService } from './ads.ts';
 import { servedTypes } from './ads-types.ts';
-import { Authenticator } from './authenticate.ts';
 import { ClusterAuthority } from './authority-store.ts';
 import { IncrementalBuilder, type ObjectChanges } from './build-incremental.ts';
-import { CertificateService } from './certificate-service.ts';
 import { type Api, KubeApi } from './cluster/api.ts';
 import { Backoff } from './cluster/backoff.ts';
 import { Lease } from './cluster/lease.ts';
 import { ClusterObjects } from './cluster/objects.ts';
 import { PodIndex } from './cluster/pod-index.ts';
 import { RedirectionWriter } from './cluster/redirection.ts';
-import { RootConfigMap, distributedRoots } from './cluster/root-config-map.ts';
+import { distributedRoots } from './cluster/root-config-map.ts';
 import { SecretBundle } from './cluster/secrets.ts';
 import { StatusWriter } from './cluster/status.ts';
-import { reviewToken } from './cluster/token-review.ts';
 import { ClusterWatch } from './cluster/watch.ts';
 import { type ControlConfig, controlService } from './control-config.ts';
 import { controlMetrics } from './control-metrics.ts';
 import { offersOf } from './encode.ts';
 import { type Finding, compareFindings } from './finding.ts';
 import { FindingLog } from './finding-log.ts';
-import { GrpcServer } from './grpc-server.ts';
-import { makeGuard } from './guard.ts';
 import { type LocatedObject } from './located.ts';
-import { NodeReports } from './node-reports.ts';
 import { ResourceStore } from './resources.ts';
-import { ServingCertificate, serviceNames } from './serving-certificate.ts';
+import { type Serving, serving } from './serving.ts';
 
 /** How often it is noted which agents still report here. */
 const agentsMs = 1_000;
-const minuteMs = 60_000;
-const maxTtlMs = 90 * 24 * 60 * minuteMs;
-/** Anybody whom the API server knows may ask for a certificate of their own. */
-const certificatePath = '/istio.v1.auth.IstioCertificateService/CreateCertificate';
-
-/** What runs once the cluster is known. */
-interface Serving {
-  readonly authority: ClusterAuthority;
-  readonly certificate: ServingCertificate;
-  readonly roots: RootConfigMap;
-  readonly ads: AdsService;
-  readonly reports: NodeReports;
-  readonly server: GrpcServer;
-}
-
 export class Control {
   readonly config: ControlConfig;
   readonly log: Logger;
@@ -129,7 +107,7 @@ export class Control {
     await this.watch.start();
     this.#tasks.objects.done();
     const authority = await this.#openAuthority();
-    this.#serving = this.#put(authority);
+    this.#serving = serving(this, authority);
     this.#port = await this.#serving.server.start();
     this.#serving.roots.start();
     this.#agentsTimer = setInterval(() => this.#keepAgents(), agentsMs).unref();
@@ -280,91 +258,6 @@ export class Control {
         await setTimeout(backoff.next(), undefined, { signal, ref: false });
       }
     }
-  }
-
-  /** What serves, made and not started. */
-  #put(authority: ClusterAuthority): Serving {
-    const { log, metrics, api, pods, config, builder } = this;
-    const authenticator = new Authenticator({
-      review: (token, audiences) => reviewToken(api, token, audiences),
-      nodeOf: (namespace, name, uid) => {
-        const pod = pods.pod(uid);
-        return pod?.namespace === namespace && pod.name === name ? (pod.value.spec.nodeName ?? null) : null;
-      },
-      audiences: config.audiences,
-      metrics,
-    });
-    const isAgent = ({ serviceAccount }: { readonly serviceAccount: string }): boolean =>
-      config.agents.includes(serviceAccount);
-    const guard = makeGuard({
-      authenticator,
-      mayCall: (caller, path) => path === certificatePath || isAgent(caller),
-      log,
-    });
-    const { callerOf } = guard;
-    const ads = new AdsService({
-      store: this.resources,
-      callerOf,
-      cut: peer => server.cut(peer),
-      log,
-      metrics,
-    });
-    const reports = new NodeReports({
-      callerOf,
-      onReport: (agent, report) => this.redirection.report(agent, report),
-      log,
-      metrics,
-    });
-    const certificates = new CertificateService({
-      authority,
-      callerOf,
-      isAgent,
-      mayHave: ({ node }, { namespace, serviceAccount }) =>
-        pods.runs(node, namespace, serviceAccount) ||
-        `no pod with a network of its own runs there as ${namespace}/${serviceAccount}`,
-      trustDomain: () => builder.config.trustDomain,
-      log,
-      metrics,
-      ttlMs: {
-        get default() {
-          return builder.config.certificateTtlMs;
-        },
-        min: minuteMs,
-        max: maxTtlMs,
-      },
-    });
-    const server: GrpcServer = new GrpcServer({
-      host: config.address,
-      port: config.port,
-      services: [ads, reports, certificates],
-      interceptors: [guard.interceptor],
-      log,
-      metrics,
-    });
-    const certificate = new ServingCertificate({
-      authority,
-      dnsNames: [
-        ...serviceNames(controlService, config.namespace, builder.config.clusterDomain),
-        ...config.dnsNames,
-      ],
-      use: key => server.useCertificate(key),
-      onFailure: error => log.error({ code: error.code }, describeError(error)),
-      metrics,
-    });
-    const roots = new RootConfigMap({
-      api,
-      namespace: config.namespace,
-      roots: () => authority.roots(),
-      mayWrite: () => this.lease.isLeader,
-      log,
-    });
-    const noteAuthority = (): void => metrics.authorityExpiry.set(authority.status().notAfter / 1_000);
-    noteAuthority();
-    authority.onRootsChanged(() => {
-      noteAuthority();
-      roots.touch();
-    });
-    return { authority, certificate, roots, ads, reports, server };
   }
 
   #keepAgents(): void {

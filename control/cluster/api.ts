@@ -9,21 +9,10 @@ import http from 'node:http';
 import https from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
 import { CulvertError } from '../../base/errors.ts';
+import { type ApiRequest, Call, type Credentials, keepAliveMs, nameOf, textOf } from './api-call.ts';
+import { ApiError, hasStatus, isExpired, statusError } from './api-error.ts';
 
-export interface ApiRequest {
-  /** GET unless given. */
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Path and query, from the root of the server: `/api/v1/pods?limit=500`. */
-  readonly path: string;
-  /** Sent as JSON. */
-  readonly body?: unknown;
-  /** `application/json`, or the kind of patch. */
-  readonly contentType?: string;
-  readonly accept?: string;
-  readonly signal?: AbortSignal;
-  /** Milliseconds until the whole answer must be there; for a stream, until it begins. */
-  readonly timeoutMs?: number;
-}
+export { ApiError, type ApiRequest, hasStatus, isExpired, statusError };
 
 /** What everything in this folder needs of the API server; tests bring their own. */
 export interface Api {
@@ -42,73 +31,19 @@ export interface LineReader {
   readonly onLine: (line: string) => void;
 }
 
-export class ApiError extends CulvertError {
-  /** HTTP status, 0 when there was no answer. */
-  readonly status: number;
-  /** The word Kubernetes gives: `NotFound`, `Conflict`, `Expired`…; empty when there is none. */
-  readonly reason: string;
-  /** How long the server asks to be left alone. */
-  readonly retryAfterMs: number | null;
-
-  constructor(
-    status: number,
-    reason: string,
-    message: string,
-    options: { cause?: unknown; retryAfterMs?: number | null } = {},
-  ) {
-    super(status === 0 ? 'KUBERNETES_UNREACHABLE' : 'KUBERNETES_REFUSED', message, {
-      fix: fixOf(status),
-      ...(options.cause === undefined ? {} : { cause: options.cause }),
-    });
-    this.status = status;
-    this.reason = reason;
-    this.retryAfterMs = options.retryAfterMs ?? null;
-  }
-}
-
-/** True when the server says that what we go on from is too old to go on from. */
-export function isExpired(error: unknown): boolean {
-  return error instanceof ApiError && (error.status === 410 || error.reason === 'Expired');
-}
-
-/** True for an answer of this HTTP status. */
-export function hasStatus(error: unknown, ...statuses: readonly number[]): boolean {
-  return error instanceof ApiError && statuses.includes(error.status);
-}
-
-/** The error a Status object stands for (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/). */
-export function statusError(
-  what: string,
-  httpStatus: number,
-  body: unknown,
-  retryAfterMs: number | null = null,
-): ApiError {
-  const status = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
-  const reason = typeof status.reason === 'string' ? status.reason : '';
-  const code = typeof status.code === 'number' ? status.code : httpStatus;
-  const said = typeof status.message === 'string' ? status.message : String(code);
-  return new ApiError(code, reason, `${what}: ${said.slice(0, 500)}`, { retryAfterMs });
-}
-
-const defaultTimeoutMs = 30_000;
-const keepAliveMs = 30_000;
 /** Credentials are asked for anew after this: tokens are rotated in their files. */
 const credentialsMs = 30_000;
-/** A page of 500 objects has a few megabytes. */
-const maxAnswerBytes = 128 * 1024 * 1024;
 /** Larger than any object etcd takes (1.5 MiB), with its JSON escapes. */
 const maxLineBytes = 16 * 1024 * 1024;
 
-interface Credentials {
-  readonly headers: http.OutgoingHttpHeaders;
-  readonly agent: http.Agent;
+interface Renewed extends Credentials {
   readonly until: number;
 }
 
 export class KubeApi implements Api {
   readonly #config: KubeConfig;
   readonly #base: URL;
-  #credentials: Credentials | null = null;
+  #credentials: Renewed | null = null;
   #agent: http.Agent | null = null;
   #agentKey = '';
 
@@ -218,7 +153,7 @@ export class KubeApi implements Api {
     }
   }
 
-  async #authenticated(): Promise<Credentials> {
+  async #authenticated(): Promise<Renewed> {
     const now = performance.now();
     if (this.#credentials !== null && now < this.#credentials.until) return this.#credentials;
     const options: https.RequestOptions = {};
@@ -254,100 +189,6 @@ export class KubeApi implements Api {
   }
 }
 
-/** One request under way: its deadline, and whoever may stop it. */
-class Call {
-  readonly response: Promise<http.IncomingMessage>;
-  readonly #request: http.ClientRequest;
-  readonly #what: string;
-  readonly #signal: AbortSignal | undefined;
-  readonly #abort = (): void => this.#stop(new Error('stopped'));
-  #timer: NodeJS.Timeout | undefined;
-  #answered = false;
-  #stoppedBy: Error | null = null;
-
-  constructor(request: ApiRequest, base: URL, { headers, agent }: Credentials) {
-    const { method = 'GET', path, body, contentType = 'application/json', signal } = request;
-    const url = new URL(base.pathname.replace(/\/$/, '') + path, base);
-    const text = body === undefined ? null : Buffer.from(JSON.stringify(body));
-    this.#what = nameOf(request);
-    this.#signal = signal;
-    this.#request = (url.protocol === 'http:' ? http : https).request(url, {
-      method,
-      agent,
-      headers: {
-        ...headers,
-        accept: request.accept ?? 'application/json',
-        'user-agent': 'culvert',
-        ...(text === null ? {} : { 'content-type': contentType, 'content-length': text.length }),
-      },
-    });
-    this.response = new Promise((resolve, reject) => {
-      this.#request.on('error', reject);
-      this.#request.on('response', response => {
-        this.#answered = true;
-        resolve(response);
-      });
-      this.#request.on('socket', socket => socket.setKeepAlive(true, keepAliveMs));
-    });
-    // Whoever asked may have given up before anyone waits for the answer.
-    this.response.catch(() => {});
-    this.expect(request.timeoutMs ?? defaultTimeoutMs, 'no answer');
-    if (signal?.aborted === true) this.#abort();
-    else signal?.addEventListener('abort', this.#abort, { once: true });
-    this.#request.end(text ?? undefined);
-  }
-
-  /** Moves the deadline: another `ms` from now. */
-  expect(ms: number, problem: string): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#stop(new Error(`${problem} within ${ms} ms`)), ms);
-    this.#timer.unref();
-  }
-
-  get isStale(): boolean {
-    return this.#request.reusedSocket && !this.#answered && this.#stoppedBy === null;
-  }
-
-  explain(error: unknown): unknown {
-    if (error instanceof ApiError) return error;
-    const cause = this.#stoppedBy ?? error;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    return new ApiError(0, '', `${this.#what}: ${why}`, { cause });
-  }
-
-  /** Gives back what is held. An answer that was not read to its end costs its connection. */
-  end(): void {
-    clearTimeout(this.#timer);
-    this.#signal?.removeEventListener('abort', this.#abort);
-    void this.response.then(
-      response => response.complete || response.destroy(),
-      () => this.#request.destroy(),
-    );
-  }
-
-  #stop(why: Error): void {
-    this.#stoppedBy = why;
-    this.#request.destroy(why);
-  }
-}
-
-/** What a request is, for people. Without its query, so that the same failure has the same words each time. */
-function nameOf({ method = 'GET', path }: ApiRequest): string {
-  const isWatch = path.includes('?watch=1');
-  return `${isWatch ? 'watch' : method} ${path.replace(/\?.*/, '')}`;
-}
-
-async function textOf(response: http.IncomingMessage, call: Call): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxAnswerBytes) throw call.explain(new Error('the answer has no end'));
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
 function isGood(response: http.IncomingMessage): boolean {
   const { statusCode = 0 } = response;
   return statusCode >= 200 && statusCode < 300;
@@ -365,12 +206,6 @@ function parsed(text: string): unknown {
 function retryAfter(response: http.IncomingMessage): number | null {
   const seconds = Number(response.headers['retry-after'] ?? Number.NaN);
   return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 60) * 1_000 : null;
-}
-
-function fixOf(status: number): string | null {
-  if (status === 401) return 'the API server does not know these credentials';
-  if (status === 403) return 'give the service account the rights of the chart';
-  return null;
 }
 
 function unusable(where: string, why: string, cause?: unknown): CulvertError {

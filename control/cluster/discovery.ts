@@ -3,7 +3,8 @@
  * now and then, so that definitions installed later are found. What a server does not have is no error.
  */
 import { type KindName, kinds } from '../../model/kinds/registry.ts';
-import { type Api, hasStatus } from './api.ts';
+import { hasStatus } from './api-error.ts';
+import type { Api } from './api.ts';
 
 /** One kind in one group that this server has. */
 export interface ServedKind {

@@ -10,7 +10,8 @@ import { setTimeout } from 'node:timers/promises';
 import * as z from 'zod';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { type Api, hasStatus } from './api.ts';
+import { hasStatus } from './api-error.ts';
+import type { Api } from './api.ts';
 
 export interface LeaseOptions {
   readonly api: Api;

@@ -15,7 +15,8 @@ import { type Finding, compareFindings } from '../finding.ts';
 import { type Located, type LocatedObject, clusterOrigin, objectName } from '../located.ts';
 import { type ServedKind, servedKey } from './discovery.ts';
 import { Intern } from './intern.ts';
-import type { ApiObject, ReflectorSink } from './reflector.ts';
+import type { ApiObject } from './api-events.ts';
+import type { ReflectorSink } from './reflector.ts';
 
 export interface ClusterObjectsOptions {
   /** Told of changes, together, once `open` was called. */

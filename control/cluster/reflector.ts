@@ -10,20 +10,10 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { type Api, ApiError, hasStatus, isExpired, statusError } from './api.ts';
+import { ApiError, hasStatus, isExpired } from './api-error.ts';
+import { type ApiObject, Garbage, eventOf, listOf } from './api-events.ts';
+import type { Api } from './api.ts';
 import { Backoff } from './backoff.ts';
-
-/** An object as the server sent it: of its content only the metadata that we need ourselves is certain. */
-export interface ApiObject {
-  readonly [member: string]: unknown;
-  readonly metadata: ApiMetadata;
-}
-
-export interface ApiMetadata {
-  readonly [member: string]: unknown;
-  readonly name: string;
-  readonly resourceVersion: string;
-}
 
 /** Who is told. Must not throw. Between `begin` and `end` comes every object that there is; the others are gone. */
 export interface ReflectorSink {
@@ -76,7 +66,7 @@ const defaultTiming: ReflectorTiming = {
   watchSeconds: 300,
   silentMs: 150_000,
   backoffMinMs: 200,
-  backoffMaxMs: 30_000,
+  backoffMaxMs: 10_000,
   steadyMs: 5_000,
 };
 
@@ -276,67 +266,6 @@ export class Reflector {
   }
 }
 
-/** What came is not what the protocol says. */
-class Garbage extends ApiError {
-  constructor(path: string, what: string) {
-    super(0, '', `GET ${path}: ${what}`);
-  }
-}
-
 function acceptMetadata(kind: string): string {
   return `application/json;as=${kind};g=meta.k8s.io;v=v1,application/json`;
-}
-
-interface List {
-  readonly items: readonly ApiObject[];
-  readonly metadata: { readonly resourceVersion: string; readonly continue: string | null };
-}
-
-function listOf(answer: unknown, path: string): List {
-  const { items, metadata } = record(answer);
-  const { resourceVersion, continue: next } = record(metadata);
-  // An empty collection may be null, as Go writes it.
-  if (!Array.isArray(items ?? []) || typeof resourceVersion !== 'string')
-    throw new Garbage(path, 'the answer is no list');
-  const objects = ((items ?? []) as unknown[]).map(item => objectOf(item, path));
-  const isMore = typeof next === 'string' && next !== '';
-  return { items: objects, metadata: { resourceVersion, continue: isMore ? next : null } };
-}
-
-interface Event {
-  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
-  readonly object: ApiObject;
-}
-
-const eventTypes: ReadonlySet<unknown> = new Set(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK']);
-
-/** Throws for what is no event, and what the server means when the event is an error. */
-function eventOf(line: string, path: string): Event {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    throw new Garbage(path, 'a line of the watch is not JSON');
-  }
-  const { type, object } = record(value);
-  if (type === 'ERROR') throw statusError(`GET ${path}`, 500, object);
-  if (!eventTypes.has(type)) throw new Garbage(path, `the watch brought ${JSON.stringify(type)}`);
-  if (type === 'BOOKMARK') {
-    const { resourceVersion } = record(record(object).metadata);
-    if (typeof resourceVersion !== 'string') throw new Garbage(path, 'a bookmark has no version');
-    return { type, object: { metadata: { name: '', resourceVersion } } };
-  }
-  return { type: type as Event['type'], object: objectOf(object, path) };
-}
-
-function objectOf(value: unknown, path: string): ApiObject {
-  const object = record(value);
-  const { name, resourceVersion } = record(object.metadata);
-  if (typeof name !== 'string' || typeof resourceVersion !== 'string' || resourceVersion === '')
-    throw new Garbage(path, 'an object has no name or no version');
-  return object as unknown as ApiObject;
-}
-
-function record(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }

@@ -6,7 +6,8 @@ import { setTimeout } from 'node:timers/promises';
 import * as z from 'zod';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { type Api, hasStatus } from './api.ts';
+import { hasStatus } from './api-error.ts';
+import type { Api } from './api.ts';
 import { Backoff } from './backoff.ts';
 import { writeTimeoutMs } from './lease.ts';
 

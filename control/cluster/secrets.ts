@@ -6,7 +6,8 @@ import * as z from 'zod';
 import type { Logger } from '../../base/log.ts';
 import type { BundleStore } from '../authority-store.ts';
 import { bundleOfCacerts } from '../cacerts.ts';
-import { type Api, hasStatus } from './api.ts';
+import { hasStatus } from './api-error.ts';
+import type { Api } from './api.ts';
 import { Reflector, type ReflectorTiming } from './reflector.ts';
 
 /** Names that users of meshes know, and the key of our own Secret. */

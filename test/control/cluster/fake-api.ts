@@ -76,6 +76,8 @@ export class FakeApi implements AsyncDisposable {
   /** Who a token belongs to, by the body of a TokenReview. */
   review: (spec: { token?: string; audiences?: string[] }) => unknown = () => ({ authenticated: false });
   connections = 0;
+  /** Watches that were opened since the start. */
+  opened = 0;
 
   constructor() {
     for (const [kind, plural, namespaced] of core[1]) this.serve(core[0], kind, plural, namespaced);
@@ -340,6 +342,7 @@ export class FakeApi implements AsyncDisposable {
       if (isHere && event.version > from) write(watch, event.type, event.object);
     }
     this.#watches.add(watch);
+    this.opened += 1;
     response.on('close', () => this.#watches.delete(watch));
   }
 

@@ -2,7 +2,7 @@ import t from 'tap';
 import type { ObjectChanges } from '../../../control/build-incremental.ts';
 import type { ServedKind } from '../../../control/cluster/discovery.ts';
 import { ClusterObjects, type ClusterObjectsOptions } from '../../../control/cluster/objects.ts';
-import type { ApiObject } from '../../../control/cluster/reflector.ts';
+import type { ApiObject } from '../../../control/cluster/api-events.ts';
 import { objectName } from '../../../control/located.ts';
 import { until } from './until.ts';
 

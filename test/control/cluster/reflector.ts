@@ -1,11 +1,7 @@
 import t, { type Test } from 'tap';
 import pino from 'pino';
-import {
-  type ApiObject,
-  Reflector,
-  type ReflectorSink,
-  type ReflectorTiming,
-} from '../../../control/cluster/reflector.ts';
+import type { ApiObject } from '../../../control/cluster/api-events.ts';
+import { Reflector, type ReflectorSink, type ReflectorTiming } from '../../../control/cluster/reflector.ts';
 import { FakeApi, refuse } from './fake-api.ts';
 import { until } from './until.ts';
 
@@ -145,8 +141,8 @@ t.test('garbage in a watch costs the watch and nothing else', async t => {
     '{"type":"SINGING","object":{"metadata":{"name":"x","resourceVersion":"7"}}}',
     '{"type":"BOOKMARK","object":{}}',
   ];
-  for (const line of lines) {
-    await until('it watches', () => fake.watching('pods') === 1);
+  for (const [index, line] of lines.entries()) {
+    await until('it watches', () => fake.opened === index + 1);
     const { failures } = reflector.state;
     fake.say('pods', line);
     await until(`it has noticed ${line}`, () => reflector.state.failures > failures);
