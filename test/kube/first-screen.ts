@@ -7,7 +7,7 @@ import { authorizationPolicy, from, peerAuthentication } from '../help/policies.
 import { eventually } from '../lab/eventually.ts';
 import { namespaceObject } from '../lab/kubernetes.ts';
 import { talkPod } from '../lab/cluster/talk.ts';
-import { type Flow, tlsRecords } from '../lab/pcap.ts';
+import { tlsRecords } from '../lab/pcap.ts';
 import { dataplaneMode, Mesh } from './mesh.ts';
 import { flows, type Player, players, Stage } from './stage.ts';
 
@@ -15,7 +15,7 @@ const tunnelPort = 15_008;
 
 const mesh = await Mesh.up('kustomize');
 t.teardown(() => mesh.cluster.dispose());
-const { kubectl, lab } = mesh.cluster;
+const { kubectl } = mesh.cluster;
 const stage = await Stage.set(mesh);
 t.teardown(() => stage.clear());
 const { namespace } = stage;
@@ -31,20 +31,8 @@ async function canaries(t: Test, song: string): Promise<void> {
   }
 }
 
-/** What two nodes and those between them see while something is done. */
-async function overheard(
-  act: () => Promise<void>,
-): Promise<{ contains: (text: string) => boolean; flows: Flow[] }> {
-  const filter = 'tcp and net 10.244.0.0/16';
-  const captures = await Promise.all(lab.nodes.map(node => lab.capture(node, 'eth0', { filter })));
-  await act();
-  const heard = await Promise.all(captures.map(capture => capture.stop()));
-  if (heard.some(({ dropped }) => dropped > 0)) throw new Error('the capture is not complete');
-  return { contains: text => heard.some(it => it.contains(text)), flows: heard.flatMap(it => it.flows) };
-}
-
 t.test('before the label, everything is in the clear', async t => {
-  const heard = await overheard(() => canaries(t, 'before'));
+  const heard = await mesh.overheard(() => canaries(t, 'before'));
   t.ok(heard.contains('/before-far'), 'the request to the other node was heard');
 });
 
@@ -55,7 +43,7 @@ t.test('the label brings running pods in, without a restart', async t => {
 
 t.test('between nodes there is only TLS', async t => {
   const addresses = await Promise.all(players.map(async player => (await stage.pod(player)).status.podIP));
-  const heard = await overheard(() => canaries(t, 'inside'));
+  const heard = await mesh.overheard(() => canaries(t, 'inside'));
   t.notOk(heard.contains('/inside-'), 'no request was heard');
   const ours = heard.flows.filter(
     ({ source, destination, payload }) =>
@@ -142,7 +130,7 @@ t.test('without the label they leave, and what is open stays open', async t => {
   await Promise.all([flows(near), flows(far)]);
   await mesh.release(namespace, players);
   await Promise.all([flows(near), flows(far)]);
-  const heard = await overheard(() => canaries(t, 'after'));
+  const heard = await mesh.overheard(() => canaries(t, 'after'));
   t.ok(heard.contains('/after-far'), 'new connections are in the clear again');
   t.strictSame(await stage.lives(), livesBefore, 'and still no pod was restarted');
 });

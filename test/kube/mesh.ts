@@ -10,11 +10,17 @@ import type { PodName } from '../lab/cluster/kubectl.ts';
 import type { ClusterNode } from '../lab/cluster/node.ts';
 import { eventually } from '../lab/eventually.ts';
 import type { KubernetesObject } from '../lab/kubernetes.ts';
+import type { Flow } from '../lab/pcap.ts';
 import { run } from '../lab/run.ts';
 import { helm } from './helm.ts';
 
 /** One line of the access log. */
 export type AccessLine = Readonly<Record<string, string | number>>;
+
+export interface Overheard {
+  readonly contains: (text: string) => boolean;
+  readonly flows: readonly Flow[];
+}
 
 export type Way = 'kustomize' | 'command' | 'helm';
 
@@ -162,6 +168,30 @@ export class Mesh {
     return eventually(() => this.lines(node).findLast(has), {
       what: `an access line of ${node} with ${JSON.stringify(fields)}`,
     });
+  }
+
+  /** What somebody on the network between the nodes hears of pods while something is done. */
+  async overheard(act: () => Promise<void>): Promise<Overheard> {
+    const { lab } = this.cluster;
+    const filter = 'tcp and net 10.244.0.0/16';
+    const captures = await Promise.all(lab.nodes.map(node => lab.capture(node, 'eth0', { filter })));
+    await act();
+    const heard = await Promise.all(captures.map(capture => capture.stop()));
+    const dropped = heard.reduce((sum, capture) => sum + capture.dropped, 0);
+    if (dropped > 0) throw new Error(`${dropped} packets are missing: this would prove nothing`);
+    return {
+      contains: text => heard.some(capture => capture.contains(text)),
+      flows: heard.flatMap(capture => capture.flows),
+    };
+  }
+
+  /** Kills the process of a node's agent, as a kernel that is out of memory would. The kubelet starts another. */
+  async killAgent(node: string): Promise<void> {
+    const pod = await this.agentOn(node);
+    const id = await this.cluster.kubectl.containerId(pod);
+    await this.cluster
+      .node(node)
+      .run('ctr', ['--namespace', 'k8s.io', 'tasks', 'kill', '--signal', 'SIGKILL', id]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -90,8 +90,7 @@ export class Stage {
 
   /** Where the only container of a pod is, to be noted while there is an API server. */
   async container(player: Player): Promise<Container> {
-    const { status } = await this.pod(player);
-    const id = status.containerStatuses[0]?.containerID.replace('containerd://', '') ?? '';
+    const id = await this.mesh.cluster.kubectl.containerId({ name: player, namespace: this.namespace });
     return { node: nodes[player], id };
   }
 

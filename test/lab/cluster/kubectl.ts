@@ -78,6 +78,13 @@ export class Kubectl {
     return ['exec', '--quiet', `--namespace=${namespace}`, name, '--', ...argv];
   }
 
+  /** What the container runtime calls the pod's first container. */
+  async containerId({ namespace, name }: PodName): Promise<string> {
+    const path = '--output=jsonpath={.status.containerStatuses[0].containerID}';
+    const uri = await this.text('get', 'pod', name, `--namespace=${namespace}`, path);
+    return uri.replace('containerd://', '');
+  }
+
   logs({ namespace, name }: PodName, ...more: string[]): Promise<string> {
     return this.text('logs', `--namespace=${namespace}`, name, ...more);
   }
