@@ -5,6 +5,7 @@
  * While nothing has been sent, a dial that fails is tried on another endpoint of the Service.
  */
 import type net from 'node:net';
+import { isIP } from 'node:net';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { canonicalIp, formatHostPort } from '../model/address.ts';
 import { resolve, type Route } from '../model/route.ts';
@@ -168,29 +169,49 @@ function inTheClear(
   route: { readonly address: string; readonly port: number },
   done: (result: AttemptResult) => void,
 ): void {
-  const abort = outgoing.pod.sockets.dial(
-    route.address,
-    route.port,
-    { timeoutMs: context.config.limits.dialMs, keepAlive: true },
-    (error, server) => {
-      if (connection.state === 'closed') {
-        server?.destroy();
-        return;
-      }
-      if (server === null) {
-        const failure =
-          error ??
-          new CulvertError('DIAL_FAILED', `no connection to ${formatHostPort(route.address, route.port)}`);
-        done({ error: failure, retry: true });
-        return;
-      }
-      join(outgoing, connection, server, done);
-    },
-  );
+  let abort = ignore;
   connection.cut = () => {
     abort();
     reset(outgoing.client);
   };
+  const dial = (address: string): void => {
+    abort = outgoing.pod.sockets.dial(
+      address,
+      route.port,
+      { timeoutMs: context.config.limits.dialMs, keepAlive: true },
+      (error, server) => {
+        if (connection.state === 'closed') {
+          server?.destroy();
+          return;
+        }
+        if (server === null) {
+          const failure =
+            error ??
+            new CulvertError('DIAL_FAILED', `no connection to ${formatHostPort(address, route.port)}`);
+          done({ error: failure, retry: true });
+          return;
+        }
+        join(outgoing, connection, server, done);
+      },
+    );
+  };
+  const dialByName = async (): Promise<void> => {
+    const address = await resolved(context, route.address);
+    if (connection.state === 'closed') return;
+    if (typeof address === 'string') dial(address);
+    else done({ error: address, retry: true });
+  };
+  if (isIP(route.address) === 0) void dialByName();
+  else dial(route.address);
+}
+
+/** The address of an endpoint outside the cluster that is known by name only, or why there is none. */
+async function resolved(context: ShardContext, name: string): Promise<string | CulvertError> {
+  try {
+    return await context.names.addressOf(name);
+  } catch (error) {
+    return asCulvertError(error, 'NAME_UNRESOLVED');
+  }
 }
 
 function join(

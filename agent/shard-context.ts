@@ -7,6 +7,7 @@ import type { Workload } from '../model/workload.ts';
 import type { AgentConfig } from './config.ts';
 import type { Connections } from './connections.ts';
 import type { EndpointHealth } from './endpoint-health.ts';
+import type { EndpointNames } from './endpoint-names.ts';
 import type { ShardMeshSettings } from './messages.ts';
 import type { Pod } from './pod.ts';
 import type { ShardCertificates } from './shard-certificates.ts';
@@ -22,6 +23,7 @@ export interface ShardContext {
   readonly certificates: ShardCertificates;
   readonly connections: Connections;
   readonly health: EndpointHealth;
+  readonly names: EndpointNames;
   readonly caps: SourceCaps;
   /** Enrolled pods of this node, by pod UID and by workload UID. */
   readonly pods: Map<string, Pod>;

@@ -9,6 +9,7 @@ import { Mesh } from '../model/mesh.ts';
 import { rejudge } from './authorise.ts';
 import { Connections } from './connections.ts';
 import { EndpointHealth } from './endpoint-health.ts';
+import { EndpointNames } from './endpoint-names.ts';
 import { listen } from './listen.ts';
 import type { FromShard, Question, ShardAnswer, ShardPodMessage, ShardStart, ToShard } from './messages.ts';
 import { Observer } from './observe.ts';
@@ -48,6 +49,7 @@ export class Shard {
       certificates: new ShardCertificates(),
       connections: new Connections(this.#observer),
       health: new EndpointHealth(config.limits.endpointPenaltyMs),
+      names: new EndpointNames(),
       caps: new SourceCaps(config.limits.handshakesPerSource, config.limits.tunnelsPerSource),
       agentPorts: new Set([
         config.podPorts.outbound,

@@ -1,5 +1,6 @@
 /**
- * Chooses the endpoint of a service for one connection: random by capacity, inside the best locality that has any.
+ * Chooses the endpoint of a service for one connection: random by capacity, inside the best locality that has any, or
+ * always the same for a client where the service keeps clients at their endpoints.
  *
  * Runs on the outbound path for every connection to a VIP; one walk over the endpoints keeps those of the best rank.
  */
@@ -7,6 +8,7 @@ import { isIpv6 } from './address.ts';
 import type { Mesh } from './mesh.ts';
 import { serviceKey } from './service.ts';
 import type { RoutingScope, Service } from './service.ts';
+import { dialName } from './workload.ts';
 import type { Locality, Workload } from './workload.ts';
 
 /** Anything that can say whether an endpoint is in it, by uid: a Set of those tried, a record of recent failures. */
@@ -29,6 +31,7 @@ export interface PickOptions {
 
 export interface Endpoint {
   readonly workload: Workload;
+  /** An IP address; a host name where the endpoint is outside the cluster and has only that (`dialName`). */
   readonly address: string;
   readonly targetPort: number;
 }
@@ -71,12 +74,46 @@ function pick(
     capacity += workload.capacity;
   }
 
-  let left = options.random() * capacity;
-  const chosen = candidates.find(workload => (left -= workload.capacity) < 0) ?? candidates.at(-1);
+  const keeps = service.sessionAffinityMs !== null && options.from !== null;
+  const chosen = keeps ? kept(candidates, options.from) : byCapacity(candidates, options.random() * capacity);
   if (chosen === undefined) return null;
   const address = addressOf(chosen, service, options.family);
   const targetPort = targetPortOf(chosen, key, servicePort);
   return address === null || targetPort === null ? null : { workload: chosen, address, targetPort };
+}
+
+function byCapacity(candidates: readonly Workload[], at: number): Workload | undefined {
+  let left = at;
+  return candidates.find(workload => (left -= workload.capacity) < 0) ?? candidates.at(-1);
+}
+
+/**
+ * The endpoint of a client, by weighted rendezvous hashing: every shard of every agent chooses the same without having to
+ * remember anything, and an endpoint that comes or goes moves only its own share of clients. A client therefore stays
+ * longer than the service asks for, never shorter while its endpoint is fit and no other comes.
+ */
+function kept(candidates: readonly Workload[], from: Workload): Workload | undefined {
+  let best: Workload | undefined;
+  let bestScore = Number.NEGATIVE_INFINITY;
+  for (const workload of candidates) {
+    const score = -workload.capacity / Math.log(fraction(from.uid, workload.uid));
+    if (score > bestScore) {
+      best = workload;
+      bestScore = score;
+    }
+  }
+  return best;
+}
+
+/** A number in (0, 1) that two texts always have: FNV-1a, mixed by the end of MurmurHash3. */
+function fraction(a: string, b: string): number {
+  let hash = 0x811c9dc5;
+  for (const text of [a, '\0', b]) {
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  }
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (((hash ^ (hash >>> 16)) >>> 0) + 0.5) / 2 ** 32;
 }
 
 /** Whether an endpoint may be dialled at all. Another network would need a gateway, and none is known. */
@@ -104,7 +141,7 @@ function targetPortOf(workload: Workload, key: string, servicePort: number): num
   return null;
 }
 
-/** An address of the family asked for if the service permits it, else of the other one. */
+/** An address of the family asked for if the service permits it, else of the other one; a name where there is only that. */
 function addressOf(workload: Workload, service: Service, family: 4 | 6): string | null {
   let other: string | null = null;
   for (const ip of workload.addresses) {
@@ -113,7 +150,7 @@ function addressOf(workload: Workload, service: Service, family: 4 | 6): string 
     if (v6 === (family === 6)) return ip;
     other ??= ip;
   }
-  return other;
+  return other ?? dialName(workload);
 }
 
 const unfit = -1;

@@ -1,14 +1,14 @@
 /**
  * Which host names the mesh answers for, and with which addresses: pure, the same for UDP and TCP, A and AAAA.
  *
- * Only names of Services (and of pods behind headless ones) are ours. Anything else belongs to the resolver that the
- * application asked, so a doubt is always decided against us.
+ * Only names of Services (and of pods behind headless ones), and hosts of ServiceEntries that have virtual addresses, are
+ * ours. Anything else belongs to the resolver that the application asked, so a doubt is always decided against us.
  */
 import type { Mesh } from './mesh.ts';
 import type { Service } from './service.ts';
 import type { Workload } from './workload.ts';
 
-export type DnsMesh = Pick<Mesh, 'service' | 'endpoints'>;
+export type DnsMesh = Pick<Mesh, 'service' | 'serviceByHost' | 'endpoints'>;
 
 /** Who asks: names are relative to its namespace, addresses to its network. */
 export interface DnsClient {
@@ -46,6 +46,21 @@ export function lookupName(mesh: DnsMesh, client: DnsClient, name: string, domai
 type Found = Omit<DnsHost, 'alias'>;
 
 function lookupExact(mesh: DnsMesh, client: DnsClient, name: string, domain: string): Found | null {
+  return clusterHost(mesh, client, name, domain) ?? otherHost(mesh, client, name);
+}
+
+/** A host without addresses of ours is answered by whoever else knows it: its endpoints are not what clients dial. */
+function otherHost(mesh: DnsMesh, client: DnsClient, name: string): Found | null {
+  const service = mesh.serviceByHost(name, client.namespace);
+  if (service === null || service.addresses.length === 0) return null;
+  return { hostname: service.hostname, addresses: reachableAddresses(service, client) };
+}
+
+function reachableAddresses(service: Service, client: DnsClient): string[] {
+  return service.addresses.filter(({ network }) => network === client.network).map(({ address }) => address);
+}
+
+function clusterHost(mesh: DnsMesh, client: DnsClient, name: string, domain: string): Found | null {
   const qualified = withoutSuffix(name, `svc.${domain}`) ?? withoutSuffix(name, 'svc');
   const labels = (qualified ?? name).split('.');
   const [first = '', second, third] = labels;
@@ -82,8 +97,7 @@ function serviceHost(
   const service = visibleService(mesh, client, name, namespace, domain);
   if (service === null) return null;
   if (service.addresses.length > 0) {
-    const reachable = service.addresses.filter(({ network }) => network === client.network);
-    return { hostname: service.hostname, addresses: reachable.map(({ address }) => address) };
+    return { hostname: service.hostname, addresses: reachableAddresses(service, client) };
   }
   const addresses = answeringEndpoints(mesh, client, service).flatMap(workload => workload.addresses);
   return { hostname: service.hostname, addresses: [...new Set(addresses)] };

@@ -44,6 +44,8 @@ export class Mesh {
   /** Who answers at an address comes first; there is more than one only while an address changes hands. */
   readonly #byAddress = new AddressIndex<Workload>(compareClaims);
   readonly #byVip = new AddressIndex<Service>(compareServices);
+  /** Only of services that no Kubernetes Service stands for: those are found by their key. */
+  readonly #byHost = new Map<string, readonly Service[]>();
   readonly #endpoints = new Map<string, Endpoints>();
   #version = 0;
 
@@ -92,6 +94,16 @@ export class Mesh {
     const visible = this.#byVip
       .get(network, ip)
       .filter(service => service.visibility === 'PUBLIC' || service.namespace === namespace);
+    return visible.find(service => service.namespace === namespace) ?? visible[0] ?? null;
+  }
+
+  /**
+   * The service a client of `namespace` means by a host name that is not one of a Kubernetes Service: its own
+   * namespace's, else any it may see.
+   */
+  serviceByHost(hostname: string, namespace: string): Service | null {
+    const all = this.#byHost.get(hostname) ?? [];
+    const visible = all.filter(service => service.visibility === 'PUBLIC' || service.namespace === namespace);
     return visible.find(service => service.namespace === namespace) ?? visible[0] ?? null;
   }
 
@@ -165,6 +177,9 @@ export class Mesh {
   #addService(service: Service): void {
     this.#services.set(serviceKey(service), service);
     for (const { network, address } of service.addresses) this.#byVip.add(network, address, service);
+    if (service.canonical) return;
+    const { hostname } = service;
+    this.#byHost.set(hostname, [...(this.#byHost.get(hostname) ?? []), service].sort(compareServices));
   }
 
   #removeService(key: string): void {
@@ -172,6 +187,9 @@ export class Mesh {
     if (service === undefined) return;
     this.#services.delete(key);
     for (const { network, address } of service.addresses) this.#byVip.remove(network, address, service);
+    const others = (this.#byHost.get(service.hostname) ?? []).filter(other => other !== service);
+    if (others.length > 0) this.#byHost.set(service.hostname, others);
+    else this.#byHost.delete(service.hostname);
   }
 }
 

@@ -69,6 +69,15 @@ export function podUid(clusterId: string, namespace: string, name: string): stri
   return `${clusterId}//Pod/${namespace}/${name}`;
 }
 
+/**
+ * The name by which a workload outside the cluster is dialled, for whoever dials to resolve; null for one with addresses,
+ * and for pods, whose names say only what DNS shall call them.
+ */
+export function dialName(workload: Workload): string | null {
+  const { uid, addresses, hostname } = workload;
+  return addresses.length === 0 && hostname !== '' && !uid.includes('//Pod/') ? hostname : null;
+}
+
 /** The SPIFFE URI this workload proves, `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`. */
 export function workloadIdentity(workload: Workload): string {
   return formatSpiffeId(workload);

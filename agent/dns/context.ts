@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import type { DnsMesh } from '../../model/dns-names.ts';
 import type { Mesh } from '../../model/mesh.ts';
 import { rule, type DnsProtocol, type Ruling } from './answer.ts';
 import { rcodeOf, readQuestion, serverFailure, nameError, type Question } from './codec.ts';
@@ -54,7 +55,7 @@ export const defaultDnsLimits: DnsLimits = {
 };
 
 export interface DnsServerOptions {
-  readonly mesh: Pick<Mesh, 'service' | 'endpoints' | 'workload'>;
+  readonly mesh: DnsMesh & Pick<Mesh, 'workload'>;
   readonly log: Logger;
   readonly metrics: Pick<DnsMetrics, 'row'>;
   /** Counts what an operator may want to know, by code (docs/metrics.md has the DNS_ ones). */

@@ -216,3 +216,67 @@ t.test('what is picked is always fit, and something is picked whenever anything 
     { numRuns: 5000 },
   );
 });
+
+t.test('a service that keeps clients gives each always the same endpoint', async t => {
+  const names = ['a', 'b', 'c', 'd'];
+  const sticky = service('web', { sessionAffinityMs: 10_800_000 });
+  const clients = Array.from({ length: 400 }, (_, n) => workload(`client-${n}`));
+  const choices = (m: Mesh): (string | undefined)[] =>
+    clients.map(
+      client => pickEndpoint(m, sticky, 80, options({ from: client, random: Math.random }))?.workload.name,
+    );
+  const all = mesh({ workloads: names.map(name => endpoint(name)) });
+  const before = choices(all);
+  t.same(choices(all), before, 'whatever random says');
+  t.same(choices(mesh({ workloads: names.toReversed().map(name => endpoint(name)) })), before, 'everywhere');
+  for (const name of names) {
+    const share = before.filter(chosen => chosen === name).length;
+    t.ok(share > 60 && share < 140, `${name} has ${share} of 400`);
+  }
+  const without = choices(mesh({ workloads: names.slice(1).map(name => endpoint(name)) }));
+  t.ok(
+    before.every((chosen, n) => chosen === 'a' || chosen === without[n]),
+    'only the clients of the one that is gone go elsewhere',
+  );
+});
+
+t.test('clients that are kept follow weight, health, nearness and what failed', async t => {
+  const sticky = service('web', { sessionAffinityMs: 1 });
+  const clients = Array.from({ length: 400 }, (_, n) => workload(`client-${n}`, { node: 'n1' }));
+  const shares = (m: Mesh, kept: Service, given: Partial<PickOptions> = {}): Record<string, number> => {
+    const counts: Record<string, number> = {};
+    for (const client of clients) {
+      const name = pickEndpoint(m, kept, 80, options({ ...given, from: client }))?.workload.name ?? 'none';
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+    return counts;
+  };
+  const weighted = shares(mesh({ workloads: [endpoint('a', { capacity: 3 }), endpoint('b')] }), sticky);
+  t.ok(
+    (weighted['a'] ?? 0) > 260 && (weighted['a'] ?? 0) < 340,
+    `${weighted['a']} of 400 for three quarters`,
+  );
+  const two = mesh({ workloads: [endpoint('a', { status: 'UNHEALTHY' }), endpoint('b', { node: 'n2' })] });
+  t.same(shares(two, sticky), { b: 400 });
+  const near = service('web', {
+    sessionAffinityMs: 1,
+    loadBalancing: { routingPreference: ['NODE'], mode: 'FAILOVER', healthPolicy: 'ALLOW_ALL' },
+  });
+  t.same(shares(two, near), { a: 400 });
+  t.same(shares(two, near, { avoid: new Set(['Kubernetes//Pod/shop/a']) }), { b: 400 });
+});
+
+t.test('an endpoint outside the cluster that has only a name is dialled by it', async t => {
+  const uid = 'Kubernetes/networking.istio.io/ServiceEntry/shop/db/db.example';
+  const outside = endpoint('db', { uid, addresses: [], hostname: 'db.example', tunnelProtocol: 'NONE' });
+  t.match(pickEndpoint(mesh({ workloads: [outside] }), service('web'), 80, options()), {
+    address: 'db.example',
+    targetPort: 8080,
+  });
+  const pod = endpoint('web-0', { addresses: [], hostname: 'web-0.web.shop.svc.cluster.local' });
+  t.equal(
+    pickEndpoint(mesh({ workloads: [pod] }), service('web'), 80, options()),
+    null,
+    'the name of a pod is for DNS only',
+  );
+});

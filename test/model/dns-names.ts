@@ -144,3 +144,59 @@ t.test('no name throws, and nothing that ends in a public domain is answered', a
   );
   t.pass('in any combination');
 });
+
+t.test('a host of a ServiceEntry is ours where it has virtual addresses', async t => {
+  const entry = (name: string, more: Parameters<typeof service>[1]) =>
+    service(name, { canonical: false, hostname: 'api.example', ...more });
+  const m = mesh({
+    services: [
+      entry('a', { namespace: 'bank', addresses: [vip('240.0.0.1')] }),
+      entry('b', { namespace: 'shop', addresses: [vip('240.0.0.2'), vip('240.0.0.3', 'elsewhere')] }),
+      entry('c', {
+        namespace: 'bank',
+        hostname: 'own.example',
+        addresses: [vip('240.0.0.4')],
+        visibility: 'NAMESPACE',
+      }),
+      entry('d', { hostname: 'none.example' }),
+      entry('e', {
+        namespace: 'bank',
+        hostname: 'web.shop.svc.cluster.local',
+        addresses: [vip('240.0.0.5')],
+      }),
+      service('web', { addresses: [vip('10.96.0.5')] }),
+    ],
+  });
+  const found = (name: string, namespace: string): unknown =>
+    lookupName(m, { namespace, network: '' }, name, 'cluster.local')?.addresses ?? null;
+  t.same(found('api.example', 'shop'), ['240.0.0.2'], 'of the own namespace first');
+  t.same(found('api.example', 'elsewhere'), ['240.0.0.1']);
+  t.same(found('own.example', 'bank'), ['240.0.0.4']);
+  t.equal(found('own.example', 'shop'), null, 'its namespace only');
+  t.equal(found('none.example', 'shop'), null, 'whoever else knows it');
+  t.equal(found('other.example', 'shop'), null);
+  t.same(found('web.shop.svc.cluster.local', 'bank'), ['10.96.0.5'], 'nobody takes the name of a Service');
+  t.match(
+    lookupName(m, { namespace: 'shop', network: '' }, 'api.example.shop.svc.cluster.local', 'cluster.local'),
+    {
+      alias: true,
+      hostname: 'api.example',
+    },
+  );
+});
+
+t.test('pods of a StatefulSet have the names their Service gives them, and no other', async t => {
+  const m = mesh({
+    services: [service('db'), service('other')],
+    workloads: [
+      workload('db-0', {
+        addresses: ['10.0.0.1'],
+        hostname: 'db-0.db.shop.svc.cluster.local',
+        services: { ...member(db), ...member('shop/other.shop.svc.cluster.local') },
+      }),
+    ],
+  });
+  const found = (name: string) => lookupName(m, client, name, 'cluster.local')?.addresses ?? null;
+  t.same(found('db-0.db.shop.svc.cluster.local'), ['10.0.0.1']);
+  t.equal(found('db-0.other.shop.svc.cluster.local'), null);
+});

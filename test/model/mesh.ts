@@ -139,6 +139,21 @@ const selected = policy('DENY', [], { name: 'selected', namespace: 'root', scope
 const unselected = policy('DENY', [], { name: 'unselected', scope: 'WORKLOAD_SELECTOR' });
 const web = workload('web', { authorizationPolicies: ['root/selected', 'shop/missing'] });
 
+t.test('a host is found as long as somebody describes it', async t => {
+  const host = { canonical: false, hostname: 'api.example' };
+  const m = mesh({ services: [service('a', { ...host, namespace: 'bank' }), service('b', host)] });
+  t.equal(m.serviceByHost('api.example', 'shop')?.name, 'b');
+  t.equal(m.serviceByHost('api.example', 'other')?.name, 'a');
+  m.apply({ ...emptyMesh, services: [service('b', { ...host, visibility: 'NAMESPACE' })] });
+  t.equal(m.serviceByHost('api.example', 'other')?.name, 'a');
+  m.apply({ ...emptyMesh, removedServices: ['bank/api.example'] });
+  t.equal(m.serviceByHost('api.example', 'other'), null);
+  m.apply({ ...emptyMesh, removedServices: ['shop/api.example'] });
+  t.equal(m.serviceByHost('api.example', 'shop'), null);
+  const canonical = mesh({ services: [service('web')] });
+  t.equal(canonical.serviceByHost('web.shop.svc.cluster.local', 'shop'), null, 'those have a key');
+});
+
 t.test('a workload has the policies of the mesh, of its namespace and those it names', async t => {
   const m = mesh({ policies: [unselected, selected, ofBank, ofShop, denyAll] });
   t.strictSame(m.policiesFor(web), [denyAll, ofShop, selected]);

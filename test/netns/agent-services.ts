@@ -11,7 +11,15 @@ if (process.getuid?.() !== 0) {
   process.exit();
 }
 
-const vip = { web: '10.96.0.10', self: '10.96.0.11', shaky: '10.96.0.12', empty: '10.96.0.13' };
+const vip = {
+  web: '10.96.0.10',
+  self: '10.96.0.11',
+  shaky: '10.96.0.12',
+  empty: '10.96.0.13',
+  sticky: '10.96.0.14',
+};
+/** Of a ServiceEntry. */
+const ledger = '240.0.0.10';
 const vip6 = 'fd00:10:96::10';
 
 const web: ServicePort = { name: 'http', port: 80, targetPort: 'http' };
@@ -22,6 +30,11 @@ function service(
   ...clusterIPs: readonly string[]
 ): KubernetesObject {
   return serviceObject({ name, namespace: 'shop', selector: labels, clusterIPs, ports: [web] });
+}
+
+function sticky(): KubernetesObject {
+  const object = service('sticky', { app: 'web' }, vip.sticky);
+  return { ...object, spec: { ...(object['spec'] as object), sessionAffinity: 'ClientIP' } };
 }
 
 const shop = { namespace: 'shop', ports: { http: 8080 } };
@@ -39,6 +52,19 @@ const stage = await AgentLab.create({
     service('self', { app: 'client' }, vip.self),
     service('empty', { app: 'nobody' }, vip.empty),
     service('shaky', { also: 'shaky' }, vip.shaky),
+    sticky(),
+    {
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'ServiceEntry',
+      metadata: { name: 'ledger', namespace: 'shop' },
+      spec: {
+        hosts: ['ledger.example'],
+        addresses: [ledger],
+        ports: [{ number: 5432, name: 'tcp', targetPort: 8080 }],
+        resolution: 'STATIC',
+        workloadSelector: { labels: { app: 'web' } },
+      },
+    },
   ],
 });
 t.teardown(() => stage[Symbol.asyncDispose]());
@@ -122,4 +148,23 @@ t.test('what leads nowhere is refused with its reason', async t => {
     await t.rejects(opened.receive(1), { code: 'ECONNRESET' }, `${address}:${port}`);
     t.match(await stage.line('node-a', { 'src.addr': opened.local.join(':') }), { code });
   }
+});
+
+t.test('a Service that keeps its clients sends one of them always to the same endpoint', async t => {
+  const served = new Set<unknown>();
+  for (let n = 0; n < 12; n += 1) {
+    const { local } = await ask(vip.sticky, 80);
+    served.add((await stage.line('node-a', { 'src.addr': local }))['dst.workload']);
+  }
+  t.equal(served.size, 1);
+});
+
+t.test('a ServiceEntry leads to the pods it selects, with all that protects them', async t => {
+  const { peer, local } = await ask(ledger, 5432);
+  t.same(peer, [ledger, 5432]);
+  t.match(await stage.line('node-a', { 'src.addr': local }), {
+    'dst.service': 'ledger.example',
+    'dst.workload': /^(near|far)$/,
+    security: /^(local|mutual_tls)$/,
+  });
 });
