@@ -140,3 +140,26 @@ t.test('what fails is tried again, a conflict with what has changed', async t =>
   await until('it is written', () => statusOf(fake) !== undefined);
   t.match(writer.counts, { written: 1, failed: 2 });
 });
+
+t.test('what another has written meanwhile is not lost', async t => {
+  const { fake, watch } = await lab(t);
+  put(fake, good);
+  const theirs = { type: 'Theirs', status: 'True', reason: 'Theirs', observedGeneration: 1 };
+  let isFirst = true;
+  fake.intercept = request => {
+    // Between what was seen last and the write, on a watch that is slow to tell.
+    if (request.method === 'PATCH' && isFirst) {
+      isFirst = false;
+      const there = fake.get('authorizationpolicies', 'shop', 'deny');
+      if (there !== undefined)
+        fake.put('authorizationpolicies', { ...there, status: { conditions: [theirs] } });
+    }
+    return false;
+  };
+  await watch.start();
+  await until('ours are there', () => (statusOf(fake)?.conditions.length ?? 0) > 1);
+  t.strictSame(
+    statusOf(fake)?.conditions.map(({ type }) => type),
+    ['Theirs', 'Accepted', 'Enforced'],
+  );
+});

@@ -14,7 +14,13 @@ async function lab(t: Test) {
   const fake = await FakeApi.start();
   const api = fake.client(t.testdir({}));
   const opened: number[] = [];
-  const store = new ClusterObjects({ onChange: ({ set }) => opened.push(set.length) });
+  const removed: string[] = [];
+  const store = new ClusterObjects({
+    onChange: ({ set }) => opened.push(set.length),
+    onObject: (before, after) => {
+      if (before !== null && after === null) removed.push(before.name);
+    },
+  });
   const watch = new ClusterWatch({ api, store, kinds, log, discoveryMs: 20, timing });
   t.teardown(async () => {
     await watch.stop();
@@ -22,7 +28,7 @@ async function lab(t: Test) {
     api.close();
     await fake[Symbol.asyncDispose]();
   });
-  return { fake, store, watch, opened };
+  return { fake, store, watch, opened, removed };
 }
 
 const policy = { metadata: { namespace: 'shop', name: 'deny' }, spec: { action: 'DENY', rules: [{}] } };
@@ -82,7 +88,7 @@ t.test('a kind that is installed later comes in, and one that is removed goes', 
 });
 
 t.test('a server that for a moment does not know its kinds takes nothing away', async t => {
-  const { fake, store, watch } = await lab(t);
+  const { fake, store, watch, removed } = await lab(t);
   fake.serve('culvert.dev/v1', 'AuthorizationPolicy', 'authorizationpolicies', true);
   fake.put('authorizationpolicies', policy);
   await watch.start();
@@ -104,6 +110,7 @@ t.test('a server that for a moment does not know its kinds takes nothing away', 
   }
   const { length } = fake.requests;
   await until('it goes on asking', () => fake.requests.length > length + 4);
+  t.strictSame(removed, []);
   t.ok(store.get('AuthorizationPolicy', 'shop', 'deny'));
 });
 
