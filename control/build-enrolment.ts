@@ -16,6 +16,7 @@ import {
 } from '../model/kinds/marks.ts';
 import type { Report } from './build-objects.ts';
 import { type Located, childField } from './located.ts';
+import { suggestion } from './spelling.ts';
 
 /**
  * Where the objects come from. In a directory an annotation says where a pod lives; in a cluster the agent of its node
@@ -134,6 +135,8 @@ function netnsOf({ pod, addresses }: EnrolmentInput, refuse: Refuse, report: Rep
   return path.replaceAll(/\/{2,}/g, '/');
 }
 
+const modes = ['ambient', 'none'];
+
 /** What the label of a pod or namespace says; null when it says nothing that is known. */
 export function modeOf(object: Located<'Pod' | 'Namespace'>, report: Report): 'ambient' | 'none' | null {
   const { labels } = object.value.metadata;
@@ -151,7 +154,8 @@ export function modeOf(object: Located<'Pod' | 'Namespace'>, report: Report): 'a
     );
   }
   if (mark.value === 'ambient' || mark.value === 'none') return mark.value;
-  const message = `${mark.name} is ${JSON.stringify(mark.value)}, which means nothing: ambient and none are known`;
+  const meant = suggestion(mark.value, modes);
+  const message = `${mark.name} is ${JSON.stringify(mark.value)}, which means nothing: ambient and none are known${meant}`;
   report(object, 'warning', 'unknown-dataplane-mode', field, message);
   return null;
 }

@@ -23,7 +23,7 @@ import {
 import { explain } from './explain.ts';
 import type { Finding, Severity } from './finding.ts';
 import { type FieldPath, type LocatedObject, fieldName, fieldPath, objectName } from './located.ts';
-import { suggestion } from './spelling.ts';
+import { nearest, suggestion } from './spelling.ts';
 
 /** Where the fields of a document stand: YamlLines for a file. */
 export interface FieldLines {
@@ -175,19 +175,45 @@ function reportUnread(report: Reporter, kind: string, apiVersion: string): void 
   }
 }
 
+const labelMarks: readonly string[] = [
+  ...dataplaneMode,
+  ...useWaypoint,
+  ...useWaypointNamespace,
+  ...waypointFor,
+];
+/** Most labels of a cluster are on very many objects. */
+const meantMarks = new Map<string, string | null>();
+const maxMeantMarks = 1_000;
+
+/** The label of the mesh that a key of another domain was probably meant as: `culver.dev/…`, `istio.io/dataplane-mod`. */
+function meantMark(key: string): string | null {
+  if (!key.includes('/') || labelMarks.includes(key)) return null;
+  const known = meantMarks.get(key);
+  if (known !== undefined) return known;
+  if (meantMarks.size >= maxMeantMarks) meantMarks.clear();
+  const meant = nearest(key, labelMarks);
+  meantMarks.set(key, meant);
+  return meant;
+}
+
 /** Names labels and annotations of ours that mean nothing, and those that mean something only in the other place. */
 function reportMarks(
   report: Reporter,
   labels: Readonly<Record<string, string>>,
   annotations: Readonly<Record<string, string>>,
 ): void {
-  const labelMarks = [...dataplaneMode, ...useWaypoint, ...useWaypointNamespace, ...waypointFor];
   for (const key of Object.keys(labels)) {
     const path = ['metadata', 'labels', key];
     if (ownAnnotations.includes(key))
       report('warning', 'misplaced-mark', path, `${key} is an annotation, not a label`);
     else if (key.startsWith('culvert.dev/') && !ownLabels.includes(key)) {
       report('warning', 'unknown-label', path, `unknown label ${key}${suggestion(key, ownLabels)}`);
+    } else {
+      const meant = meantMark(key);
+      if (meant !== null) {
+        const message = `label ${key} means nothing to the mesh, did you mean ${meant}?`;
+        report('warning', 'unknown-label', path, message);
+      }
     }
   }
   for (const key of Object.keys(annotations)) {

@@ -56,6 +56,9 @@ t.test('a value that means nothing is reported, and counts as absent', async t =
     false,
     [`warning unknown-dataplane-mode 1 ${theirs}`],
   ]);
+  t.match(configured(labelled({ 'istio.io/dataplane-mode': 'ambeint' })).findings, [
+    { message: /did you mean ambient\?/ },
+  ]);
   const inNamespace = namespace('{culvert.dev/dataplane-mode: enabled}') + labelled({});
   t.same(
     outcome(inNamespace),

@@ -353,6 +353,14 @@ t.test('labels and annotations of ours that mean nothing', async t => {
   t.same(marked('labels: { culvert.dev/dataplane: ambient }'), [
     'warning unknown-label 5 metadata.labels["culvert.dev/dataplane"]',
   ]);
+  for (const key of ['culver.dev/dataplane-mode', 'istio.io/dataplane-mod', 'istio.io/dataplan-mode']) {
+    t.same(marked(`labels: { ${key}: ambient }`), [`warning unknown-label 5 metadata.labels["${key}"]`]);
+  }
+  t.same(
+    marked('labels: { app.kubernetes.io/name: web, istio.io/rev: x, topology.istio.io/network: n }'),
+    [],
+    'labels of others',
+  );
   t.same(marked('annotations: { culvert.dev/netsn: /x, other.example/note: x }'), [
     'warning unknown-annotation 5 metadata.annotations["culvert.dev/netsn"]',
   ]);
