@@ -18,6 +18,9 @@ export interface ReportsOptions {
   readonly log: Logger;
 }
 
+/** A refusal comes sooner. */
+const provenMs = 5_000;
+
 const method = protocols.services.nodeReports.Report;
 
 type ReportStream = ClientWritableStream<WireNodeReport>;
@@ -29,6 +32,7 @@ export class Reports {
   /** What the other end of this stream knows; null before the first message. */
   #told: ReadonlyMap<string, PodReport> | null = null;
   #stream: ReportStream | null = null;
+  #openedAt = 0;
   #blocked = false;
   #failures = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -40,9 +44,10 @@ export class Reports {
     this.#channel = new ControlChannel(options.endpoint);
   }
 
-  /** Why there is no stream; null while there is one or none was tried. */
+  /** Why there is no stream; null while there is one. Nobody answers on it, so that it must have lasted a while. */
   get trouble(): CulvertError | null {
-    return this.#lastError;
+    const holds = this.#stream !== null && Date.now() - this.#openedAt > provenMs;
+    return holds ? null : this.#lastError;
   }
 
   start(): void {
@@ -64,7 +69,7 @@ export class Reports {
   }
 
   #connect(): void {
-    const opened = Date.now();
+    this.#openedAt = Date.now();
     this.#told = null;
     this.#blocked = false;
     try {
@@ -75,7 +80,7 @@ export class Reports {
           method.requestSerialize,
           method.responseDeserialize,
           new Metadata(),
-          error => this.#ended(stream, error, opened),
+          error => this.#ended(stream, error),
         );
       // The callback says why.
       stream.on('error', () => {});
@@ -86,7 +91,7 @@ export class Reports {
       this.#stream = stream;
       this.#send();
     } catch (thrown) {
-      this.#retry(asCulvertError(thrown, 'CONTROL_FAILED'), opened);
+      this.#retry(asCulvertError(thrown, 'CONTROL_FAILED'));
     }
   }
 
@@ -100,7 +105,7 @@ export class Reports {
     this.#blocked = !stream.write(protocols.nodeReport.create({ ...report, agentVersion: versionString() }));
   }
 
-  #ended(stream: ReportStream, error: ServiceError | null, opened: number): void {
+  #ended(stream: ReportStream, error: ServiceError | null): void {
     if (this.#closed || this.#stream !== stream) return;
     this.#stream = null;
     const { endpoint } = this.#options;
@@ -109,12 +114,11 @@ export class Reports {
       error === null
         ? callError({ code: status.CANCELLED, details: 'it ended the stream of reports' }, endpoint)
         : callError(error, endpoint),
-      opened,
     );
   }
 
-  #retry(error: CulvertError, opened: number): void {
-    if (Date.now() - opened >= maxPauseMs) this.#failures = 0;
+  #retry(error: CulvertError): void {
+    if (Date.now() - this.#openedAt >= maxPauseMs) this.#failures = 0;
     const pauseMs = reconnectPauseMs(this.#failures, Math.random());
     this.#failures += 1;
     const isNews = this.#lastError?.code !== error.code;

@@ -102,6 +102,8 @@ export interface FakeControlOptions {
   readonly port?: number;
   /** Says nothing on a stream until a test does. */
   readonly quiet?: boolean;
+  /** Adds what else it is to serve. */
+  readonly services?: (server: Server) => void;
 }
 
 export class FakeControl {
@@ -144,6 +146,7 @@ export class FakeControl {
   static async start(options: FakeControlOptions = {}): Promise<FakeControl> {
     const root = options.root ?? makeRoot();
     const control = new FakeControl(root, options.quiet ?? false);
+    options.services?.(control.#server);
     const { certificatePem, privateKeyPem } = makeOddCertificate(root, {
       names: [[2, options.name ?? serverName]],
     });
