@@ -7,31 +7,31 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { ClusterSource } from '../../../agent/cluster/cluster-source.ts';
-import type { MeshUpdate } from '../../../agent/mesh-source.ts';
-import { CulvertError } from '../../../base/errors.ts';
-import { createLogger } from '../../../base/log.ts';
-import type { NodePod } from '../../../model/node-pod.ts';
+import { ClusterSource } from '../../agent/cluster/cluster-source.ts';
+import type { MeshUpdate } from '../../agent/mesh-source.ts';
+import { CulvertError } from '../../base/errors.ts';
+import { createLogger } from '../../base/log.ts';
+import type { NodePod } from '../../model/node-pod.ts';
 import {
   encodeNodePod,
   encodeSettings,
   encodeWorkload,
   type ResourceType,
   resourceTypes,
-} from '../../../xds/codec.ts';
-import { FakeRuntime } from '../../help/fake-runtime.ts';
-import { ReportService } from '../../help/report-service.ts';
-import { eventually } from '../../lab/eventually.ts';
-import { workload } from '../../model/objects.ts';
-import { FakeControl, type FakeStream } from '../../xds/fake-control.ts';
-import { nodePod, settings } from './fixtures.ts';
+} from '../../xds/codec.ts';
+import { FakeRuntime } from '../help/fake-runtime.ts';
+import { ReportService } from '../help/report-service.ts';
+import { eventually } from '../lab/eventually.ts';
+import { workload } from '../model/objects.ts';
+import { FakeControl, type FakeStream } from '../xds/fake-control.ts';
+import { nodePod, settings } from '../agent/cluster/fixtures.ts';
 
 if (process.getuid?.() !== 0) {
   t.plan(0, 'network namespaces need root');
   process.exit();
 }
 
-execFileSync('make', ['-s', '-C', join(import.meta.dirname, '../../../native/cni'), 'all']);
+execFileSync('make', ['-s', '-C', join(import.meta.dirname, '../../native/cni'), 'all']);
 const log = createLogger({ component: 'test', level: 'silent' });
 const directory = mkdtempSync(join(tmpdir(), 'culvert-cluster-'));
 t.teardown(() => rmSync(directory, { recursive: true }));
