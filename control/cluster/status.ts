@@ -32,6 +32,7 @@ export interface StatusTiming {
 }
 
 const defaultTiming: StatusTiming = { lookMs: 1_000, settledMs: 10_000 };
+const ownGroup = 'culvert.dev';
 const limit = { perSecond: 20, burst: 40 };
 const concurrency = 4;
 
@@ -92,7 +93,7 @@ export class StatusWriter {
   #pending(): { object: OwnObject; conditions: readonly unknown[] }[] {
     const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     return this.#objects.flatMap(object => {
-      if (!object.served.hasStatus) return [];
+      if (!hasConditions(object)) return [];
       const conditions = conditionsOf(object, this.#options.findingsOf(nameOf(object)), now);
       return conditions === null ? [] : [{ object, conditions }];
     });
@@ -124,7 +125,7 @@ export class StatusWriter {
   async #write(object: OwnObject, conditions: readonly unknown[]): Promise<void> {
     const { api, log } = this.#options;
     const { served, namespace, name, uid, resourceVersion, generation } = object;
-    const isOurs = served.group === 'culvert.dev';
+    const isOurs = served.group === ownGroup;
     try {
       await api.json({
         method: 'PATCH',
@@ -166,6 +167,11 @@ export class StatusWriter {
       setTimeout(resolve, ms).unref();
     });
   }
+}
+
+/** Whether its status is ours to write, and has conditions: that of routes has a list of parents instead. */
+function hasConditions({ served }: OwnObject): boolean {
+  return served.hasStatus && (served.group === ownGroup || served.group.endsWith('.istio.io'));
 }
 
 function nameOf({ served, namespace, name }: OwnObject): string {
