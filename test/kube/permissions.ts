@@ -9,9 +9,8 @@ import { Mesh, system } from './mesh.ts';
 
 interface Wish {
   readonly verb: string;
+  /** With its group, and with the part of it that is meant behind a slash. */
   readonly resource: string;
-  /** Of one object, or of all. */
-  readonly name?: string;
   /** All, unless said. */
   readonly namespace?: string;
 }
@@ -20,11 +19,12 @@ const mesh = await Mesh.up('kustomize');
 t.teardown(() => mesh.cluster.dispose());
 const { kubectl } = mesh.cluster;
 
-async function granted(account: string, { verb, resource, name, namespace }: Wish): Promise<boolean> {
-  const what = name === undefined ? resource : `${resource}/${name}`;
+async function granted(account: string, { verb, resource, namespace }: Wish): Promise<boolean> {
+  const [kind = '', subresource] = resource.split('/');
+  const part = subresource === undefined ? [] : [`--subresource=${subresource}`];
   const where = namespace === undefined ? '--all-namespaces' : `--namespace=${namespace}`;
   const as = `--as=system:serviceaccount:${system}:${account}`;
-  const answer = await kubectl.run(['auth', 'can-i', verb, what, where, as], { check: false });
+  const answer = await kubectl.run(['auth', 'can-i', verb, kind, ...part, where, as], { check: false });
   return answer.stdout.trim() === 'yes';
 }
 

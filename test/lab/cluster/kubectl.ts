@@ -2,7 +2,6 @@
  * kubectl, as people use it: what a test does to the cluster can be typed by hand in `main.ts shell`.
  */
 import type { KubernetesObject } from '../kubernetes.ts';
-import { yamlOf } from '../kubernetes.ts';
 import { type Finished, run, type RunProgramOptions } from '../run.ts';
 
 /** A pod and where it is looked for. */
@@ -37,7 +36,9 @@ export class Kubectl {
 
   /** Objects, or YAML of any number of documents, made or brought to this state. */
   async apply(what: readonly KubernetesObject[] | string): Promise<void> {
-    const input = typeof what === 'string' ? what : yamlOf(what);
+    // Not as YAML, of which kubectl reads an old version where `yes` is no text.
+    const input =
+      typeof what === 'string' ? what : JSON.stringify({ apiVersion: 'v1', kind: 'List', items: what });
     await this.run(['apply', '--server-side', '--force-conflicts', '--filename=-'], { input });
   }
 

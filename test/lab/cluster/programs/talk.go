@@ -93,7 +93,9 @@ func first(url string) {
 	} else {
 		fmt.Println("answered", answer)
 	}
-	select {}
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 func stream(address string) {
