@@ -2,7 +2,7 @@
  * `culvert detach`: removes what a stopped agent left in the kernel, so that its pods are as they were before the mesh.
  * Refuses while that agent runs: it would capture its pods again.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, rmdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { uninstallCni } from '../agent/cluster/cni-install.ts';
 import { Pins } from '../agent/redirect-pins.ts';
@@ -32,5 +32,15 @@ export function detach(options: {
   } finally {
     unlock();
   }
+  removeEmpty(stateDir);
   process.stdout.write(`the pods of ${options.node} are out of the mesh\n`);
+}
+
+/** What other programs have put there is theirs. */
+function removeEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Not empty, or not there.
+  }
 }

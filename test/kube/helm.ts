@@ -28,7 +28,10 @@ export function buildHelm(): Promise<string> {
 }
 
 /** Runs it, with nothing of this user's own Helm configuration. */
-export async function helm(args: readonly string[], options: { check?: boolean } = {}): Promise<Finished> {
+export async function helm(
+  args: readonly string[],
+  options: { check?: boolean; timeoutMs?: number } = {},
+): Promise<Finished> {
   const home = mkdtempSync(join(tmpdir(), 'culvert-helm-home-'));
   try {
     const env = { HELM_CACHE_HOME: home, HELM_CONFIG_HOME: home, HELM_DATA_HOME: home };
