@@ -30,6 +30,7 @@ const sources = [
   'native',
   'proto',
   'tunnel',
+  'waypoint',
   'xds',
 ];
 
