@@ -107,7 +107,8 @@ export class PolicyReach {
       let first: string | null = null;
       for (const uid of open) if (first === null || uid < first) first = uid;
       const name = (first ?? '').replace(/^.*\/\/Pod\//, '');
-      const who = open.size === 1 ? `pod ${name} is` : `${open.size} pods, among them ${name}, are`;
+      // Without their number, which changes with every pod: conditions of a status are written from this.
+      const who = open.size === 1 ? `pod ${name} is` : `pods such as ${name} are`;
       const message = `is not enforced everywhere: ${who} not in the mesh`;
       report(object, 'warning', 'policy-not-enforced', 'spec.selector', message);
     }

@@ -27,7 +27,13 @@ const accepted: Column = {
   jsonPath: '.status.conditions[?(@.type=="Accepted")].status',
   description: 'Whether it is in force.',
 };
-/** What a node does not enforce as it is written. */
+/** The condition policies have besides: what nodes do not do as it is written is in its message. */
+const enforced: Column = {
+  name: 'Enforced',
+  type: 'string',
+  jsonPath: '.status.conditions[?(@.type=="Enforced")].status',
+  description: 'Whether all of it is enforced, everywhere.',
+};
 const acceptedWhy: Column = {
   name: 'Reason',
   type: 'string',
@@ -63,6 +69,7 @@ const definitions: readonly Definition[] = [
     columns: [
       { name: 'Action', type: 'string', jsonPath: '.spec.action', description: 'What a match means.' },
       accepted,
+      enforced,
       acceptedWhy,
     ],
   },
@@ -78,6 +85,7 @@ const definitions: readonly Definition[] = [
     columns: [
       { name: 'Mode', type: 'string', jsonPath: '.spec.mtls.mode', description: 'The mode of all ports.' },
       accepted,
+      enforced,
       acceptedWhy,
     ],
   },
