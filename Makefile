@@ -22,6 +22,7 @@ build: node_modules/.installed $(ADDON) $(BPF) $(CNI) ## install dependencies, c
 node_modules/.installed: package-lock.json
 	@echo "installing npm packages (with the pinned Node)"
 	$(Q)npm ci --no-audit --no-fund --loglevel=error >/dev/null
+	$(Q)sh native/packages.sh node
 	$(Q)test -x $(NODE) || { echo "no pinned Node for $(ARCH): npm left out $(PINNED)" >&2; exit 69; }
 	@echo "building the test runner without its TypeScript loader: Node does that itself"
 	$(Q)tap build >/dev/null

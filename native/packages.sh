@@ -1,16 +1,18 @@
 #!/bin/sh
 # Installs the Debian or Ubuntu packages that one group of make targets needs, if any is missing.
+#   packages.sh node     what the pinned Node itself needs
 #   packages.sh build    compile the addon and the BPF programs
 #   packages.sh lab      programs that run in the pods of the demo, the tests and the benchmarks
 #   packages.sh kernels  an emulator, to try other kernels
 #   packages.sh kube     what a Kubernetes cluster stands on; Kubernetes itself is built, which takes Go 1.25 or newer
 set -eu
 case ${1:-} in
+  node) wanted="libatomic1" ;;
   build) wanted="g++ make python3 clang llvm libbpf-dev libelf-dev zlib1g-dev linux-libc-dev" ;;
   lab) wanted="iproute2 tcpdump curl nginx-light redis-server redis-tools wrk openssl exim4-daemon-light python3" ;;
   kernels) wanted="qemu-system-x86 busybox-static cpio kmod xz-utils" ;;
   kube) wanted="gcc libc6-dev iproute2 tcpdump openssl etcd-server containerd runc containernetworking-plugins busybox-static iptables nftables" ;;
-  *) echo "usage: packages.sh build|lab|kernels|kube" >&2; exit 64 ;;
+  *) echo "usage: packages.sh node|build|lab|kernels|kube" >&2; exit 64 ;;
 esac
 missing=
 for package in $wanted; do
