@@ -223,8 +223,11 @@ t.test('an agent that reports elsewhere now is no longer ours to write for', asy
   writer.report(agent, report([uid]));
   await until('it fails', () => writer.counts.failed > 0);
   writer.keep([{ node: 'node-a', podUid: 'another' }]);
-  fake.intercept = () => false;
   await until('nothing is left to do', () => writer.counts.waiting === 0);
+  fake.intercept = () => false;
+  pod(fake, 'web', {}, { labels: { changed: 'yes' } });
+  await until('the change is known', () => pods.pod(uid)?.value.metadata.labels.changed === 'yes');
+  t.equal(writer.counts.waiting, 0);
   t.equal(annotation(fake, 'web'), undefined);
   t.strictSame(writer.findings(), []);
 });
@@ -246,7 +249,7 @@ t.test('while one agent takes over from another, what either has is redirected',
   await until('it is known', () => pods.size === 1);
   const next = { node: 'node-a', podUid: 'agent-2' };
   writer.report(agent, report([uid]));
-  await until('it is written', () => annotation(fake, 'web') === 'enabled');
+  await until('it is written', () => annotation(fake, 'web') === 'enabled' && writer.counts.waiting === 0);
   writer.report(next, report([]));
   t.equal(writer.counts.waiting, 0);
   writer.report(next, report([uid], { full: false }));
@@ -264,7 +267,7 @@ t.test('a pod that an agent has not found yet when it starts keeps what it has',
   const uid = pod(fake, 'web', {}, { annotations: { 'culvert.dev/redirection': 'enabled' } });
   await until('it is known', () => pods.size === 1);
   writer.report(agent, report([]));
-  t.equal(writer.counts.waiting, 1);
+  t.equal(writer.counts.waiting, 1, 'it is looked at again, later');
   writer.report(agent, report([uid], { full: false }));
   await until('nothing is left to do', () => writer.counts.waiting === 0);
   t.strictSame(patches(fake), []);
