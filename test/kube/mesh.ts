@@ -4,6 +4,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { agentName, controlName, defaultNamespace } from '../../daemonset/names.ts';
+import { podRange } from '../lab/cluster/addresses.ts';
 import { Cluster, type ClusterOptions } from '../lab/cluster/cluster.ts';
 import { buildProductImage } from '../lab/cluster/images.ts';
 import type { PodName } from '../lab/cluster/kubectl.ts';
@@ -73,6 +74,7 @@ export class Mesh {
         join(checkout, 'daemonset/helm'),
         '--namespace',
         system,
+        '--create-namespace',
         kubeconfig,
         ...set,
       ]);
@@ -173,7 +175,7 @@ export class Mesh {
   /** What somebody on the network between the nodes hears of pods while something is done. */
   async overheard(act: () => Promise<void>): Promise<Overheard> {
     const { lab } = this.cluster;
-    const filter = 'tcp and net 10.244.0.0/16';
+    const filter = `tcp and (net ${podRange.v4} or net ${podRange.v6})`;
     const captures = await Promise.all(lab.nodes.map(node => lab.capture(node, 'eth0', { filter })));
     await act();
     const heard = await Promise.all(captures.map(capture => capture.stop()));

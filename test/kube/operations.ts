@@ -72,6 +72,14 @@ for (const node of ['node-a', 'node-b']) {
   });
 }
 
+t.test('kubelet and container runtime are restarted', async t => {
+  const node = cluster.node('node-a');
+  await Promise.all([node.containerd.restart(), node.kubelet.restart()]);
+  // Under STRICT it becomes ready only if the agent knows the new kubelet, and enrolled only if it finds the new runtime.
+  await newPod(t, 'after-kubelet', 'node-a');
+  await everybodyTalks(t, 'after the restarts');
+});
+
 t.test('the control plane is away', async t => {
   const scale = (replicas: number): Promise<string> =>
     kubectl.text('scale', `deployment/${controlName}`, `--namespace=${system}`, `--replicas=${replicas}`);

@@ -19,6 +19,7 @@ interface Pod {
   };
   readonly status: {
     readonly podIP: string;
+    readonly podIPs: readonly { readonly ip: string }[];
     readonly containerStatuses: readonly { readonly containerID: string; readonly restartCount: number }[];
     readonly conditions: readonly { readonly type: string; readonly status: string }[];
   };

@@ -1,0 +1,67 @@
+/**
+ * The same on another kind of node: pods have two addresses, and cgroups are as this machine has them, which where version 1
+ * is still around is the hybrid kind. Installed by Helm, which is told where cgroup v2 is.
+ */
+import { isIPv6 } from 'node:net';
+import t from 'tap';
+import { peerAuthentication } from '../help/policies.ts';
+import { machineLayout } from '../lab/cluster/cgroups.ts';
+import { httpPort, talkPod } from '../lab/cluster/talk.ts';
+import { eventually } from '../lab/eventually.ts';
+import type { Finished } from '../lab/run.ts';
+import { Mesh } from './mesh.ts';
+import { players, Stage } from './stage.ts';
+
+const mesh = await Mesh.up('helm', { cgroups: machineLayout(), ipv6: true });
+t.teardown(() => mesh.cluster.dispose());
+const { kubectl } = mesh.cluster;
+const stage = await Stage.set(mesh, 'dual');
+t.teardown(() => stage.clear());
+const { namespace, street } = stage;
+await mesh.enrol(namespace, players);
+
+function ask(name: string, address: string, path: string): Promise<Finished> {
+  const host = isIPv6(address) ? `[${address}]` : address;
+  const pod = { name, namespace: name === 'stranger' ? street : namespace };
+  return kubectl.exec(pod, ['talk', 'ask', `http://${host}:${httpPort}${path}`]);
+}
+
+for (const family of [4, 6] as const) {
+  t.test(`by IPv${family}`, async t => {
+    for (const player of ['near', 'far'] as const) {
+      const { podIPs } = (await stage.pod(player)).status;
+      const address = podIPs.map(({ ip }) => ip).find(ip => isIPv6(ip) === (family === 6)) ?? '';
+      const song = `/canary-${family}-${player}`;
+      const heard = await mesh.overheard(async () => {
+        const asked = await ask('client', address, song);
+        t.equal(asked.code, 0, `${player} answers ${asked.stderr}`);
+        const { podIPs } = (await stage.pod('client')).status;
+        const { from } = JSON.parse(asked.stdout) as { from: string };
+        t.ok(
+          podIPs.some(({ ip }) => ip === from),
+          `and sees the client's own address, ${from}`,
+        );
+      });
+      t.notOk(heard.contains(song), 'nobody heard it');
+    }
+  });
+}
+
+t.test('a stranger has two addresses as well, and is refused by both of them', async t => {
+  await kubectl.apply([peerAuthentication({ namespace, mode: 'STRICT' })]);
+  for (const player of ['near', 'far'] as const) {
+    for (const { ip } of (await stage.pod(player)).status.podIPs) {
+      await eventually(async () => (await ask('stranger', ip, '/')).code !== 0, {
+        what: `a stranger being refused by ${ip}`,
+      });
+      t.equal((await ask('client', ip, '/')).code, 0, `the client is heard at ${ip}`);
+    }
+  }
+});
+
+t.test('and the kubelet has its answers', async t => {
+  await kubectl.apply([talkPod({ name: 'late', namespace, node: 'node-b' })]);
+  await kubectl.waitFor('condition=Ready', ['pod/late', `--namespace=${namespace}`]);
+  await mesh.untilEnrolled(namespace, ['late']);
+  t.pass('a pod that is probed becomes ready');
+});
