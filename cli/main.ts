@@ -140,6 +140,27 @@ inCluster('uninstall', 'leave every node as it was, then remove the mesh from th
   .option('--keep-namespace', 'leave the namespace')
   .action(async options => (await import('./uninstall.ts')).uninstall(options));
 
+const waypoint = program
+  .command('waypoint')
+  .description('the proxy of a namespace or service that wants more than L4');
+
+waypoint
+  .command('run')
+  .description('route, retry and watch the requests to what uses this waypoint, until told to stop')
+  .requiredOption('--config <dir>', 'directory of Kubernetes YAML; edits take effect at once')
+  .requiredOption('--name <namespace/name>', 'the Gateway that this is a pod of')
+  .option('--authority <file>', 'certificate authority (default: <config>/.culvert/authority.pem)')
+  .option('--address <ip>', 'where tunnels come to', '0.0.0.0')
+  .option('--hbone-port <n>', 'tunnels that arrive', '15008')
+  .option('--admin-port <n>', 'administration, loopback only', '15000')
+  .option('--metrics-address <ip>', 'where Prometheus may scrape', '127.0.0.1')
+  .option('--metrics-port <n>', 'Prometheus', '15020')
+  .option('--ready-port <n>', 'readiness, loopback only', '15021')
+  .option('--access-log <file>', 'one line per request; - is standard output, empty is none', '-')
+  .option('--log-level <level>', 'trace, debug, info, warn, error; or component=level,…', 'info')
+  .option('--limit <name=value...>', 'change a deadline or cap, see docs/waypoint.md')
+  .action(async options => (await import('./waypoint-command.ts')).runWaypoint(options));
+
 const authority = program.command('authority').description('the embedded certificate authority');
 
 authority

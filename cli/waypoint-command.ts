@@ -1,0 +1,110 @@
+/**
+ * `culvert waypoint run`: options to configuration, one waypoint, and the signals that end it.
+ *
+ * SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reopens log files.
+ */
+import { resolve } from 'node:path';
+import { CulvertError } from '../base/errors.ts';
+import { logDestination, logLevels } from '../base/log.ts';
+import { canonicalIp } from '../model/address.ts';
+import { defaultWaypointLimits, type WaypointConfig, type WaypointLimits } from '../waypoint/config.ts';
+import { WaypointSurface } from '../waypoint/surface.ts';
+import { Waypoint } from '../waypoint/waypoint.ts';
+
+export interface WaypointOptions {
+  readonly config: string;
+  readonly name: string;
+  readonly authority?: string;
+  readonly address: string;
+  readonly hbonePort: string;
+  readonly adminPort: string;
+  readonly metricsAddress: string;
+  readonly metricsPort: string;
+  readonly readyPort: string;
+  readonly accessLog: string;
+  readonly logLevel: string;
+  readonly limit?: readonly string[];
+}
+
+export async function runWaypoint(options: WaypointOptions): Promise<void> {
+  const config = waypointConfig(options);
+  const waypoint = new Waypoint(config);
+  await waypoint.start();
+  const surface = new WaypointSurface(waypoint);
+  try {
+    await surface.start();
+  } catch (error) {
+    await waypoint.stop();
+    throw error;
+  }
+  const { gateway, address, hbonePort, adminPort: admin, metricsPort: metrics, readyPort: ready } = config;
+  waypoint.log.info({ gateway, address, hbonePort, admin, metrics, ready }, 'waypoint runs');
+  process.on('SIGHUP', () => {
+    logDestination().reopen();
+    waypoint.context.access?.reopen();
+  });
+  await new Promise<void>(done => {
+    let told = false;
+    const stop = (): void => {
+      if (told) done();
+      else void waypoint.drain().then(done);
+      told = true;
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    surface.onShutdownRequest = stop;
+  });
+  await surface.stop();
+  await waypoint.stop();
+  process.exit(0);
+}
+
+/** Checks everything the user wrote; throws one BAD_USAGE with a line per problem. */
+export function waypointConfig(options: WaypointOptions): WaypointConfig {
+  const problems: string[] = [];
+  const port = (name: string, text: string): number => {
+    const value = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+    if (value < 1 || value > 65_535) problems.push(`--${name} ${text}: a port from 1 to 65535 is needed`);
+    return value;
+  };
+  const [, namespace = '', name = ''] = /^([a-z0-9-]+)\/([a-z0-9.-]+)$/.exec(options.name) ?? [];
+  if (name === '') problems.push(`--name ${options.name}: namespace/name of a Gateway is needed`);
+  if (canonicalIp(options.address) === null)
+    problems.push(`--address ${options.address}: an IP address is needed`);
+  for (const part of options.logLevel.split(',')) {
+    if (!(logLevels as readonly string[]).includes(part.slice(part.indexOf('=') + 1)))
+      problems.push(`--log-level ${part}: use one of ${logLevels.join(', ')}`);
+  }
+  const { accessLog } = options;
+  const config: WaypointConfig = {
+    directory: resolve(options.config),
+    authority: options.authority === undefined ? null : resolve(options.authority),
+    gateway: { namespace, name },
+    address: options.address,
+    hbonePort: port('hbone-port', options.hbonePort),
+    adminPort: port('admin-port', options.adminPort),
+    metricsAddress: options.metricsAddress,
+    metricsPort: port('metrics-port', options.metricsPort),
+    readyPort: port('ready-port', options.readyPort),
+    accessLog: accessLog === '-' || accessLog === '' ? accessLog : resolve(accessLog),
+    logLevel: options.logLevel,
+    limits: limits(options.limit ?? [], problems),
+  };
+  if (problems.length === 0) return config;
+  throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert waypoint run --help' });
+}
+
+function limits(changes: readonly string[], problems: string[]): WaypointLimits {
+  const result: Record<string, number> = { ...defaultWaypointLimits };
+  for (const change of changes) {
+    const [name = '', value = ''] = change.split('=', 2);
+    if (!(name in result))
+      problems.push(
+        `--limit ${change}: there is no limit "${name}"; there are ${Object.keys(result).join(', ')}`,
+      );
+    else if (!/^[1-9]\d{0,9}$/.test(value))
+      problems.push(`--limit ${change}: a whole number above 0 is needed`);
+    else result[name] = Number(value);
+  }
+  return result as unknown as WaypointLimits;
+}

@@ -1,0 +1,225 @@
+/** HTTP/2 with prior knowledge through a waypoint: gRPC as its clients and servers speak it, and both translations. */
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import type { Duplex } from 'node:stream';
+import t from 'tap';
+import { route, World } from './world.ts';
+
+/** An HTTP/2 server at the port of a pod. */
+async function serveHttp2(
+  world: World,
+  pod: string,
+  handle: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void,
+): Promise<void> {
+  const server = http2.createServer();
+  server.on('stream', (stream, headers) => {
+    stream.on('error', () => {});
+    handle(stream as http2.ServerHttp2Stream, headers);
+  });
+  await world.serve(pod, socket => server.emit('connection', socket));
+}
+
+function sessionOn(socket: Duplex): http2.ClientHttp2Session {
+  const session = http2.connect('http://web', { createConnection: () => socket });
+  session.on('error', () => {});
+  return session;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: http2.IncomingHttpHeaders;
+  readonly trailers: http2.IncomingHttpHeaders;
+  readonly text: string;
+}
+
+async function ask(
+  session: http2.ClientHttp2Session,
+  headers: http2.OutgoingHttpHeaders,
+  body?: string,
+): Promise<Answer> {
+  const stream = session.request(headers, { endStream: body === undefined });
+  if (body !== undefined) stream.end(body);
+  let trailers: http2.IncomingHttpHeaders = {};
+  stream.on('trailers', got => (trailers = got));
+  const [got] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders];
+  let text = '';
+  for await (const chunk of stream) text += String(chunk);
+  return { status: Number(got[':status']), headers: got, trailers, text };
+}
+
+const call = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
+
+t.test('gRPC: trailers, trailers only, and both sides streaming', async t => {
+  await using world = await World.create({ appProtocol: 'grpc' });
+  await serveHttp2(world, 'web', (stream, headers) => {
+    if (headers[':path'] === '/s/None') {
+      stream.respond(
+        { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '5' },
+        { endStream: true },
+      );
+      return;
+    }
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', te: String(headers.te) }));
+    stream.pipe(stream);
+  });
+  const session = sessionOn(await world.connect());
+  t.match(await ask(session, { ...call, ':path': '/s/Echo' }, 'message'), {
+    status: 200,
+    text: 'message',
+    trailers: { 'grpc-status': '0' },
+  });
+  t.match(await ask(session, { ...call, ':path': '/s/None' }, ''), {
+    status: 200,
+    headers: { 'grpc-status': '5' },
+  });
+  t.match(await world.line({ path: '/s/None' }), { grpc_status: '5', protocol: 'HTTP/2' });
+
+  const chat = session.request({ ...call, ':path': '/s/Chat' });
+  for (const word of ['one', 'two', 'three']) {
+    chat.write(word);
+    const [heard] = (await once(chat, 'data')) as [Buffer];
+    t.equal(heard.toString(), word, 'each answer comes before the next question');
+  }
+  chat.end();
+  const [trailers] = (await once(chat, 'trailers')) as [http2.IncomingHttpHeaders];
+  t.equal(trailers['grpc-status'], '0');
+  session.destroy();
+});
+
+t.test('requests of one connection are balanced each for itself, 70 to 30', async t => {
+  await using world = await World.create({
+    pods: ['v1', 'v2'],
+    appProtocol: 'kubernetes.io/h2c',
+    objects: route(
+      '- backendRefs: [{ name: v1, port: 80, weight: 70 }, { name: v2, port: 80, weight: 30 }, { name: v3, port: 80, weight: 0 }]',
+      'GRPCRoute',
+    ),
+  });
+  const counts: Record<string, number> = { v1: 0, v2: 0 };
+  for (const pod of ['v1', 'v2'])
+    await serveHttp2(world, pod, stream => {
+      counts[pod] = (counts[pod] ?? 0) + 1;
+      stream.respond({ ':status': 200, 'grpc-status': '0' }, { endStream: true });
+    });
+  const session = sessionOn(await world.connect());
+  const total = 1_000;
+  for (let n = 0; n < total; n += 50)
+    await Promise.all(Array.from({ length: 50 }, () => ask(session, { ...call, ':path': '/s/M' })));
+  t.equal((counts['v1'] ?? 0) + (counts['v2'] ?? 0), total);
+  t.ok(Math.abs((counts['v2'] ?? 0) / total - 0.3) < 0.06, `${counts['v2']} of ${total}`);
+  session.destroy();
+});
+
+t.test('a reset goes through in both directions with its code', async t => {
+  await using world = await World.create({ appProtocol: 'grpc' });
+  const codes: number[] = [];
+  let seen: () => void = () => {};
+  const cancelled = new Promise<void>(resolve => (seen = resolve));
+  await serveHttp2(world, 'web', (stream, headers) => {
+    if (headers[':path'] === '/reset') {
+      stream.respond({ ':status': 200 }, { waitForTrailers: true });
+      stream.write('x');
+      setTimeout(() => stream.close(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM), 20);
+      return;
+    }
+    stream.once('close', () => {
+      codes.push(stream.rstCode ?? -1);
+      seen();
+    });
+    stream.respond({ ':status': 200 });
+    stream.write('x');
+  });
+  const session = sessionOn(await world.connect());
+  const reset = session.request({ ...call, ':path': '/reset' });
+  reset.on('error', () => {}).resume();
+  await new Promise(resolve => reset.once('close', resolve));
+  t.equal(reset.rstCode, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  const given = session.request({ ...call, ':path': '/cancel' });
+  given.on('error', () => {});
+  await once(given, 'data');
+  given.close(http2.constants.NGHTTP2_CANCEL);
+  await cancelled;
+  t.same(codes, [http2.constants.NGHTTP2_CANCEL]);
+  session.destroy();
+});
+
+t.test('an upload that is reset is never whole for the backend', async t => {
+  await using world = await World.create({ appProtocol: 'grpc' });
+  const ended: boolean[] = [];
+  const closed = new Promise<void>(resolve => {
+    void serveHttp2(world, 'web', stream => {
+      stream.resume().once('end', () => ended.push(!stream.aborted));
+      stream.once('close', resolve);
+    });
+  });
+  const session = sessionOn(await world.connect());
+  const upload = session.request({ ...call, ':path': '/upload' }, { waitForTrailers: true });
+  upload.on('error', () => {});
+  upload.write('half');
+  setTimeout(() => upload.close(http2.constants.NGHTTP2_CANCEL), 50);
+  await closed;
+  t.notOk(ended.includes(true));
+  session.destroy();
+});
+
+t.test('from HTTP/1.1 to a backend of HTTP/2', async t => {
+  await using world = await World.create({ appProtocol: 'kubernetes.io/h2c' });
+  await serveHttp2(world, 'web', (stream, headers) => {
+    let body = '';
+    stream.on('data', chunk => (body += String(chunk)));
+    stream.on('end', () => {
+      stream.respond({ ':status': 201, 'set-cookie': ['a=1', 'b=2'] });
+      stream.end(JSON.stringify({ ...headers, body }));
+    });
+  });
+  const { status, headers, text } = await world.request('/x?y=1', {
+    method: 'POST',
+    body: 'hello',
+    headers: { Cookie: 'c=1', 'X-Mixed': 'Case' },
+  });
+  t.equal(status, 201);
+  t.same(headers['set-cookie'], ['a=1', 'b=2']);
+  t.match(JSON.parse(text), {
+    ':method': 'POST',
+    ':path': '/x?y=1',
+    ':authority': 'web',
+    cookie: 'c=1',
+    'x-mixed': 'Case',
+    body: 'hello',
+  });
+});
+
+t.test('what is no clear request of HTTP/2 is refused', async t => {
+  await using world = await World.create({ appProtocol: 'http2' });
+  let seen = 0;
+  await serveHttp2(world, 'web', stream => {
+    seen += 1;
+    stream.respond({ ':status': 200 }, { endStream: true });
+  });
+  const session = sessionOn(await world.connect());
+  for (const headers of [
+    { ':path': '/', ':authority': 'web', host: 'other' },
+    { ':path': '/a%00' },
+    { ':path': '/a b' },
+    { ':path': '*' },
+    { ':path': '/', ':authority': 'a@web' },
+    { ':path': '/', ':scheme': 'ftp' },
+  ]) {
+    const stream = session.request(headers);
+    stream.on('error', () => {}).resume();
+    await new Promise(resolve => stream.once('close', resolve));
+    t.not(stream.rstCode, 0, JSON.stringify(headers));
+  }
+  t.equal(seen, 0);
+  t.match(await ask(session, { ':path': '/' }), { status: 200 }, 'the connection goes on');
+  session.destroy();
+});
+
+t.test('without a protocol of the port, HTTP/2 is known by its first bytes', async t => {
+  await using world = await World.create();
+  await serveHttp2(world, 'web', stream => stream.respond({ ':status': 200 }, { endStream: true }));
+  const session = sessionOn(await world.connect());
+  t.match(await ask(session, { ':path': '/' }), { status: 200 });
+  session.destroy();
+});

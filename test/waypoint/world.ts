@@ -1,0 +1,359 @@
+/**
+ * A whole waypoint in this process: configuration in a directory, pods that are ports of this machine, and a
+ * client that comes through a tunnel as an agent would. What is sent and received are bytes on real connections.
+ */
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { defaultWaypointLimits, type WaypointLimits } from '../../waypoint/config.ts';
+import { StreamSocket } from '../../waypoint/stream-socket.ts';
+import { dialTcp } from '../../waypoint/tunnel-out.ts';
+import { Waypoint } from '../../waypoint/waypoint.ts';
+import { Authority } from '../../tunnel/authority.ts';
+import { Certificates, type IssuedCertificate } from '../../tunnel/certificates.ts';
+import type { TunnelPool } from '../../tunnel/pool.ts';
+import { eventually } from '../lab/eventually.ts';
+import { poolOf } from '../direct/tunnel-world.ts';
+
+export const vip = '10.96.0.10';
+const waypointIdentity = 'spiffe://cluster.local/ns/shop/sa/waypoint';
+
+export interface WorldOptions {
+  /** Further objects, YAML. */
+  readonly objects?: string;
+  /** Of the Service web, whose port 80 leads to 8080 of its pods. */
+  readonly appProtocol?: string;
+  /** Names of the pods; each is an endpoint of a Service of its own name, and all are of the Service web. */
+  readonly pods?: readonly string[];
+  readonly limits?: Partial<WaypointLimits>;
+  /** Namespace of the client. */
+  readonly client?: string;
+}
+
+/** A server of a test, on the port of a pod. */
+export interface Backend {
+  readonly pod: string;
+  /** Bytes that came, on all connections together. */
+  received(): string;
+}
+
+export class World implements AsyncDisposable {
+  readonly directory: string;
+  readonly waypoint: Waypoint;
+  readonly #pool: TunnelPool;
+  readonly #pods: ReadonlyMap<string, { address: string; port: number }>;
+  readonly #servers = new Set<net.Server>();
+  readonly #sockets = new Set<net.Socket>();
+  readonly #accessLog: string;
+
+  private constructor(
+    directory: string,
+    waypoint: Waypoint,
+    pool: TunnelPool,
+    pods: ReadonlyMap<string, { address: string; port: number }>,
+    accessLog: string,
+  ) {
+    this.directory = directory;
+    this.waypoint = waypoint;
+    this.#pool = pool;
+    this.#pods = pods;
+    this.#accessLog = accessLog;
+  }
+
+  static async create(options: WorldOptions = {}): Promise<World> {
+    const {
+      pods: names = ['web'],
+      client: namespace = 'shop',
+      limits = {},
+      objects = '',
+      appProtocol,
+    } = options;
+    const directory = join(
+      tmpdir(),
+      `culvert-waypoint-${process.pid}-${Math.random().toString(36).slice(2)}`,
+    );
+    mkdirSync(directory, { recursive: true });
+    const pods = new Map<string, { address: string; port: number }>();
+    for (const [index, name] of names.entries())
+      pods.set(name, { address: `10.0.1.${index + 1}`, port: await freePort() });
+    writeFileSync(join(directory, 'mesh.yaml'), meshOf(pods, appProtocol));
+    writeFileSync(join(directory, 'routes.yaml'), objects);
+    const authority = join(directory, '.culvert', 'authority.pem');
+    const accessLog = join(directory, '.culvert', 'access.log');
+    const waypoint = new Waypoint(
+      {
+        directory,
+        authority: null,
+        gateway: { namespace: 'shop', name: 'wp' },
+        address: '127.0.0.1',
+        hbonePort: 0,
+        adminPort: 0,
+        metricsAddress: '127.0.0.1',
+        metricsPort: 0,
+        readyPort: 0,
+        accessLog,
+        logLevel: process.env['WP_LOG'] ?? 'silent',
+        limits: { ...defaultWaypointLimits, ...limits },
+      },
+      // Every pod is on this machine, at the port that is its own.
+      (_address, port, timeoutMs) => dialTcp('127.0.0.1', port, timeoutMs),
+    );
+    await waypoint.start();
+    const certificate = await certify(authority, `spiffe://cluster.local/ns/${namespace}/sa/client`);
+    await eventually(() => waypoint.ready.ready, { what: 'the waypoint' });
+    return new World(directory, waypoint, poolOf(certificate), pods, accessLog);
+  }
+
+  /** A server at the port of a pod that hands each connection to `handle`. */
+  async serve(pod: string, handle: (socket: net.Socket) => void): Promise<Backend> {
+    let received = '';
+    const { port } = this.#placeOf(pod);
+    const server = net.createServer({ allowHalfOpen: true }, socket => {
+      this.#sockets.add(socket);
+      socket.on('error', () => {}).once('close', () => this.#sockets.delete(socket));
+      socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')));
+      handle(socket);
+    });
+    this.#servers.add(server);
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    return { pod, received: () => received };
+  }
+
+  /** An HTTP server at the port of a pod; without `handle` it says what it got. */
+  async serveHttp(pod: string, handle?: http.RequestListener): Promise<Backend> {
+    const server = http.createServer({ keepAliveTimeout: 60_000 }, handle ?? describe(pod));
+    return this.serve(pod, socket => server.emit('connection', socket));
+  }
+
+  /** No server there any more, and no connection. */
+  stopServing(): void {
+    for (const server of this.#servers) server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** A connection through a tunnel to an authority, as an application in the mesh has it. */
+  async connect(authority = `${vip}:80`): Promise<Duplex> {
+    const tunnel = await this.#pool.acquire({
+      address: '127.0.0.1',
+      port: this.waypoint.port,
+      sourceIdentity: 'client',
+      expectedIdentities: [waypointIdentity],
+    });
+    return new Promise((resolve, reject) => {
+      const stream = tunnel.connection.connect(authority, [['forwarded', 'for="127.0.0.1:4711"']], {
+        onHeaders: status => {
+          if (status !== 200) {
+            reject(new Error(`status ${status}`));
+            return;
+          }
+          stream.pause();
+          resolve(new StreamSocket(stream).on('error', () => {}));
+        },
+        onData: () => {},
+        onEnd: () => {},
+        onDrain: () => {},
+        onReset: (code, cause) => reject(cause ?? new Error(`reset ${code}`)),
+      });
+    });
+  }
+
+  /** Sends bytes as they are and returns all that comes back until the waypoint, or the client after `until`, ends. */
+  async raw(bytes: string, options: { until?: RegExp; authority?: string } = {}): Promise<string> {
+    const socket = await this.connect(options.authority);
+    socket.write(bytes, 'latin1');
+    let answer = '';
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      answer += chunk.toString('latin1');
+      if (options.until?.test(answer) === true) break;
+    }
+    socket.destroy();
+    return answer;
+  }
+
+  /** One request by Node's own client. */
+  async request(
+    path: string,
+    options: http.RequestOptions & { body?: string; authority?: string } = {},
+  ): Promise<{
+    status: number;
+    headers: http.IncomingHttpHeaders;
+    text: string;
+    trailers: NodeJS.Dict<string>;
+  }> {
+    const { body, authority, ...rest } = options;
+    const socket = await this.connect(authority);
+    const request = http.request({
+      path,
+      ...rest,
+      headers: { host: 'web', connection: 'close', ...(rest.headers as http.OutgoingHttpHeaders) },
+      createConnection: () => socket,
+    });
+    request.end(body);
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    let text = '';
+    for await (const chunk of response) text += String(chunk);
+    socket.destroy();
+    return { status: response.statusCode ?? 0, headers: response.headers, text, trailers: response.trailers };
+  }
+
+  /** Replaces the routes and waits until they are in force. */
+  async routes(objects: string): Promise<void> {
+    const before = this.waypoint.source.configuration.state().generation;
+    writeFileSync(join(this.directory, 'routes.yaml'), objects);
+    await eventually(() => this.waypoint.source.configuration.state().generation > before, {
+      what: 'new routes',
+    });
+  }
+
+  /** Waits for an access line with these fields. */
+  line(fields: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
+    return eventually(
+      () =>
+        this.lines().findLast(line => Object.entries(fields).every(([name, value]) => line[name] === value)),
+      { what: `an access line with ${JSON.stringify(fields)}` },
+    );
+  }
+
+  lines(): Record<string, unknown>[] {
+    try {
+      const text = readFileSync(this.#accessLog, 'utf8');
+      return text
+        .split('\n')
+        .filter(Boolean)
+        .map(line => JSON.parse(line) as Record<string, unknown>);
+    } catch {
+      return [];
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#pool.close(new Error('over') as never);
+    await this.waypoint.stop();
+    this.stopServing();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #placeOf(pod: string): { address: string; port: number } {
+    const place = this.#pods.get(pod);
+    if (place === undefined) throw new Error(`no pod ${pod}`);
+    return place;
+  }
+}
+
+/** Answers every request that has come whole, as far as its head says. */
+export function okay(socket: net.Socket): void {
+  socket
+    .on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'))
+    .on('end', () => socket.end());
+}
+
+/** A route that is bound to the Service web. */
+export function route(rules: string, kind = 'HTTPRoute', name = 'r'): string {
+  return `apiVersion: gateway.networking.k8s.io/v1
+kind: ${kind}
+metadata: { name: ${name}, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: web }]
+  rules:
+${rules.trim().replaceAll(/^/gm, '  ')}
+---
+`;
+}
+
+function describe(pod: string): http.RequestListener {
+  return (request, response) => {
+    let body = '';
+    request.on('data', chunk => (body += String(chunk)));
+    request.on('end', () => {
+      response.setHeader('x-pod', pod);
+      response.end(
+        JSON.stringify({ pod, method: request.method, url: request.url, headers: request.headers, body }),
+      );
+    });
+  };
+}
+
+function meshOf(pods: ReadonlyMap<string, { address: string; port: number }>, appProtocol?: string): string {
+  const objects: object[] = [
+    {
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: 'shop', labels: { 'culvert.dev/use-waypoint': 'wp' } },
+    },
+    {
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'Gateway',
+      metadata: { name: 'wp', namespace: 'shop', labels: { 'culvert.dev/waypoint-for': 'all' } },
+      spec: {
+        gatewayClassName: 'culvert-waypoint',
+        listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }],
+      },
+    },
+    service('wp', '10.96.0.2', { app: 'wp' }, 15008, undefined),
+    pod('wp', '10.0.0.1', { app: 'wp' }, 'waypoint', 15008),
+    service('web', vip, { web: 'yes' }, 80, appProtocol),
+  ];
+  for (const [index, [name, { address, port }]] of [...pods].entries()) {
+    if (name !== 'web') objects.push(service(name, `10.96.1.${index + 1}`, { app: name }, 80, appProtocol));
+    objects.push(pod(name, address, { app: name, web: 'yes' }, 'web', port));
+  }
+  return objects.map(object => JSON.stringify(object)).join('\n---\n');
+}
+
+function service(
+  name: string,
+  clusterIP: string,
+  selector: object,
+  port: number,
+  appProtocol?: string,
+): object {
+  const ports = [{ name: 'port', port, targetPort: port === 80 ? 'port' : port, appProtocol }];
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'shop' },
+    spec: { clusterIP, selector, ports },
+  };
+}
+
+function pod(name: string, podIP: string, labels: object, serviceAccountName: string, port: number): object {
+  const containers = [{ name: 'app', ports: [{ name: 'port', containerPort: port }] }];
+  const spec = { nodeName: 'node-1', serviceAccountName, containers };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'shop', labels },
+    spec,
+    status: { podIP },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function certify(path: string, identity: string): Promise<IssuedCertificate> {
+  const authority = Authority.open({ path });
+  const issued = await new Promise<IssuedCertificate>(resolve => {
+    const certificates = new Certificates({
+      source: authority,
+      onCertificate: (_identity, certificate) => {
+        certificates.close();
+        resolve(certificate);
+      },
+    });
+    certificates.hold(identity);
+  });
+  authority.close();
+  return issued;
+}

@@ -1,0 +1,116 @@
+/**
+ * One JSON line for each request, and for each connection that was carried as it is: who asked whom for what, by which
+ * rule, how often it was tried, and what came of it. Field names are those of the agents' lines where both have them.
+ */
+import { LineFile, type LineFileOptions } from '../base/line-file.ts';
+import type { CulvertError } from '../base/errors.ts';
+import { formatHostPort } from '../model/address.ts';
+import type { HttpHead } from '../model/http-head.ts';
+import type { RouteHit } from '../model/http-match.ts';
+import { ruleName } from '../model/http-route.ts';
+import type { Way } from './balance.ts';
+import type { Client, Destination } from './context.ts';
+
+export interface ConnectionRecord {
+  readonly client: Client;
+  readonly destination: Destination;
+  /** Null where no endpoint was reached. */
+  readonly way: Way | null;
+  readonly error: CulvertError | null;
+  /** Bytes client → server. */
+  readonly up: number;
+  readonly down: number;
+  readonly ms: number;
+}
+
+export interface RequestRecord extends ConnectionRecord {
+  readonly version: 1 | 2;
+  /** As the client sent it. */
+  readonly head: HttpHead;
+  /** Null where no route is about the service. */
+  readonly hit: RouteHit | null;
+  /** 0 where nothing was answered. */
+  readonly status: number;
+  /** Null where it is no gRPC, '' where none came. */
+  readonly grpcStatus: string | null;
+  readonly attempts: number;
+  readonly traceId: string | null;
+  readonly requestId: string;
+}
+
+const flushMs = 100;
+
+export class AccessLog {
+  readonly #file: LineFile;
+
+  /** @param path file, or null for standard output */
+  constructor(path: string | null, onTrouble: NonNullable<LineFileOptions['onTrouble']>) {
+    this.#file = new LineFile({ path, flushMs, onTrouble });
+  }
+
+  request(record: RequestRecord): void {
+    const { head, hit, status, grpcStatus, attempts, traceId, requestId, version } = record;
+    const target = head.query === null ? head.path : `${head.path}?${head.query}`;
+    this.#file.write(
+      line(record, 'request', {
+        method: head.method,
+        path: target,
+        authority: head.authority,
+        protocol: version === 2 ? 'HTTP/2' : 'HTTP/1.1',
+        status,
+        grpc_status: grpcStatus,
+        route: hit === null ? null : ruleName(hit.route, hit.index),
+        attempts,
+        request_id: requestId,
+        id: traceId,
+      }),
+    );
+  }
+
+  connection(record: ConnectionRecord): void {
+    this.#file.write(line(record, 'connection', { protocol: 'TCP' }));
+  }
+
+  reopen(): void {
+    this.#file.reopen();
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+type Value = string | number | null | undefined;
+
+function line(record: ConnectionRecord, what: string, more: Readonly<Record<string, Value>>): string {
+  const { client, destination, way, error } = record;
+  const service = destination.kind === 'service' ? destination.service.hostname : null;
+  const fields: Record<string, Value> = {
+    level: error === null ? 'info' : 'warn',
+    time: new Date().toISOString(),
+    component: 'access',
+    'src.addr': formatHostPort(client.address, client.port),
+    'src.workload': client.workload?.name,
+    'src.namespace': client.workload?.namespace,
+    'src.identity': client.identity,
+    'dst.addr': way === null ? null : formatHostPort(way.address, way.port),
+    'dst.service': service,
+    'dst.backend': way?.service?.hostname === service ? null : way?.service?.hostname,
+    'dst.workload': way?.workload.name,
+    'dst.namespace': way?.workload.namespace,
+    'dst.identity': way?.identities?.[0],
+    direction: 'waypoint',
+    security: way?.identities === null ? 'plaintext' : 'mutual_tls',
+    ...more,
+    bytes_sent: record.down,
+    bytes_recv: record.up,
+    duration: `${Math.round(record.ms * 1000) / 1000}ms`,
+    code: error?.code,
+    error: error?.message,
+    side: error?.side,
+    fix: error?.fix,
+    msg: `${what} ${error === null ? 'complete' : 'failed'}`,
+  };
+  // Fields without a value are left out.
+  return `${JSON.stringify(fields, (_key, value: unknown) => value ?? undefined)}\n`;
+}

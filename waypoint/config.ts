@@ -1,0 +1,87 @@
+/**
+ * What the operator may choose about one waypoint, with every default and its reason in one table.
+ */
+import { defaultLimits as agentLimits } from '../agent/config.ts';
+
+export interface WaypointConfig {
+  /** Of Kubernetes YAML; watched. */
+  readonly directory: string;
+  /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the directory. */
+  readonly authority: string | null;
+  /** The Gateway that this is a pod of. */
+  readonly gateway: { readonly namespace: string; readonly name: string };
+  /** Address that tunnels come to. */
+  readonly address: string;
+  readonly hbonePort: number;
+  readonly adminPort: number;
+  readonly metricsAddress: string;
+  readonly metricsPort: number;
+  readonly readyPort: number;
+  /** File for access lines; '-' is standard output, '' is none. */
+  readonly accessLog: string;
+  readonly logLevel: string;
+  readonly limits: WaypointLimits;
+}
+
+/** Deadlines in milliseconds and caps; each protects the waypoint from one slow or hostile peer. */
+export interface WaypointLimits {
+  readonly dialMs: number;
+  readonly tlsHandshakeMs: number;
+  readonly prefaceMs: number;
+  readonly connectMs: number;
+  readonly certificateWaitMs: number;
+  readonly tunnelIdleMs: number;
+  readonly tunnelMaxAgeMs: number;
+  readonly pingIntervalMs: number;
+  readonly pingTimeoutMs: number;
+  readonly streamsPerTunnel: number;
+  readonly tunnelsPerSource: number;
+  readonly handshakesPerSource: number;
+  readonly endpointPenaltyMs: number;
+  readonly drainMs: number;
+  /** Head of a request, from its first byte to its last. */
+  readonly requestHeadMs: number;
+  /** Bytes of the head of a request, and of a response. */
+  readonly headBytes: number;
+  /** Header fields of a request. */
+  readonly headFields: number;
+  /** Requests at a time on one HTTP/2 connection. */
+  readonly streamsPerConnection: number;
+  /** How long a client of a port of unknown protocol may be silent before its server may speak first. */
+  readonly detectMs: number;
+  /** What is kept of a request's body for the case that it is sent again. */
+  readonly replayBytes: number;
+  /** Connections to an endpoint that carry no request are closed after this. */
+  readonly upstreamIdleMs: number;
+}
+
+const { dialMs, tlsHandshakeMs, prefaceMs, connectMs, certificateWaitMs, tunnelIdleMs, tunnelMaxAgeMs } =
+  agentLimits;
+const { pingIntervalMs, pingTimeoutMs, tunnelsPerSource, handshakesPerSource, endpointPenaltyMs, drainMs } =
+  agentLimits;
+
+export const defaultWaypointLimits: WaypointLimits = {
+  dialMs,
+  tlsHandshakeMs,
+  prefaceMs,
+  connectMs,
+  certificateWaitMs,
+  tunnelIdleMs,
+  tunnelMaxAgeMs,
+  pingIntervalMs,
+  pingTimeoutMs,
+  // A request may have a connection of its own, where an agent's stream carries many.
+  streamsPerTunnel: 100,
+  tunnelsPerSource,
+  handshakesPerSource,
+  endpointPenaltyMs,
+  drainMs,
+  requestHeadMs: 10_000,
+  headBytes: 64 * 1024,
+  headFields: 256,
+  streamsPerConnection: 100,
+  // An HTTP client speaks at once; a server that speaks first is kept waiting once per connection.
+  detectMs: 50,
+  replayBytes: 64 * 1024,
+  upstreamIdleMs: 60_000,
+};

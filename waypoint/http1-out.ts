@@ -1,0 +1,185 @@
+/**
+ * HTTP/1.1 to an endpoint: undici's dispatcher, a pool of connections for each endpoint. (Of the clients there are for Node
+ * it has the least to do for a request: measured against node:http in bench/waypoint.ts.)
+ */
+import type { Socket } from 'node:net';
+import { Pool, type Dispatcher } from 'undici';
+import { CulvertError, asCulvertError } from '../base/errors.ts';
+import type { HeaderList, HttpHead } from '../model/http-head.ts';
+import type { Way } from './balance.ts';
+import type { WaypointContext } from './context.ts';
+import {
+  h2InternalError,
+  type OutgoingCall,
+  type OutgoingError,
+  type OutgoingHandlers,
+  type OutgoingRequest,
+} from './outgoing.ts';
+import { dial } from './tunnel-out.ts';
+
+interface Held {
+  readonly pool: Pool;
+  running: number;
+  idleSince: number;
+}
+
+const sweepMs = 10_000;
+
+/** The connections to all endpoints. */
+export class Http1Pools {
+  readonly #context: WaypointContext;
+  readonly #pools = new Map<string, Held>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(context: WaypointContext) {
+    this.#context = context;
+    this.#timer = setInterval(() => this.#sweep(), sweepMs).unref();
+  }
+
+  send(way: Way, request: OutgoingRequest, handlers: OutgoingHandlers): OutgoingCall {
+    let held = this.#pools.get(way.key);
+    if (held === undefined) this.#pools.set(way.key, (held = this.#open(way)));
+    const owner = held;
+    owner.running += 1;
+    const call = new Http1Call(request, handlers, () => {
+      owner.running -= 1;
+      owner.idleSince = Date.now();
+    });
+    const { head, body } = request;
+    owner.pool.dispatch(
+      {
+        method: head.method,
+        path: head.query === null ? head.path : `${head.path}?${head.query}`,
+        headers: requestHeaders(head),
+        body,
+      },
+      call,
+    );
+    return call;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    const all = [...this.#pools.values()];
+    this.#pools.clear();
+    await Promise.all(all.map(({ pool }) => pool.destroy()));
+  }
+
+  #open(way: Way): Held {
+    const { limits } = this.#context.config;
+    const pool = new Pool('http://endpoint.invalid', {
+      pipelining: 1,
+      keepAliveTimeout: limits.upstreamIdleMs,
+      keepAliveMaxTimeout: limits.upstreamIdleMs,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      maxHeaderSize: limits.headBytes,
+      connect: (_options, done) => {
+        dial(this.#context, null, way).then(
+          // Typed for sockets; undici uses what every Duplex has.
+          socket => done(null, socket as unknown as Socket),
+          (error: unknown) => done(asCulvertError(error, 'DIAL_FAILED'), null),
+        );
+      },
+    });
+    return { pool, running: 0, idleSince: Date.now() };
+  }
+
+  #sweep(): void {
+    const before = Date.now() - this.#context.config.limits.upstreamIdleMs;
+    for (const [key, held] of this.#pools) {
+      if (held.running > 0 || held.idleSince > before) continue;
+      this.#pools.delete(key);
+      void held.pool.close();
+    }
+  }
+}
+
+function requestHeaders({ authority, headers }: HttpHead): string[] {
+  return ['host', authority, ...headers];
+}
+
+class Http1Call implements OutgoingCall, Dispatcher.DispatchHandler {
+  readonly #handlers: OutgoingHandlers;
+  readonly #method: string;
+  readonly #done: () => void;
+  #controller: Dispatcher.DispatchController | null = null;
+  #sent = false;
+  #over = false;
+  #aborted = false;
+
+  constructor(request: OutgoingRequest, handlers: OutgoingHandlers, done: () => void) {
+    this.#method = request.head.method;
+    this.#handlers = handlers;
+    this.#done = done;
+  }
+
+  resume(): void {
+    this.#controller?.resume();
+  }
+
+  abort(): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#aborted = true;
+    this.#controller?.abort(new CulvertError('ABORTED', 'no longer wanted'));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    this.#sent = true;
+    if (this.#aborted) controller.abort(new CulvertError('ABORTED', 'no longer wanted'));
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (this.#over) return;
+    const headers = listOf(controller.rawHeaders);
+    if (status < 200) this.#handlers.onInformation(status, headers);
+    else this.#handlers.onResponse(status, headers, hasBody(this.#method, status, headers));
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#over && !this.#handlers.onData(chunk)) controller.pause();
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#handlers.onEnd(listOf(controller.rawTrailers));
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, thrown: Error): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#handlers.onError(failure(thrown, this.#sent));
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#done();
+  }
+}
+
+function failure(thrown: Error, sent: boolean): OutgoingError {
+  if (thrown instanceof CulvertError) return { error: thrown, seen: false, code: h2InternalError };
+  const error = new CulvertError('UPSTREAM_FAILED', `the endpoint broke off: ${thrown.message}`, {
+    side: 'server',
+    cause: thrown,
+  });
+  return { error, seen: sent, code: h2InternalError };
+}
+
+function hasBody(method: string, status: number, headers: HeaderList): boolean {
+  if (method === 'HEAD' || status === 204 || status === 304) return false;
+  for (let at = 0; at < headers.length; at += 2) {
+    if (headers[at]?.length === 14 && headers[at]?.toLowerCase() === 'content-length')
+      return headers[at + 1] !== '0';
+  }
+  return true;
+}
+
+function listOf(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
+  if (!Array.isArray(raw)) return [];
+  return raw.map(part => (typeof part === 'string' ? part : part.toString('latin1')));
+}

@@ -1,0 +1,251 @@
+/**
+ * HTTP/2 to an endpoint: one connection for each that requests share, and further ones when it takes no more streams.
+ */
+import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { asCulvertError, CulvertError } from '../base/errors.ts';
+import type { HeaderList } from '../model/http-head.ts';
+import type { Way } from './balance.ts';
+import type { WaypointContext } from './context.ts';
+import { fieldsOf } from './incoming.ts';
+import {
+  h2Cancel,
+  h2InternalError,
+  type OutgoingCall,
+  type OutgoingHandlers,
+  type OutgoingRequest,
+} from './outgoing.ts';
+import { dial } from './tunnel-out.ts';
+
+const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR } = http2.constants;
+const windowBytes = 1024 * 1024;
+
+interface Session {
+  readonly session: ClientHttp2Session;
+  streams: number;
+  idleSince: number;
+}
+
+interface Endpoint {
+  readonly sessions: Session[];
+  opening: Promise<Session> | null;
+}
+
+const sweepMs = 10_000;
+
+/** The connections to all endpoints. */
+export class Http2Pools {
+  readonly #context: WaypointContext;
+  readonly #endpoints = new Map<string, Endpoint>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(context: WaypointContext) {
+    this.#context = context;
+    this.#timer = setInterval(() => this.#sweep(), sweepMs).unref();
+  }
+
+  send(way: Way, request: OutgoingRequest, handlers: OutgoingHandlers): OutgoingCall {
+    const call = new Http2Call(request, handlers);
+    const ready = this.#ready(way.key);
+    if (ready !== null) call.start(ready);
+    else void this.#startLater(way, call);
+    return call;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    for (const { sessions } of this.#endpoints.values())
+      for (const { session } of sessions) session.destroy();
+    this.#endpoints.clear();
+  }
+
+  async #startLater(way: Way, call: Http2Call): Promise<void> {
+    try {
+      for (;;) {
+        const ready = this.#ready(way.key);
+        if (ready !== null) {
+          call.start(ready);
+          return;
+        }
+        await this.#open(way);
+      }
+    } catch (error) {
+      call.fail(asCulvertError(error, 'DIAL_FAILED', { side: 'server' }), false, h2InternalError);
+    }
+  }
+
+  #ready(key: string): Session | null {
+    const sessions = this.#endpoints.get(key)?.sessions ?? [];
+    return (
+      sessions.find(
+        ({ session, streams }) =>
+          !session.closed &&
+          !session.destroyed &&
+          streams < (session.remoteSettings.maxConcurrentStreams ?? 100),
+      ) ?? null
+    );
+  }
+
+  /** Callers that come while a connection is opened wait for that one. */
+  #open(way: Way): Promise<Session> {
+    let endpoint = this.#endpoints.get(way.key);
+    if (endpoint === undefined) this.#endpoints.set(way.key, (endpoint = { sessions: [], opening: null }));
+    const { sessions } = endpoint;
+    const owner = endpoint;
+    owner.opening ??= this.#connect(way)
+      .then(opened => {
+        sessions.push(opened);
+        opened.session.once('close', () => {
+          sessions.splice(sessions.indexOf(opened), 1);
+          if (sessions.length === 0 && owner.opening === null) this.#endpoints.delete(way.key);
+        });
+        return opened;
+      })
+      .finally(() => {
+        owner.opening = null;
+      });
+    return owner.opening;
+  }
+
+  async #connect(way: Way): Promise<Session> {
+    const socket = await dial(this.#context, null, way);
+    const { limits } = this.#context.config;
+    const session = http2.connect('http://endpoint.invalid', {
+      createConnection: () => socket,
+      settings: { enablePush: false, initialWindowSize: windowBytes, maxHeaderListSize: limits.headBytes },
+    });
+    session.on('error', () => {});
+    // The peer's limit of streams comes with its settings: before them nothing is known about it.
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => session.destroy(), limits.prefaceMs);
+      session.once('remoteSettings', () => {
+        clearTimeout(timer);
+        session.setLocalWindowSize(4 * windowBytes);
+        resolve();
+      });
+      session.once('close', () => {
+        clearTimeout(timer);
+        reject(
+          new CulvertError('UPSTREAM_NOT_HTTP2', `${way.key} does not speak HTTP/2 with prior knowledge`, {
+            side: 'server',
+            fix: 'say in appProtocol or the name of the port what it speaks',
+          }),
+        );
+      });
+    });
+    return { session, streams: 0, idleSince: Date.now() };
+  }
+
+  #sweep(): void {
+    const before = Date.now() - this.#context.config.limits.upstreamIdleMs;
+    for (const { sessions } of this.#endpoints.values())
+      for (const { session, streams, idleSince } of sessions)
+        if (streams === 0 && idleSince < before) session.close();
+  }
+}
+
+class Http2Call implements OutgoingCall {
+  readonly #request: OutgoingRequest;
+  readonly #handlers: OutgoingHandlers;
+  #stream: ClientHttp2Stream | null = null;
+  #responded = false;
+  #over = false;
+
+  constructor(request: OutgoingRequest, handlers: OutgoingHandlers) {
+    this.#request = request;
+    this.#handlers = handlers;
+  }
+
+  resume(): void {
+    this.#stream?.resume();
+  }
+
+  abort(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#stream?.close(h2Cancel);
+  }
+
+  fail(error: CulvertError, seen: boolean, code: number): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#handlers.onError({ error, seen, code });
+  }
+
+  start(owner: Session): void {
+    if (this.#over) return;
+    const { head, body } = this.#request;
+    const stream = owner.session.request(
+      {
+        ':method': head.method,
+        ':scheme': head.scheme,
+        ':authority': head.authority,
+        ':path': head.query === null ? head.path : `${head.path}?${head.query}`,
+        ...fieldsOf(head.headers),
+        // gRPC wants to hear that trailers are taken; it is of one hop, and so was left out above.
+        te: 'trailers',
+      },
+      { endStream: body === null, waitForTrailers: body !== null },
+    );
+    this.#stream = stream;
+    owner.streams += 1;
+    let trailers: HeaderList = [];
+    stream.on('headers', (headers, _flags, raw) => {
+      if (!this.#over) this.#handlers.onInformation(Number(headers[':status']), regular(raw));
+    });
+    stream.on('response', (headers, flags, raw) => {
+      if (this.#over) return;
+      this.#responded = true;
+      const hasBody = (flags & NGHTTP2_FLAG_END_STREAM) === 0;
+      this.#handlers.onResponse(Number(headers[':status']), regular(raw), hasBody);
+    });
+    stream.on('trailers', (_headers, _flags, raw) => {
+      trailers = regular(raw);
+    });
+    stream.on('data', (chunk: Buffer) => {
+      if (!this.#over && !this.#handlers.onData(chunk)) stream.pause();
+    });
+    stream.on('end', () => {
+      // A stream that was reset ends as well: what came then is not the whole, and 'close' tells.
+      if (this.#over || !this.#responded || stream.aborted || (stream.rstCode ?? 0) !== 0) return;
+      this.#over = true;
+      this.#handlers.onEnd(trailers);
+    });
+    stream.on('error', () => {});
+    stream.once('close', () => {
+      owner.streams -= 1;
+      owner.idleSince = Date.now();
+      const code = stream.rstCode ?? h2InternalError;
+      const error = new CulvertError(
+        'UPSTREAM_RESET',
+        `the endpoint reset the stream with HTTP/2 error ${code}`,
+        {
+          side: 'server',
+        },
+      );
+      this.fail(error, code !== NGHTTP2_REFUSED_STREAM, code === NGHTTP2_NO_ERROR ? h2InternalError : code);
+    });
+    if (body !== null) {
+      // As for responses: the end is sent by hand, so that none is put before a reset.
+      let broken = false;
+      stream.on('wantTrailers', () => {
+        if (!broken && !stream.aborted) stream.sendTrailers({});
+      });
+      body.on('error', () => {
+        broken = true;
+        stream.close(h2Cancel);
+      });
+      body.pipe(stream);
+    }
+  }
+}
+
+/** Without pseudo headers. */
+function regular(raw: unknown): HeaderList {
+  if (!Array.isArray(raw)) return [];
+  const list: string[] = [];
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = String(raw[at]);
+    if (!name.startsWith(':')) list.push(name, String(raw[at + 1]));
+  }
+  return list;
+}

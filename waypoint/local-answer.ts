@@ -1,0 +1,53 @@
+/**
+ * Answers that no endpoint gave: a few words for a person, and for gRPC the status that its clients understand.
+ */
+import { STATUS_CODES } from 'node:http';
+import { headerOf, type HeaderList, type HttpHead } from '../model/http-head.ts';
+
+export interface LocalAnswer {
+  readonly status: number;
+  readonly headers: HeaderList;
+  readonly body: Buffer | null;
+  readonly grpcStatus: string | null;
+}
+
+/** Of HTTP statuses that a waypoint answers with (gRPC, "HTTP to gRPC Status Code Mapping"); else UNKNOWN. */
+const grpcStatuses = new Map([
+  [404, 12],
+  [500, 14],
+  [503, 14],
+  [504, 4],
+]);
+
+export function isGrpc(head: HttpHead): boolean {
+  return headerOf(head.headers, 'content-type')?.startsWith('application/grpc') === true;
+}
+
+export function localAnswer(
+  plan: {
+    readonly status: number;
+    readonly headers: HeaderList;
+    readonly code: string | null;
+    readonly reason: string;
+  },
+  head: HttpHead,
+): LocalAnswer {
+  const { status, headers, code, reason } = plan;
+  if (code !== null && isGrpc(head)) {
+    const grpcStatus = String(grpcStatuses.get(status) ?? 2);
+    const message = encodeURIComponent(`${code}: ${reason}`).replaceAll('%20', ' ');
+    const fields = ['content-type', 'application/grpc', 'grpc-status', grpcStatus, 'grpc-message', message];
+    return { status: 200, headers: fields, body: null, grpcStatus };
+  }
+  if (code === null) return { status, headers, body: null, grpcStatus: null };
+  const text = `${STATUS_CODES[status] ?? 'Error'}: ${reason} (${code})\n`;
+  const body = head.method === 'HEAD' ? null : Buffer.from(text);
+  const fields = [
+    ...headers,
+    'content-type',
+    'text/plain; charset=utf-8',
+    'content-length',
+    String(text.length),
+  ];
+  return { status, headers: fields, body, grpcStatus: null };
+}

@@ -1,0 +1,21 @@
+/** What a request is addressed to, held against what may be: shared by both versions of HTTP. */
+import type { HttpHead } from '../model/http-head.ts';
+import { normalisePath } from '../model/http-path.ts';
+
+/** Path and query of a request target that begins with `/`, or what is wrong with it. */
+export function splitTarget(
+  target: string,
+  authority: string,
+): Pick<HttpHead, 'path' | 'query' | 'authority'> | string {
+  const mark = target.indexOf('?');
+  const path = normalisePath(mark < 0 ? target : target.slice(0, mark));
+  if (path === null) return 'path that can not be';
+  const query = mark < 0 ? null : target.slice(mark + 1);
+  if (query !== null && !/^[\x21-\x22\x24-\x7e]*$/.test(query)) return 'query that can not be';
+  return { path, query, authority };
+}
+
+/** Empty, or host and perhaps port: nothing that another program could take for a path or a user. */
+export function isAuthority(text: string): boolean {
+  return /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::\d{0,5})?$/.test(text);
+}

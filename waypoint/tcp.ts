@@ -1,0 +1,128 @@
+/**
+ * What is no HTTP, carried as it is to an endpoint of the service: bytes, ends, resets and back-pressure.
+ */
+import type { Duplex } from 'node:stream';
+import { asCulvertError, type CulvertError } from '../base/errors.ts';
+import type { H2Stream } from '../tunnel/h2/stream.ts';
+import { pickWay, type Way } from './balance.ts';
+import type { Client, Destination, WaypointContext } from './context.ts';
+import { join } from './relay.ts';
+import { detect } from './sniff.ts';
+import { StreamSocket } from './stream-socket.ts';
+import { dial } from './tunnel-out.ts';
+
+/** A client that was looked at already. */
+export interface Looked {
+  readonly socket: StreamSocket;
+  /** Whether it has said something, which is no HTTP then. */
+  readonly spoke: boolean;
+  /** For one that turns out to speak HTTP. */
+  readonly serveHttp: (version: 'http1' | 'http2') => void;
+}
+
+/** @param looked null: the stream has not been answered yet, and is when the endpoint has been reached */
+export function serveTcp(
+  context: WaypointContext,
+  client: Client,
+  destination: Destination,
+  stream: H2Stream,
+  looked: Looked | null,
+): void {
+  const started = performance.now();
+  const finish = (way: Way | null, error: CulvertError | null, up: number, down: number): void =>
+    context.access?.connection({
+      client,
+      destination,
+      way,
+      error,
+      up,
+      down,
+      ms: performance.now() - started,
+    });
+  if (looked === null) {
+    stream.pause();
+    stream.handlers = { onData: () => {}, onEnd: () => {}, onDrain: () => {}, onReset: () => {} };
+  }
+  const start = async (): Promise<void> => {
+    const { server, way } = await connect(context, client, destination);
+    server.on('error', () => {});
+    if (stream.closed || looked?.socket.destroyed === true) {
+      server.destroy();
+      return;
+    }
+    if (looked === null) stream.respond(200);
+    const socket = looked?.socket ?? new StreamSocket(stream);
+    const carry = (): void => join(socket, server, (error, up, down) => finish(way, error, up, down));
+    if (looked === null || looked.spoke || socket.readableEnded) carry();
+    else firstWords(socket, server, carry, looked.serveHttp);
+  };
+  start().catch((thrown: unknown) => {
+    const error = asCulvertError(thrown, 'DIAL_FAILED');
+    context.metrics.refused(error.code);
+    finish(null, error, 0, 0);
+    if (looked === null) stream.respond(503);
+    else looked.socket.destroy();
+  });
+}
+
+/** An endpoint that answers; one that can not be dialled is passed over once for each there is, three at most. */
+async function connect(
+  context: WaypointContext,
+  client: Client,
+  destination: Destination,
+): Promise<{ server: Duplex; way: Way }> {
+  const tried = new Set<string>();
+  for (;;) {
+    const way = pickWay(context, destination, tried);
+    try {
+      const server = await dial(context, client, way);
+      context.health.succeeded(way.workload.uid);
+      return { server, way };
+    } catch (error) {
+      context.health.failed(way.workload.uid);
+      tried.add(way.workload.uid);
+      if (tried.size >= 3 || destination.kind === 'workload') throw error;
+    }
+  }
+}
+
+/** Both are silent: whoever speaks first shows what it is. */
+function firstWords(
+  socket: StreamSocket,
+  server: Duplex,
+  carry: () => void,
+  serveHttp: Looked['serveHttp'],
+): void {
+  let seen: Buffer = Buffer.alloc(0);
+  const settled = (): void => {
+    socket.off('data', onClient).off('end', onSpoke).off('close', onGone);
+    server.off('readable', onSpoke).off('close', onGone);
+    socket.pause();
+    if (seen.length > 0) socket.unshift(seen);
+  };
+  const onSpoke = (): void => {
+    settled();
+    carry();
+  };
+  const onGone = (): void => {
+    settled();
+    socket.destroy();
+    server.destroy();
+  };
+  const onClient = (chunk: Buffer): void => {
+    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+    const what = detect(seen);
+    if (what === null) return;
+    settled();
+    if (what === 'tcp') {
+      carry();
+      return;
+    }
+    server.on('error', () => {});
+    server.destroy();
+    serveHttp(what);
+  };
+  socket.on('data', onClient).once('end', onSpoke).once('close', onGone);
+  server.once('readable', onSpoke).once('close', onGone);
+  socket.resume();
+}

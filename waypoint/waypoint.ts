@@ -1,0 +1,196 @@
+/**
+ * One waypoint: its parts, put together in the order in which they depend on each other, and its life from start to stop.
+ *
+ * The constructor does no I/O. `start` leaves nothing behind when it fails, `drain` accepts nothing new and waits for what
+ * runs, `stop` ends.
+ */
+import { once } from 'node:events';
+import net from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
+import { EndpointHealth } from '../agent/endpoint-health.ts';
+import { ShardCertificates } from '../agent/shard-certificates.ts';
+import { SourceCaps } from '../agent/source-caps.ts';
+import { CulvertError } from '../base/errors.ts';
+import { createLogger, reportTrouble, type Logger } from '../base/log.ts';
+import { Ready } from '../base/ready.ts';
+import type { BuildResult } from '../control/build.ts';
+import { canonicalIp } from '../model/address.ts';
+import { HttpRoutes } from '../model/http-routes.ts';
+import { diff, emptyMesh, Mesh, type MeshDelta } from '../model/mesh.ts';
+import { workloadIdentity, type Workload } from '../model/workload.ts';
+import { Certificates } from '../tunnel/certificates.ts';
+import { AccessLog } from './access-log.ts';
+import type { WaypointConfig } from './config.ts';
+import type { DialTcp, WaypointContext } from './context.ts';
+import { openSource, type WaypointSource } from './mesh-source.ts';
+import { RequestMetrics } from './metrics.ts';
+import { closePools } from './pools.ts';
+import { acceptTunnel, type OpenTunnels } from './tunnel-in.ts';
+import { dialTcp, makePool } from './tunnel-out.ts';
+
+/** A pattern that would backtrack without end is run by V8's engine of linear time from here on. */
+const backtracksAllowed = 20_000;
+
+export class Waypoint {
+  readonly config: WaypointConfig;
+  readonly log: Logger;
+  readonly ready = new Ready();
+  readonly context: WaypointContext;
+  readonly #tasks = {
+    configuration: this.ready.task('configuration'),
+    certificate: this.ready.task('certificate'),
+    listener: this.ready.task('listener'),
+  };
+  readonly #tunnels: OpenTunnels = new Set();
+  #mesh: MeshDelta = emptyMesh;
+  #source: WaypointSource | null = null;
+  #certificates: Certificates | null = null;
+  #held: string | null = null;
+  #server: net.Server | null = null;
+
+  /** @param dial for whoever is not in the network of the pods */
+  constructor(config: WaypointConfig, dial: DialTcp = dialTcp) {
+    this.config = config;
+    this.log = createLogger({ component: 'waypoint', level: config.logLevel });
+    const { limits, accessLog } = config;
+    const certificates = new ShardCertificates();
+    this.context = {
+      config,
+      log: this.log,
+      mesh: new Mesh(),
+      routes: new HttpRoutes(),
+      certificates,
+      caps: new SourceCaps(limits.handshakesPerSource, limits.tunnelsPerSource),
+      health: new EndpointHealth(limits.endpointPenaltyMs),
+      pool: makePool({ config, certificates, dialTcp: dial }),
+      access: accessLog === '' ? null : new AccessLog(accessLog === '-' ? null : accessLog, reportTrouble),
+      dialTcp: dial,
+      metrics: new RequestMetrics(),
+      names: { trustDomain: '', network: '', clusterDomain: '' },
+      self: null,
+      draining: false,
+    };
+  }
+
+  /** Where tunnels come to; 0 before the start. */
+  get port(): number {
+    const address = this.#server?.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  get source(): WaypointSource {
+    if (this.#source === null) throw new CulvertError('NOT_STARTED', 'the waypoint does not run');
+    return this.#source;
+  }
+
+  get tunnels(): number {
+    return this.#tunnels.size;
+  }
+
+  async start(): Promise<void> {
+    setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
+    setFlagsFromString(`--regexp-backtracks-before-fallback=${backtracksAllowed}`);
+    const { directory, authority } = this.config;
+    try {
+      const states: BuildResult[] = [];
+      let take = (built: BuildResult): unknown => states.push(built);
+      this.#source = await openSource({ directory, authority, log: this.log, onState: built => take(built) });
+      this.#certificates = new Certificates({
+        source: this.#source.signer,
+        onCertificate: (_identity, certificate) => {
+          this.context.certificates.set(certificate);
+          this.#tasks.certificate.done();
+        },
+        onFailure: (identity, { code, message: err, fix }, retryMs) =>
+          this.log.warn({ code, identity, err, fix, retryMs }, 'no certificate'),
+      });
+      take = built => this.#adopt(built);
+      for (const built of states) this.#adopt(built);
+      this.#tasks.configuration.done();
+      await this.#listen();
+      this.#tasks.listener.done();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Accepts nothing new; ends when nothing runs any more, or at the deadline. */
+  async drain(): Promise<void> {
+    if (this.context.draining) return;
+    this.context.draining = true;
+    const { drainMs } = this.config.limits;
+    this.log.info({ deadlineMs: drainMs }, 'draining');
+    this.#server?.close();
+    for (const tunnel of this.#tunnels) tunnel.goaway();
+    const deadline = Date.now() + drainMs;
+    while (this.#tunnels.size > 0 && Date.now() < deadline)
+      await new Promise(resolve => setTimeout(resolve, 50));
+  }
+
+  async stop(): Promise<void> {
+    this.#server?.close();
+    for (const tunnel of this.#tunnels) tunnel.destroy();
+    await closePools(this.context);
+    this.context.pool.close(new CulvertError('STOPPED', 'the waypoint has ended'));
+    this.#certificates?.close();
+    await this.#source?.close();
+    await this.context.access?.close();
+  }
+
+  async #listen(): Promise<void> {
+    const { address, hbonePort } = this.config;
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, raw =>
+      acceptTunnel(this.context, this.#tunnels, raw),
+    );
+    this.#server = server;
+    server.listen({ host: address, port: hbonePort });
+    try {
+      await once(server, 'listening');
+    } catch (cause) {
+      throw new CulvertError(
+        'PORT_UNAVAILABLE',
+        `cannot listen on ${address}:${hbonePort}: ${String(cause)}`,
+        {
+          fix: 'choose others with --address and --hbone-port',
+          cause,
+        },
+      );
+    }
+  }
+
+  #adopt({ mesh, config, routes }: BuildResult): void {
+    const { context } = this;
+    const { trustDomain, network, clusterDomain } = config;
+    context.names = { trustDomain, network, clusterDomain };
+    context.mesh.apply(diff(this.#mesh, mesh));
+    this.#mesh = mesh;
+    context.routes.replace(routes);
+    context.self = this.#findSelf();
+    const identity = context.self === null ? null : workloadIdentity(context.self);
+    if (identity === null) {
+      const { namespace, name } = this.config.gateway;
+      const why = `no pod of Service ${namespace}/${name}`;
+      this.#tasks.certificate.undo(why);
+      this.log.warn({ code: 'UNKNOWN_WORKLOAD', fix: 'describe it: Gateway, Service and Pod' }, why);
+    }
+    if (identity === this.#held) return;
+    if (identity !== null) this.#certificates?.hold(identity);
+    if (this.#held !== null) this.#certificates?.release(this.#held);
+    this.#held = identity;
+  }
+
+  /** The pod of the waypoint's Service that has an address of this machine; where none has, the first. */
+  #findSelf(): Workload | null {
+    const { namespace, name } = this.config.gateway;
+    const key = `${namespace}/${name}.${namespace}.svc.${this.context.names.clusterDomain}`;
+    const pods = this.context.mesh.endpoints(key);
+    const own = new Set(
+      Object.values(networkInterfaces()).flatMap(list =>
+        (list ?? []).map(({ address }) => canonicalIp(address)),
+      ),
+    );
+    return pods.find(({ addresses }) => addresses.some(ip => own.has(ip))) ?? pods[0] ?? null;
+  }
+}
