@@ -43,7 +43,10 @@ export interface AuthenticatorOptions {
   readonly nodeOf: (namespace: string, podName: string, podUid: string) => string | null;
   /** A token must be for one of these. */
   readonly audiences: readonly string[];
-  /** How long a good judgement is believed, never longer than the token says of itself; and a bad one. */
+  /**
+   * How long a good judgement is believed, never longer than the token says of itself; and a bad one. A good one is
+   * believed to the end of the token while the API server can't be asked: agents go on without it.
+   */
   readonly acceptedMs: number;
   readonly refusedMs: number;
   /** Reviews at the same time, and calls that wait for one. */
@@ -59,7 +62,10 @@ export interface AuthenticatorOptions {
 
 interface Judgement {
   readonly caller: Caller | CulvertError;
+  /** When the API server is to be asked again. */
   readonly until: number;
+  /** How long it is believed while the API server can't be asked: as long as the token says that it lives. */
+  readonly atMost: number;
 }
 
 const defaults = {
@@ -134,15 +140,21 @@ export class Authenticator {
     try {
       const status = await this.#review(token);
       const caller = this.#judge(status);
-      const until = Math.min(clock.now() + acceptedMs, expiryOf(token) ?? Infinity);
-      this.#remember(key, { caller, until });
+      const fresh = clock.now() + acceptedMs;
+      const expiry = expiryOf(token);
+      this.#remember(key, { caller, until: Math.min(fresh, expiry ?? Infinity), atMost: expiry ?? fresh });
       return caller;
     } catch (thrown) {
       if (thrown instanceof CulvertError && thrown.side === 'client') {
-        this.#remember(key, { caller: thrown, until: clock.now() + refusedMs });
+        const until = clock.now() + refusedMs;
+        this.#remember(key, { caller: thrown, until, atMost: until });
         this.#countRefusal(address);
+        throw thrown;
       }
-      throw thrown;
+      const last = this.#judged.get(key);
+      if (last === undefined || last.caller instanceof CulvertError || last.atMost <= clock.now())
+        throw thrown;
+      return last.caller;
     } finally {
       this.#asking.delete(key);
     }

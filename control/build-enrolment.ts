@@ -99,7 +99,8 @@ export function isTunnelled(
 /** A condition that never changed is as old as the pod's start, up to the seconds that both are rounded to. */
 const startToleranceMs = 2_000;
 
-function wasReady({ value }: Located<'Pod'>): boolean {
+/** Whether a pod is ready, or has been. */
+export function wasReady({ value }: Located<'Pod'>): boolean {
   const { conditions = [], startTime } = value.status;
   const [ready] = conditions;
   if (ready === undefined) return false;

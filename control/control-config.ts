@@ -33,10 +33,12 @@ export interface ControlLimits {
   readonly noticeMs: number;
   /** From then to forced close. */
   readonly drainMs: number;
+  /** How long a pod that has become ready may go without the word of its agent, see new-pods.ts. */
+  readonly newPodMs: number;
 }
 
-/** Together well below the 30 s that a kubelet gives a pod. */
-export const defaultControlLimits: ControlLimits = { noticeMs: 3_000, drainMs: 15_000 };
+/** The first two together are well below the 30 s that a kubelet gives a pod. */
+export const defaultControlLimits: ControlLimits = { noticeMs: 3_000, drainMs: 15_000, newPodMs: 10_000 };
 
 /** The Service by which agents find us. */
 export const controlService = 'culvert-control';

@@ -14,11 +14,12 @@ import { clusterKindNames } from '../model/kinds/registry.ts';
 import { servedTypes } from './ads-types.ts';
 import { ClusterAuthority } from './authority-store.ts';
 import { IncrementalBuilder, type ObjectChanges } from './build-incremental.ts';
+import { serviceAccountOf } from './build-workloads.ts';
 import { type Api, KubeApi } from './cluster/api.ts';
 import { Backoff } from './cluster/backoff.ts';
 import { Lease } from './cluster/lease.ts';
 import { ClusterObjects } from './cluster/objects.ts';
-import { PodIndex } from './cluster/pod-index.ts';
+import { hasEnded, PodIndex, type PodObject } from './cluster/pod-index.ts';
 import { RedirectionWriter } from './cluster/redirection.ts';
 import { distributedRoots } from './cluster/root-config-map.ts';
 import { SecretBundle } from './cluster/secrets.ts';
@@ -30,11 +31,14 @@ import { offersOf } from './encode.ts';
 import { type Finding, compareFindings } from './finding.ts';
 import { FindingLog } from './finding-log.ts';
 import { type LocatedObject } from './located.ts';
+import { NewPods } from './new-pods.ts';
 import { ResourceStore } from './resources.ts';
 import { type Serving, serving } from './serving.ts';
 
 /** How often it is noted which agents still report here. */
 const agentsMs = 1_000;
+/** Pods that are built at one go when they are new no more. */
+const settleAtOnce = 500;
 export class Control {
   readonly config: ControlConfig;
   readonly log: Logger;
@@ -57,6 +61,7 @@ export class Control {
   /** What the builder says, by object. */
   readonly #built = new Map<string, readonly Finding[]>();
   readonly #stop = new AbortController();
+  readonly #newPods: NewPods;
   #closeApi: () => void = () => {};
   /** Someone on the admin port wants this process to end; set by whoever owns it. */
   onShutdownRequest: () => void = () => {};
@@ -83,6 +88,12 @@ export class Control {
     this.objects = new ClusterObjects({
       onObject: (before, after) => this.#noteObject(before, after),
       onChange: changes => this.#adopt(changes),
+    });
+    this.#newPods = new NewPods({
+      namespace: name => this.objects.get('Namespace', '', name),
+      hasAgent: node => hasAgent(pods.on(node), config.agents),
+      graceMs: config.limits.newPodMs,
+      onSettled: uids => this.#settle(uids),
     });
     this.watch = new ClusterWatch({ api: this.api, store: this.objects, kinds: clusterKindNames, log });
     this.lease = new Lease({ api: this.api, namespace, name: controlService, identity, log });
@@ -192,6 +203,7 @@ export class Control {
     }
     await this.watch.stop();
     this.objects.close();
+    this.#newPods.close();
     await this.#secrets.stop();
     await Promise.all([this.lease.stop(), this.status.stop(), this.redirection.stop()]);
     this.#closeApi();
@@ -204,11 +216,20 @@ export class Control {
     yield* this.redirection.findings();
   }
 
+  /** Pods that are new no more are built as they are. */
+  #settle(uids: readonly string[]): void {
+    const set = uids.flatMap(uid => this.pods.pod(uid) ?? []);
+    for (let from = 0; from < set.length; from += settleAtOnce)
+      setImmediate(() => this.#adopt({ set: set.slice(from, from + settleAtOnce), removed: [] }));
+  }
+
   #noteObject(before: LocatedObject | null, after: LocatedObject | null): void {
     const was = before?.kind === 'Pod' ? before : null;
     const is = after?.kind === 'Pod' ? after : null;
     if (was === null && is === null) return;
     this.pods.apply(was, is);
+    const former = was?.value.metadata.uid;
+    if (former !== undefined && former !== is?.value.metadata.uid) this.#newPods.forget(former);
     this.redirection.podChanged(was, is);
   }
 
@@ -216,7 +237,8 @@ export class Control {
   #adopt(changes: ObjectChanges): void {
     const from = performance.now();
     try {
-      const change = this.builder.apply(changes);
+      const set = changes.set.map(object => (object.kind === 'Pod' ? this.#newPods.mark(object) : object));
+      const change = this.builder.apply({ ...changes, set });
       for (const [object, findings] of change.findings) {
         if (findings.length === 0) this.#built.delete(object);
         else this.#built.set(object, findings);
@@ -263,4 +285,11 @@ export class Control {
   #keepAgents(): void {
     if (this.#serving !== null) this.redirection.keep(this.#serving.reports.agents);
   }
+}
+
+/** Whether one of these pods is an agent, by its service account `namespace/name`. */
+function hasAgent(pods: Iterable<PodObject>, agents: readonly string[]): boolean {
+  for (const pod of pods)
+    if (agents.includes(`${pod.namespace}/${serviceAccountOf(pod.value)}`) && !hasEnded(pod)) return true;
+  return false;
 }

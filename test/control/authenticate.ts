@@ -113,6 +113,32 @@ t.test('whatever the API server does not vouch for is refused', async t => {
   }
 });
 
+t.test('while the API server is away, a good judgement lasts as long as the token', async t => {
+  let away = false;
+  const { authenticator, clock } = make(
+    token => {
+      if (away) throw new Error('connection refused');
+      return token === 'bad' ? { authenticated: false } : agent;
+    },
+    { acceptedMs: 60_000, refusedMs: 5_000 },
+  );
+  const good = `Bearer ${jwt(clock.now() + 3_600_000)}`;
+  await authenticator.authenticate(good);
+  await authenticator.authenticate('Bearer endless');
+  await t.rejects(authenticator.authenticate('Bearer bad'), { code: 'AUTHENTICATION_REFUSED' });
+  away = true;
+  await clock.advance(3_599_999);
+  t.match(await authenticator.authenticate(good), { node: 'n1' });
+  for (const token of ['endless', 'bad', 'unknown'])
+    await t.rejects(
+      authenticator.authenticate(`Bearer ${token}`),
+      { code: 'AUTHENTICATION_UNAVAILABLE' },
+      token,
+    );
+  await clock.advance(1);
+  await t.rejects(authenticator.authenticate(good), { code: 'AUTHENTICATION_UNAVAILABLE' });
+});
+
 t.test(
   'a judgement is believed for a while, a bad one shorter, and never beyond the end of the token',
   async t => {

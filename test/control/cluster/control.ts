@@ -84,7 +84,7 @@ async function plane(t: Test, fake: FakeApi, identity = 'one') {
     audiences: defaultAudiences,
     dnsNames: ['localhost'],
     logLevel: 'silent',
-    limits: { noticeMs: 10, drainMs: 500 },
+    limits: { noticeMs: 10, drainMs: 500, newPodMs: 10_000 },
   };
   const control = new Control(config);
   const surface = new Surface(control);
