@@ -22,8 +22,13 @@ interface Served {
   refused: boolean;
 }
 
+interface Door {
+  readonly server: http.Server;
+  readonly open: Map<Duplex, Served>;
+}
+
 const servedOf = new WeakMap<Duplex, Served>();
-const servers = new WeakMap<WaypointContext, http.Server>();
+const doors = new WeakMap<WaypointContext, Door>();
 
 /** Takes a connection; requests on it follow one another until it ends. */
 export function serveHttp1(
@@ -32,12 +37,21 @@ export function serveHttp1(
   destination: Destination,
   socket: Duplex,
 ): void {
-  servedOf.set(socket, { context, client, destination, open: 0, refused: false });
-  let server = servers.get(context);
-  if (server === undefined) servers.set(context, (server = makeServer(context)));
+  const served: Served = { context, client, destination, open: 0, refused: false };
+  servedOf.set(socket, served);
+  let door = doors.get(context);
+  if (door === undefined) doors.set(context, (door = { server: makeServer(context), open: new Map() }));
+  const { open, server } = door;
+  open.set(socket, served);
+  socket.once('close', () => open.delete(socket));
   server.emit('connection', socket);
   // Paused while it was looked at, which Node takes for somebody's wish.
   socket.resume();
+}
+
+/** Ends connections on which nothing is under way; the others end with their next response. */
+export function drainHttp1(context: WaypointContext): void {
+  for (const [socket, { open }] of doors.get(context)?.open ?? []) if (open === 0) socket.end();
 }
 
 function makeServer(context: WaypointContext): http.Server {
@@ -260,7 +274,7 @@ class Http1Request implements Incoming {
 
   respond(status: number, headers: HeaderList, hasBody: boolean): void {
     // After a request to switch that was not followed, what comes is not certain to be another request.
-    if (this.#upgraded !== null) this.#response.shouldKeepAlive = false;
+    if (this.#upgraded !== null || this.#served.context.draining) this.#response.shouldKeepAlive = false;
     const list = endToEnd(headers);
     if (!hasBody && !hasLength(list) && mayHaveBody(this.head.method, status))
       list.push('content-length', '0');

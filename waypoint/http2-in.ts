@@ -19,7 +19,12 @@ interface Served {
 }
 
 const servedOf = new WeakMap<Duplex, Served>();
-const servers = new WeakMap<WaypointContext, http2.Http2Server>();
+interface Door {
+  readonly server: http2.Http2Server;
+  readonly sessions: Set<http2.ServerHttp2Session>;
+}
+
+const doors = new WeakMap<WaypointContext, Door>();
 
 /** Takes a connection whose client has sent the preface. */
 export function serveHttp2(
@@ -29,15 +34,20 @@ export function serveHttp2(
   socket: Duplex,
 ): void {
   servedOf.set(socket, { client, destination });
-  let server = servers.get(context);
-  if (server === undefined) servers.set(context, (server = makeServer(context)));
-  server.emit('connection', socket);
+  let door = doors.get(context);
+  if (door === undefined) doors.set(context, (door = openDoor(context)));
+  door.server.emit('connection', socket);
 }
 
 /** Bytes that may be under way to us, per stream: what a connection of a few milliseconds needs to be full. */
 const windowBytes = 1024 * 1024;
 
-function makeServer(context: WaypointContext): http2.Http2Server {
+/** Connections take no more requests, and end when those under way have. */
+export function drainHttp2(context: WaypointContext): void {
+  for (const session of doors.get(context)?.sessions ?? []) session.close();
+}
+
+function openDoor(context: WaypointContext): Door {
   const { limits } = context.config;
   const server = http2.createServer({
     settings: {
@@ -50,7 +60,10 @@ function makeServer(context: WaypointContext): http2.Http2Server {
     maxSessionInvalidFrames: 10,
     unknownProtocolTimeout: limits.requestHeadMs,
   });
+  const sessions = new Set<http2.ServerHttp2Session>();
   server.on('session', session => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
     session.setLocalWindowSize(4 * windowBytes);
     session.on('error', () => {});
   });
@@ -76,7 +89,7 @@ function makeServer(context: WaypointContext): http2.Http2Server {
     if (!hasBody) stream.resume();
     answer(context, new Http2Request(served, stream, head, body));
   });
-  return server;
+  return { server, sessions };
 }
 
 const servedBySession = new WeakMap<object, Served>();

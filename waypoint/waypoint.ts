@@ -23,6 +23,8 @@ import { Certificates } from '../tunnel/certificates.ts';
 import { AccessLog } from './access-log.ts';
 import type { WaypointConfig } from './config.ts';
 import type { DialTcp, WaypointContext } from './context.ts';
+import { drainHttp1 } from './http1-in.ts';
+import { drainHttp2 } from './http2-in.ts';
 import { openSource, type WaypointSource } from './mesh-source.ts';
 import { RequestMetrics } from './metrics.ts';
 import { closePools } from './pools.ts';
@@ -124,6 +126,8 @@ export class Waypoint {
     this.log.info({ deadlineMs: drainMs }, 'draining');
     this.#server?.close();
     for (const tunnel of this.#tunnels) tunnel.goaway();
+    drainHttp1(this.context);
+    drainHttp2(this.context);
     const deadline = Date.now() + drainMs;
     while (this.#tunnels.size > 0 && Date.now() < deadline)
       await new Promise(resolve => setTimeout(resolve, 50));

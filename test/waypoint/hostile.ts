@@ -24,7 +24,7 @@ t.test('streams that are opened and reset end the connection, and others go on',
   const server = http2.createServer();
   server.on('stream', stream => {
     stream.on('error', () => {});
-    stream.respond({ ':status': 200 }, { endStream: true });
+    (stream as http2.ServerHttp2Stream).respond({ ':status': 200 }, { endStream: true });
   });
   await world.serve('web', socket => server.emit('connection', socket));
   const hostile = await world.connect();

@@ -1,4 +1,5 @@
 /** Requests through a whole waypoint: routes, filters, weights, and what the backend gets. */
+import { once } from 'node:events';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
 import { okay, route, World } from './world.ts';
@@ -226,6 +227,24 @@ t.test('timeouts', async t => {
   asked = 0;
   t.match(await world.request('/try'), { status: 200, text: 'at last' });
   t.match(await world.line({ path: '/try' }), { attempts: 2 });
+});
+
+t.test('a waypoint that drains ends what is idle, and lets the rest end', async t => {
+  await using world = await World.create();
+  await world.serveHttp('web', (_request, response) => setTimeout(() => response.end('slow'), 100));
+  const idle = await world.connect();
+  idle.write('GET / HTTP/1.1\r\nhost: web\r\n\r\n');
+  await once(idle, 'data');
+  const slow = world.raw('GET /slow HTTP/1.1\r\nhost: web\r\n\r\n');
+  await eventually(() => world.waypoint.tunnels > 0, { what: 'a tunnel' });
+  await new Promise(resolve => setTimeout(resolve, 20));
+  const drained = world.waypoint.drain();
+  idle.resume();
+  await once(idle, 'end');
+  idle.end();
+  t.match(await slow, /connection: close\r\n(.*\r\n)*\r\nslow$/i);
+  await drained;
+  t.equal(world.waypoint.tunnels, 0);
 });
 
 t.test('a change of routes is in force at once', async t => {
