@@ -94,8 +94,10 @@ export class Agent {
     for (const update of updates) this.#adopt(update);
     this.tasks.configuration.done();
     source.onUpdate = update => {
+      const before = this.#wanted;
       this.#adopt(update);
-      void this.#reconcile();
+      // Most changes of a large mesh are about pods elsewhere.
+      if (this.#wanted !== before) void this.#reconcile();
     };
     await this.#reconcile();
     this.tasks.pods.done();

@@ -43,8 +43,9 @@ export interface ClusterConfig {
   readonly cni: {
     /** Where the plugin finds this agent, by a path that is the same on the node. */
     readonly socket: string;
-    /** File for the plugin, to know while no agent answers whose pods must wait. */
+    /** File for the plugin, to know while no agent answers whose pods must wait: as this agent calls it, and the node. */
     readonly enrolledNamespaces: string;
+    readonly enrolledNamespacesOnNode: string;
     /** Directories of the node; null: the plugin is somebody else's to install. */
     readonly install: { readonly binDir: string; readonly confDir: string } | null;
   };

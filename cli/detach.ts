@@ -4,6 +4,7 @@
  */
 import { mkdirSync, rmSync, rmdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { enrolledNamespacesFile } from '../agent/cluster/enrolled-namespaces.ts';
 import { uninstallCni } from '../agent/cluster/cni-install.ts';
 import { Pins } from '../agent/redirect-pins.ts';
 import { lock } from '../base/lock.ts';
@@ -25,8 +26,11 @@ export function detach(options: {
     // First of all: new pods must not wait for an agent that does not come back.
     if (cniBinDir !== undefined && cniConfDir !== undefined) {
       uninstallCni({ binDir: resolve(cniBinDir), confDir: resolve(cniConfDir) });
-      for (const name of ['cni.sock', 'enrolled-namespaces'])
-        rmSync(join(dirname(stateDir), name), { force: true });
+      for (const path of [
+        join(dirname(stateDir), 'cni.sock'),
+        join(resolve(cniConfDir), enrolledNamespacesFile),
+      ])
+        rmSync(path, { force: true });
     }
     new Pins(resolve(options.bpffs), options.node).removeAll();
   } finally {

@@ -53,6 +53,10 @@ program
   .option('--cni-bin-dir <dir>', 'with --control: where the CNI plugin is to be put')
   .option('--cni-conf-dir <dir>', 'with --control: the CNI configuration it is put into')
   .option(
+    '--cni-node-conf-dir <dir>',
+    'with --control: what the node calls the same directory (default: the same)',
+  )
+  .option(
     '--cni-socket <path>',
     'with --control: where the plugin asks (default: beside the state directory)',
   )

@@ -6,6 +6,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Agent } from '../agent/agent.ts';
+import { enrolledNamespacesFile } from '../agent/cluster/enrolled-namespaces.ts';
 import {
   defaultLimits,
   defaultShards,
@@ -17,6 +18,7 @@ import { Surface } from '../agent/surface.ts';
 import { CulvertError } from '../base/errors.ts';
 import { logLevels } from '../base/log.ts';
 import { parseHostPort } from '../model/address.ts';
+
 import { requireMachine } from './machine.ts';
 
 export interface RunOptions {
@@ -29,6 +31,7 @@ export interface RunOptions {
   readonly criSocket?: string;
   readonly cniBinDir?: string;
   readonly cniConfDir?: string;
+  readonly cniNodeConfDir?: string;
   readonly cniSocket?: string;
   readonly kubelet: string;
   readonly node: string;
@@ -183,7 +186,12 @@ function source(options: RunOptions, stateDir: string, problems: string[]): Sour
     criSocket: options.criSocket === undefined ? null : resolve(options.criSocket),
     cni: {
       socket: resolve(options.cniSocket ?? join(dirname(stateDir), 'cni.sock')),
-      enrolledNamespaces: join(dirname(stateDir), 'enrolled-namespaces'),
+      // With the CNI configuration, since it must outlive a reboot of the node as that does.
+      enrolledNamespaces: join(install?.confDir ?? dirname(stateDir), enrolledNamespacesFile),
+      enrolledNamespacesOnNode: join(
+        options.cniNodeConfDir ?? install?.confDir ?? dirname(stateDir),
+        enrolledNamespacesFile,
+      ),
       install,
     },
     kubelet: options.kubelet,

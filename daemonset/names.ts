@@ -47,6 +47,7 @@ export const agentArguments: readonly Template[] = [
   'run',
   `--control=${controlName}.$(POD_NAMESPACE).svc:${ports.control}`,
   ...onNode,
+  text`--cni-node-conf-dir=${value('node.cniConfDir')}`,
   `--cgroup-root=${paths.cgroupRoot}`,
   text`--cri-socket=${value('node.criSocket')}`,
   '--metrics-address=$(POD_IP)',

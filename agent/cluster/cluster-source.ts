@@ -41,6 +41,8 @@ export interface ClusterSourceOptions {
     readonly socket: string;
     /** File of namespaces whose new pods wait while no agent answers. */
     readonly enrolledNamespaces: string;
+    /** The same file by the path that it has on the node. */
+    readonly enrolledNamespacesOnNode: string;
     /** Null: the plugin is not installed from here. */
     readonly install: CniPlaces | null;
   };
@@ -268,7 +270,7 @@ function asSeenHere(sandbox: Sandbox): Sandbox[] {
 }
 
 function installer({ cni, admission, log }: ClusterSourceOptions, places: CniPlaces): CniInstall {
-  const { socket, enrolledNamespaces } = cni;
+  const { socket, enrolledNamespacesOnNode: enrolledNamespaces } = cni;
   const timeoutMs = admission.enrolMs + pluginSlackMs;
   return new CniInstall({
     ...places,

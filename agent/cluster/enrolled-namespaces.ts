@@ -5,6 +5,9 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
+/** Its name among the CNI configuration, where runtimes pass over it. */
+export const enrolledNamespacesFile = 'culvert-enrolled-namespaces';
+
 export class EnrolledNamespaces {
   readonly #path: string;
   #names: ReadonlySet<string>;

@@ -73,6 +73,7 @@ const source = new ClusterSource({
   cni: {
     socket: path('cni.sock'),
     enrolledNamespaces: path('conf/culvert-enrolled-namespaces'),
+    enrolledNamespacesOnNode: path('conf/culvert-enrolled-namespaces'),
     install: { binDir: path('bin'), confDir: path('conf') },
   },
   admission: { enrolMs: 30_000, unknownMs: 30_000 },
