@@ -4,7 +4,7 @@
  * Fields that say who the client is are ours alone to write: what a client claims about itself is removed.
  */
 import { randomUUID } from 'node:crypto';
-import { headerOf, type HeaderList, type HttpHead } from '../model/http-head.ts';
+import type { HttpHead } from '../model/http-head.ts';
 import { newTraceparent, traceId } from '../tunnel/connect-request.ts';
 import type { Client } from './context.ts';
 
@@ -21,31 +21,45 @@ export interface Traced {
  */
 export function withContext(head: HttpHead, client: Client, own: string): Traced {
   const { headers } = head;
-  const kept = without(headers, 'x-forwarded-client-cert');
-  const before = headerOf(headers, 'x-forwarded-for');
-  const list = before === null ? kept : without(kept, 'x-forwarded-for');
-  list.push('x-forwarded-for', before === null ? client.address : `${before}, ${client.address}`);
-  list.push('x-forwarded-client-cert', `By=${own};URI=${client.identity}`);
-  if (headerOf(headers, 'x-forwarded-proto') === null) list.push('x-forwarded-proto', head.scheme);
-  const given = headerOf(headers, 'x-request-id');
-  const requestId = given ?? randomUUID();
-  if (given === null) list.push('x-request-id', requestId);
-  const parent = headerOf(headers, 'traceparent');
-  let trace = traceId(parent);
-  if (trace !== null) return { head: { ...head, headers: list }, traceId: trace, requestId };
-  // A context that can not be read is none (W3C Trace Context §3.2.1), and its tracestate belongs to nothing.
-  const made = newTraceparent();
-  trace = traceId(made);
-  const fresh = parent === null ? list : without(without(list, 'traceparent'), 'tracestate');
-  fresh.push('traceparent', made);
-  return { head: { ...head, headers: fresh }, traceId: trace, requestId };
-}
-
-function without(headers: HeaderList, name: string): string[] {
-  const kept: string[] = [];
+  const list: string[] = [];
+  let [forwardedFor, requestId, parent] = ['', '', ''];
+  let hasProto = false;
+  let state = -1;
   for (let at = 0; at < headers.length; at += 2) {
-    const field = headers[at] ?? '';
-    if (field.length !== name.length || field.toLowerCase() !== name) kept.push(field, headers[at + 1] ?? '');
+    const name = headers[at] ?? '';
+    const value = headers[at + 1] ?? '';
+    const first = name.charCodeAt(0) | 0x20;
+    // Only names that begin with x or t matter here.
+    if (first === 0x78 || first === 0x74) {
+      const known = name.toLowerCase();
+      if (known === 'x-forwarded-client-cert') continue;
+      if (known === 'x-forwarded-for') {
+        forwardedFor += `${value}, `;
+        continue;
+      }
+      if (known === 'x-forwarded-proto') hasProto = true;
+      else if (known === 'x-request-id') requestId ||= value;
+      else if (known === 'traceparent') {
+        // Two of them are as good as none.
+        parent = parent === '' ? value : 'several';
+        continue;
+      } else if (known === 'tracestate') state = list.length;
+    }
+    list.push(name, value);
   }
-  return kept;
+  let trace = traceId(parent);
+  if (trace === null) {
+    // A context that can not be read is none (W3C Trace Context §3.2.1), and its tracestate belongs to nothing.
+    if (state >= 0) list.splice(state, 2);
+    parent = newTraceparent();
+    trace = traceId(parent);
+  }
+  if (!hasProto) list.push('x-forwarded-proto', head.scheme);
+  if (requestId === '') {
+    requestId = randomUUID();
+    list.push('x-request-id', requestId);
+  }
+  list.push('x-forwarded-for', forwardedFor + client.address);
+  list.push('x-forwarded-client-cert', `By=${own};URI=${client.identity}`, 'traceparent', parent);
+  return { head: { ...head, headers: list }, traceId: trace, requestId };
 }

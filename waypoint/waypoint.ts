@@ -14,6 +14,7 @@ import { SourceCaps } from '../agent/source-caps.ts';
 import { CulvertError } from '../base/errors.ts';
 import { createLogger, reportTrouble, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
+import { settle } from '../base/settle.ts';
 import type { BuildResult } from '../control/build.ts';
 import { canonicalIp } from '../model/address.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
@@ -34,6 +35,9 @@ import { dialTcp, makePool } from './tunnel-out.ts';
 /** A pattern that would backtrack without end is run by V8's engine of linear time from here on. */
 const backtracksAllowed = 20_000;
 
+/** After the start, when what it needed is garbage. */
+const settleAfterMs = 2_000;
+
 export class Waypoint {
   readonly config: WaypointConfig;
   readonly log: Logger;
@@ -50,6 +54,7 @@ export class Waypoint {
   #certificates: Certificates | null = null;
   #held: string | null = null;
   #server: net.Server | null = null;
+  #settling: NodeJS.Timeout | undefined;
 
   /** @param dial for whoever is not in the network of the pods */
   constructor(config: WaypointConfig, dial: DialTcp = dialTcp) {
@@ -112,6 +117,7 @@ export class Waypoint {
       this.#tasks.configuration.done();
       await this.#listen();
       this.#tasks.listener.done();
+      this.#settling = setTimeout(settle, settleAfterMs).unref();
     } catch (error) {
       await this.stop();
       throw error;
@@ -134,6 +140,7 @@ export class Waypoint {
   }
 
   async stop(): Promise<void> {
+    clearTimeout(this.#settling);
     this.#server?.close();
     for (const tunnel of this.#tunnels) tunnel.destroy();
     await closePools(this.context);
