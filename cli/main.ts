@@ -144,6 +144,17 @@ inCluster('uninstall', 'leave every node as it was, then remove the mesh from th
   .option('--keep-namespace', 'leave the namespace')
   .action(async options => (await import('./uninstall.ts')).uninstall(options));
 
+program
+  .command('explain')
+  .description('which rule of which route a request would hit at a waypoint, and why')
+  .argument('<url>', 'http://<service>.<namespace>:<port>/<path>')
+  .requiredOption('--config <dir>', 'directory of Kubernetes YAML')
+  .option('-X, --request <method>', 'method', 'GET')
+  .option('-H, --header <line...>', '"name: value"')
+  .option('--from <namespace>', "of the client (default: the service's own)")
+  .addOption(output())
+  .action(async (url, options) => (await import('./explain-command.ts')).explain(url, options));
+
 const waypoint = program
   .command('waypoint')
   .description('the proxy of a namespace or service that wants more than L4');

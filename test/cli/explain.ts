@@ -1,0 +1,74 @@
+/** `culvert explain` as people run it. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+
+const directory = mkdtempSync(join(tmpdir(), 'culvert-explain-'));
+writeFileSync(
+  join(directory, 'mesh.yaml'),
+  `apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: shop }
+spec: { clusterIP: 10.96.0.10, ports: [{ port: 80 }, { port: 81 }] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: canary, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: web, port: 80 }]
+  rules:
+  - name: testers
+    matches: [{ method: POST, headers: [{ name: x-canary, value: "yes" }] }]
+    backendRefs: [{ name: web, port: 81 }]
+  - matches: [{ path: { value: /shop } }]
+`,
+);
+
+interface Said {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function explain(...args: readonly string[]): Promise<Said> {
+  const command = [join(import.meta.dirname, '../../cli/main.ts'), 'explain', '--config', directory, ...args];
+  return new Promise(resolve => {
+    execFile(process.execPath, command, (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
+    });
+  });
+}
+
+t.test('the rule that is hit, and why no other', async t => {
+  const { code, stdout } = await explain('http://web.shop/', '-X', 'POST', '-H', 'X-Canary: yes');
+  t.equal(code, 0);
+  t.match(stdout, /has no waypoint/);
+  t.match(stdout, /yes {2}HTTPRoute shop\/canary rule 1 \(testers\): matches method POST/);
+  t.match(stdout, /100\.0 % to shop\/web\.shop\.svc\.cluster\.local port 81/);
+  const other = await explain('http://10.96.0.10/a/../shop/x?y=1');
+  t.match(other.stdout, /rule 2 is in force:\n {2}500: no backend has a weight/);
+});
+
+t.test('no rule, no route, no service', async t => {
+  t.match(
+    (await explain('http://web.shop/')).stdout,
+    /no {3}HTTPRoute.*method is GET, not POST\n(.*\n)*answered with 404/,
+  );
+  t.match((await explain('http://web.shop:81/')).stdout, /no route is about port 81/);
+  for (const wrong of [['http://nobody.shop/'], ['web.shop/x'], ['http://web.shop/', '-H', 'nonsense']]) {
+    const { code, stderr } = await explain(...wrong);
+    t.equal(code, 64, wrong.join(' '));
+    t.match(stderr, /^culvert: BAD_USAGE/);
+  }
+});
+
+t.test('for programs', async t => {
+  const { stdout } = await explain('http://web.shop/shop', '-o', 'json');
+  t.match(JSON.parse(stdout), {
+    service: 'shop/web.shop.svc.cluster.local',
+    waypoint: null,
+    steps: [{ hit: true, rule: 'HTTPRoute shop/canary rule 2' }],
+  });
+});
