@@ -50,6 +50,7 @@ const tiers: readonly Tier[] = [
       'daemonset',
       'tunnel',
       'agent',
+      'waypoint',
       'cli',
       'bench',
     ],
