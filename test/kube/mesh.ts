@@ -84,8 +84,12 @@ export class Mesh {
   /** Waits until control plane and agents run, all of them. */
   async rolledOut(): Promise<void> {
     const { kubectl } = this.cluster;
-    await kubectl.rolledOut(system, `deployment/${controlName}`, rolloutMs);
-    await kubectl.rolledOut(system, `daemonset/${agentName}`, rolloutMs);
+    try {
+      await kubectl.rolledOut(system, `deployment/${controlName}`, rolloutMs);
+      await kubectl.rolledOut(system, `daemonset/${agentName}`, rolloutMs);
+    } catch (cause) {
+      throw new Error(`the mesh does not run:\n${await this.#lastWords()}`, { cause });
+    }
   }
 
   /** Runs the operator's command on this machine. */
@@ -200,18 +204,33 @@ export class Mesh {
     await this.cluster.dispose();
   }
 
+  /** What there is to know about an installation that does not come up. */
+  async #lastWords(): Promise<string> {
+    const here = `--namespace=${system}`;
+    const { kubectl, nodes } = this.cluster;
+    const objects = await kubectl.text('get', 'pods', here, '--output=wide');
+    const events = await kubectl.text('get', 'events', here, '--field-selector=type=Warning');
+    const logs = nodes.flatMap(node =>
+      logFiles(node, '').flatMap(file => [
+        file,
+        ...readFileSync(file, 'utf8').trimEnd().split('\n').slice(-5),
+      ]),
+    );
+    return [objects, events, ...logs].join('\n');
+  }
+
   async #ask(node: string, url: string): Promise<string> {
     const answered = await this.cluster.node(node).place.run('curl', ['-sSf', '--max-time', '5', url]);
     return answered.stdout;
   }
 }
 
-/** Files to which the kubelet has a container's output written; the API server is not needed to read them. */
-function logFiles(node: ClusterNode, container: string): string[] {
+/** Files to which the kubelet has our containers' output written: no API server is needed to read them. */
+function logFiles(node: ClusterNode, pod: string): string[] {
   const folder = join(node.state, 'var/log/pods');
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter(({ name, parentPath }) => name.endsWith('.log') && parentPath.includes(`_${container}-`))
+    .filter(({ name, parentPath }) => name.endsWith('.log') && parentPath.includes(`/${system}_${pod}`))
     .map(({ name, parentPath }) => join(parentPath, name))
     .sort();
 }

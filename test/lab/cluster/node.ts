@@ -6,7 +6,7 @@
  *   cgroups     its own tree as the root, so that two kubelets do not clean up each other's
  *   mounts      its own /run, /sys and the directories below; everything else is this machine's, and shared
  */
-import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { CulvertError } from '../../../base/errors.ts';
 import { eventually } from '../eventually.ts';
@@ -22,7 +22,6 @@ import {
   cniFile,
   cniPlugins,
   containerdFile,
-  containerdSocket,
   kubeletFile,
   type NodeFileOptions,
   kubeProxyFile,
@@ -98,7 +97,16 @@ export class ClusterNode {
     this.#writeFiles();
     const first = await this.init.start();
     await first.says(/^ready$/m);
-    await this.#startContainerd();
+    await this.startContainerd();
+  }
+
+  /** Starts the container runtime and waits until it answers: a kubelet that finds none ends. */
+  async startContainerd(): Promise<void> {
+    const started = await this.containerd.start();
+    const answers = async (): Promise<boolean> =>
+      !started.running || (await this.run('ctr', ['version'], { check: false })).code === 0;
+    await eventually(answers, { timeoutMs: startMs, what: `containerd on ${this.name}` });
+    if (!started.running) throw new CulvertError('LAB_PROCESS_ENDED', `containerd: ${started.stderr()}`);
   }
 
   /** Starts the programs that make a node of the cluster out of it. */
@@ -131,13 +139,6 @@ export class ClusterNode {
   /** What a person types to look around in here. */
   get enterCommand(): readonly string[] {
     return ['nsenter', '--target', String(this.init.process?.pid ?? 0), '--all', 'sh'];
-  }
-
-  async #startContainerd(): Promise<void> {
-    const started = await this.containerd.start();
-    const there = (): boolean => !started.running || existsSync(this.path(containerdSocket));
-    await eventually(there, { timeoutMs: startMs, what: `containerd on ${this.name}` });
-    if (!started.running) throw new CulvertError('LAB_PROCESS_ENDED', `containerd: ${started.stderr()}`);
   }
 
   get #ownGroup(): string {
