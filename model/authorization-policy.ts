@@ -74,10 +74,10 @@ export function translateAuthorizationPolicy(
   const atWaypoint = spec.targetRef !== undefined || (spec.targetRefs ?? []).length > 0;
   if (atWaypoint && selector === null) {
     report(
-      'info',
+      'warning',
       'enforced-at-waypoint',
       'spec.targetRefs',
-      'enforced by the waypoint of its targets, not by nodes',
+      'not in force: it is for waypoints, which route in this version and enforce no policy yet',
     );
     return { policy: null, selector, findings };
   }
