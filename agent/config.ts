@@ -5,6 +5,7 @@
  * mesh rather than to this process (trust domain, root namespace…) comes from the MeshConfig object instead.
  */
 import { availableParallelism } from 'node:os';
+import { tunnelDefaults } from '../tunnel/defaults.ts';
 
 /** Ports inside every enrolled pod's namespace; the numbers are the ones users of ambient meshes know. */
 export interface PodPorts {
@@ -115,22 +116,9 @@ export interface AgentLimits {
 }
 
 export const defaultLimits: AgentLimits = {
-  dialMs: 10_000,
-  tlsHandshakeMs: 10_000,
-  prefaceMs: 5_000,
-  connectMs: 15_000,
-  certificateWaitMs: 5_000,
-  tunnelIdleMs: 300_000,
-  tunnelMaxAgeMs: 3_600_000,
-  pingIntervalMs: 10_000,
-  pingTimeoutMs: 20_000,
-  streamsPerTunnel: 100,
-  tunnelsPerSource: 512,
-  handshakesPerSource: 64,
+  ...tunnelDefaults,
   endpointAttempts: 3,
-  endpointPenaltyMs: 1_000,
   connectionsPerPod: 50_000,
-  drainMs: 25_000,
   shardHangMs: 30_000,
   heartbeatTimeoutMs: 10_000,
 };

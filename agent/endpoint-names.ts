@@ -77,8 +77,7 @@ export class EndpointNames {
     const [v4, v6] = await Promise.allSettled([this.#resolve(host, 4), this.#resolve(host, 6)]);
     const records = [v4, v6].flatMap(result => (result.status === 'fulfilled' ? result.value : []));
     if (records.length === 0 && v4.status === 'rejected') throw v4.reason;
-    const seconds =
-      records.length === 0 ? 0 : Math.min(...records.map(({ ttl }) => ttl), maximumMs / 1_000);
+    const seconds = records.length === 0 ? 0 : Math.min(...records.map(({ ttl }) => ttl), maximumMs / 1_000);
     const found: Remembered = {
       addresses: (v4.status === 'fulfilled' && v4.value.length > 0 ? v4.value : records).map(
         ({ address }) => address,

@@ -2,8 +2,8 @@
  * The metrics of the main thread's own state: pods, configuration, certificates, redirection, shards.
  */
 import type { ClusterState } from './cluster/cluster-source.ts';
-import type { Family, Sample } from './metrics-family.ts';
-import type { Labels } from './series.ts';
+import type { Family, Sample } from '../base/metrics-family.ts';
+import type { Labels } from '../base/series.ts';
 
 /** The main thread's own state, asked for at each scrape. */
 export interface MetricSources {

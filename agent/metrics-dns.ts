@@ -2,8 +2,8 @@
  * The DNS metrics, from the sums of all shards.
  */
 import { dnsBuckets } from './dns/metrics.ts';
-import type { Family, Sample } from './metrics-family.ts';
-import type { SeriesTotals } from './series.ts';
+import type { Family, Sample } from '../base/metrics-family.ts';
+import type { SeriesTotals } from '../base/series.ts';
 
 const duration = 'istio_dns_upstream_request_duration_seconds';
 

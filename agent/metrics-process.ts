@@ -3,7 +3,7 @@
  * a second to measure the main event loop.
  */
 import { readFileSync, readdirSync } from 'node:fs';
-import type { Family } from './metrics-family.ts';
+import type { Family } from '../base/metrics-family.ts';
 
 export function processFamilies(): Family[] {
   const startedAt = Date.now() / 1000 - process.uptime();

@@ -1,10 +1,11 @@
 /**
  * The traffic metrics as dashboards of ambient meshes read them, from the sums of all shards.
  */
-import type { Family, Sample } from './metrics-family.ts';
-import type { SeriesTotals } from './series.ts';
+import type { Family, Sample } from '../base/metrics-family.ts';
+import type { SeriesTotals } from '../base/series.ts';
 import type { ShardSnapshot } from './shard-metrics.ts';
-import { trafficColumns, type Reporter } from './traffic-metrics.ts';
+import type { Reporter } from '../model/traffic-labels.ts';
+import { trafficColumns } from './traffic-metrics.ts';
 
 type Column = (typeof trafficColumns)[number];
 

@@ -9,10 +9,10 @@ import type { HttpReply, HttpRoutes } from '../base/http.ts';
 import { agentFamilies, type MetricSources } from './metrics-agent.ts';
 import { clusterFamilies } from './metrics-cluster.ts';
 import { dnsFamilies } from './metrics-dns.ts';
-import { register, type Family, type Sample } from './metrics-family.ts';
+import { register, type Family, type Sample } from '../base/metrics-family.ts';
 import { processFamilies } from './metrics-process.ts';
 import { trafficFamilies } from './metrics-traffic.ts';
-import { SeriesTotals, seriesExpireMs, type Labels } from './series.ts';
+import { SeriesTotals, seriesExpireMs, type Labels } from '../base/series.ts';
 import { metricLabel, shardCounters, type ShardSnapshot } from './shard-metrics.ts';
 import { settleTraffic } from './traffic-metrics.ts';
 

@@ -9,7 +9,8 @@ import { formatHostPort } from '../model/address.ts';
 import { AccessLog } from './access-log.ts';
 import type { Connection, ConnectionObserver, Party } from './connections.ts';
 import type { ShardMetrics } from './shard-metrics.ts';
-import type { Reporter, ResponseFlag, TrafficHandle, TrafficPeers } from './traffic-metrics.ts';
+import type { Reporter, ResponseFlag, TrafficPeers } from '../model/traffic-labels.ts';
+import type { TrafficHandle } from './traffic-metrics.ts';
 
 /** A connection of one node alone is reported from both sides, as it would be from two nodes. */
 type Handles = readonly TrafficHandle[];

@@ -6,13 +6,13 @@ import type { Mesh } from '../model/mesh.ts';
 import type { Workload } from '../model/workload.ts';
 import type { AgentConfig } from './config.ts';
 import type { Connections } from './connections.ts';
-import type { EndpointHealth } from './endpoint-health.ts';
+import type { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import type { EndpointNames } from './endpoint-names.ts';
 import type { ShardMeshSettings } from './messages.ts';
 import type { Pod } from './pod.ts';
-import type { ShardCertificates } from './shard-certificates.ts';
+import type { CurrentCertificates } from '../tunnel/current-certificates.ts';
 import type { ShardMetrics } from './shard-metrics.ts';
-import type { SourceCaps } from './source-caps.ts';
+import type { SourceCaps } from '../tunnel/source-caps.ts';
 
 export interface ShardContext {
   readonly config: AgentConfig;
@@ -20,7 +20,7 @@ export interface ShardContext {
   readonly peerNameMap: number;
   readonly log: Logger;
   readonly mesh: Mesh;
-  readonly certificates: ShardCertificates;
+  readonly certificates: CurrentCertificates;
   readonly connections: Connections;
   readonly health: EndpointHealth;
   readonly names: EndpointNames;

@@ -5,7 +5,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { DnsMetrics } from './dns/metrics.ts';
-import { SeriesTable, type Labels, type Row, type SeriesDelta } from './series.ts';
+import { SeriesTable, type Labels, type Row, type SeriesDelta } from '../base/series.ts';
 import { TrafficMetrics, type TrafficSnapshot } from './traffic-metrics.ts';
 
 /** Counters of shards. Names and meanings are public: see docs/metrics.md. */

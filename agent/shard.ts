@@ -8,17 +8,17 @@ import { collectGarbage } from '../base/settle.ts';
 import { Mesh } from '../model/mesh.ts';
 import { rejudge } from './authorise.ts';
 import { Connections } from './connections.ts';
-import { EndpointHealth } from './endpoint-health.ts';
+import { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import { EndpointNames } from './endpoint-names.ts';
 import { listen } from './listen.ts';
 import type { FromShard, Question, ShardAnswer, ShardPodMessage, ShardStart, ToShard } from './messages.ts';
 import { Observer } from './observe.ts';
 import { Pod } from './pod.ts';
 import { PodDns } from './pod-dns.ts';
-import { ShardCertificates } from './shard-certificates.ts';
+import { CurrentCertificates } from '../tunnel/current-certificates.ts';
 import type { ShardContext } from './shard-context.ts';
 import { ShardMetrics, type ShardGauges } from './shard-metrics.ts';
-import { SourceCaps } from './source-caps.ts';
+import { SourceCaps } from '../tunnel/source-caps.ts';
 import { makePool } from './tunnel-out.ts';
 
 /** Bytes of connections that stay open reach the metrics this often. */
@@ -46,7 +46,7 @@ export class Shard {
       peerNameMap: start.peerNameMap,
       log: this.#log,
       mesh,
-      certificates: new ShardCertificates(),
+      certificates: new CurrentCertificates(),
       connections: new Connections(this.#observer),
       health: new EndpointHealth(config.limits.endpointPenaltyMs),
       names: new EndpointNames(),

@@ -4,37 +4,14 @@
  * A connection asks once, when it opens, for the handle of its pair of workloads, and adds its bytes to that handle's
  * plain fields from then on; nothing is made or looked up per chunk, and nothing but cached maps per connection.
  */
-import type { Service } from '../model/service.ts';
+import {
+  trafficLabels,
+  type Reporter,
+  type ResponseFlag,
+  type TrafficPeers,
+} from '../model/traffic-labels.ts';
 import type { Workload } from '../model/workload.ts';
-import { SeriesTable, seriesExpireMs, type Labels, type Row, type SeriesDelta } from './series.ts';
-
-/** `source` is the agent beside the client, `destination` the one beside the server. */
-export type Reporter = 'source' | 'destination';
-
-/** Why a connection failed, in the words of the existing dashboards. `-` is for the ones that did not. */
-export const responseFlags = [
-  'DENY',
-  'CONNECT',
-  'TLS_FAILURE',
-  'H2_HANDSHAKE_FAILURE',
-  'NETWORK_POLICY',
-  'IDENTITY_ERROR',
-  'CERT_REVOKED',
-] as const;
-export type ResponseFlag = (typeof responseFlags)[number];
-
-/** What tells one series from another. Workloads and services are compared as objects, so pass those of the Mesh. */
-export interface TrafficPeers {
-  readonly reporter: Reporter;
-  readonly source: Workload | null;
-  readonly destination: Workload | null;
-  readonly service: Service | null;
-  /** SPIFFE URIs, only where proven; null otherwise. */
-  readonly sourceIdentity: string | null;
-  readonly destinationIdentity: string | null;
-  /** True only for a connection that a tunnel carried. */
-  readonly mutualTls: boolean;
-}
+import { SeriesTable, seriesExpireMs, type Labels, type Row, type SeriesDelta } from '../base/series.ts';
 
 /** Columns of a traffic row, in the order of `TrafficHandle.read()`. */
 export const trafficColumns = ['opened', 'closed', 'failed', 'received', 'sent'] as const;
@@ -175,53 +152,6 @@ function same(a: TrafficPeers, b: TrafficPeers): boolean {
 
 function keyOf(labels: Labels): string {
   return Object.values(labels).join('\u001f');
-}
-
-/** The labels of a series; whatever isn't known is `unknown`, as dashboards expect. */
-export function trafficLabels(peers: TrafficPeers, flag: ResponseFlag | '-'): Labels {
-  const { source, destination, service } = peers;
-  const labels: Record<string, string> = {
-    reporter: peers.reporter,
-    ...endLabels('source', source, peers.sourceIdentity),
-    destination_service: service?.hostname ?? unknown,
-    destination_service_namespace: service?.namespace ?? unknown,
-    destination_service_name: service?.name ?? unknown,
-    ...endLabels('destination', destination, peers.destinationIdentity),
-    request_protocol: 'tcp',
-    response_flags: flag,
-    connection_security_policy: peers.mutualTls ? 'mutual_tls' : unknown,
-  };
-  const here = source?.locality ?? null;
-  const there = destination?.locality ?? null;
-  if (here === null && there === null) return labels;
-  labels.source_region = text(here?.region);
-  labels.source_zone = text(here?.zone);
-  labels.destination_region = text(there?.region);
-  labels.destination_zone = text(there?.zone);
-  return labels;
-}
-
-const unknown = 'unknown';
-
-function text(value: string | null | undefined): string {
-  return value === null || value === undefined || value === '' ? unknown : value;
-}
-
-function endLabels(
-  end: 'source' | 'destination',
-  workload: Workload | null,
-  identity: string | null,
-): Labels {
-  return {
-    [`${end}_workload`]: text(workload?.workloadName),
-    [`${end}_canonical_service`]: text(workload?.canonicalName),
-    [`${end}_canonical_revision`]: text(workload?.canonicalRevision),
-    [`${end}_workload_namespace`]: text(workload?.namespace),
-    [`${end}_principal`]: text(identity),
-    [`${end}_app`]: text(workload?.canonicalName),
-    [`${end}_version`]: text(workload?.canonicalRevision),
-    [`${end}_cluster`]: text(workload?.clusterId),
-  };
 }
 
 /** One series for each reporter takes all that there is no room for. */

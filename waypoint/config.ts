@@ -1,7 +1,7 @@
 /**
  * What the operator may choose about one waypoint, with every default and its reason in one table.
  */
-import { defaultLimits as agentLimits } from '../agent/config.ts';
+import { tunnelDefaults } from '../tunnel/defaults.ts';
 
 export interface WaypointConfig {
   /** Of Kubernetes YAML; watched. */
@@ -55,27 +55,8 @@ export interface WaypointLimits {
   readonly upstreamIdleMs: number;
 }
 
-const { dialMs, tlsHandshakeMs, prefaceMs, connectMs, certificateWaitMs, tunnelIdleMs, tunnelMaxAgeMs } =
-  agentLimits;
-const { pingIntervalMs, pingTimeoutMs, tunnelsPerSource, handshakesPerSource, endpointPenaltyMs, drainMs } =
-  agentLimits;
-
 export const defaultWaypointLimits: WaypointLimits = {
-  dialMs,
-  tlsHandshakeMs,
-  prefaceMs,
-  connectMs,
-  certificateWaitMs,
-  tunnelIdleMs,
-  tunnelMaxAgeMs,
-  pingIntervalMs,
-  pingTimeoutMs,
-  // A request may have a connection of its own, where an agent's stream carries many.
-  streamsPerTunnel: 100,
-  tunnelsPerSource,
-  handshakesPerSource,
-  endpointPenaltyMs,
-  drainMs,
+  ...tunnelDefaults,
   requestHeadMs: 10_000,
   headBytes: 64 * 1024,
   headFields: 256,

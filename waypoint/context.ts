@@ -2,9 +2,9 @@
  * What every part of a waypoint works with: the mesh and its routes as they are now, certificates, counters, logs.
  */
 import type { Socket } from 'node:net';
-import type { EndpointHealth } from '../agent/endpoint-health.ts';
-import type { ShardCertificates } from '../agent/shard-certificates.ts';
-import type { SourceCaps } from '../agent/source-caps.ts';
+import type { EndpointHealth } from '../tunnel/endpoint-health.ts';
+import type { CurrentCertificates } from '../tunnel/current-certificates.ts';
+import type { SourceCaps } from '../tunnel/source-caps.ts';
 import type { Logger } from '../base/log.ts';
 import type { HttpRoutes } from '../model/http-routes.ts';
 import type { Mesh } from '../model/mesh.ts';
@@ -29,7 +29,7 @@ export interface WaypointContext {
   readonly log: Logger;
   readonly mesh: Mesh;
   readonly routes: HttpRoutes;
-  readonly certificates: ShardCertificates;
+  readonly certificates: CurrentCertificates;
   readonly caps: SourceCaps;
   readonly health: EndpointHealth;
   readonly pool: TunnelPool;

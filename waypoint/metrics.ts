@@ -3,9 +3,9 @@
  * the waypoint itself fares. Rows are found by one text per kind of request, and are bounded: what is beyond shares one.
  */
 import type { Registry } from 'prom-client';
-import { register, type Sample } from '../agent/metrics-family.ts';
-import type { Labels } from '../agent/series.ts';
-import { trafficLabels } from '../agent/traffic-metrics.ts';
+import { register, type Sample } from '../base/metrics-family.ts';
+import type { Labels } from '../base/series.ts';
+import { trafficLabels } from '../model/traffic-labels.ts';
 import type { RequestRecord } from './access-log.ts';
 
 /** Upper bounds in milliseconds, as those dashboards know them. */

@@ -8,9 +8,9 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
-import { EndpointHealth } from '../agent/endpoint-health.ts';
-import { ShardCertificates } from '../agent/shard-certificates.ts';
-import { SourceCaps } from '../agent/source-caps.ts';
+import { EndpointHealth } from '../tunnel/endpoint-health.ts';
+import { CurrentCertificates } from '../tunnel/current-certificates.ts';
+import { SourceCaps } from '../tunnel/source-caps.ts';
 import { CulvertError } from '../base/errors.ts';
 import { createLogger, reportTrouble, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
@@ -61,7 +61,7 @@ export class Waypoint {
     this.config = config;
     this.log = createLogger({ component: 'waypoint', level: config.logLevel });
     const { limits, accessLog } = config;
-    const certificates = new ShardCertificates();
+    const certificates = new CurrentCertificates();
     this.context = {
       config,
       log: this.log,

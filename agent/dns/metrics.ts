@@ -2,7 +2,7 @@
  * The DNS metrics of one shard, under the labels that mesh dashboards read; the main thread adds them up.
  */
 import type { Workload } from '../../model/workload.ts';
-import { SeriesTable, seriesExpireMs, type Labels, type Row, type SeriesDelta } from '../series.ts';
+import { SeriesTable, seriesExpireMs, type Labels, type Row, type SeriesDelta } from '../../base/series.ts';
 import type { DnsProtocol } from './answer.ts';
 
 /** Upper bounds of the upstream duration buckets, seconds. */

@@ -4,7 +4,7 @@ import t from 'tap';
 import { Metrics, metricsRoutes } from '../../agent/metrics.ts';
 import type { MetricSources } from '../../agent/metrics-agent.ts';
 import { ShardMetrics, type ShardGauges } from '../../agent/shard-metrics.ts';
-import type { TrafficPeers } from '../../agent/traffic-metrics.ts';
+import type { TrafficPeers } from '../../model/traffic-labels.ts';
 import { eventually } from '../lab/eventually.ts';
 import { workload } from '../model/objects.ts';
 

@@ -1,6 +1,7 @@
 import t from 'tap';
-import { SeriesTotals, type Labels } from '../../agent/series.ts';
-import { settleTraffic, TrafficMetrics, type TrafficPeers } from '../../agent/traffic-metrics.ts';
+import { SeriesTotals, type Labels } from '../../base/series.ts';
+import { settleTraffic, TrafficMetrics } from '../../agent/traffic-metrics.ts';
+import type { TrafficPeers } from '../../model/traffic-labels.ts';
 import { service, workload } from '../model/objects.ts';
 
 const web = workload('web-1', { workloadName: 'web', canonicalName: 'web', canonicalRevision: 'v2' });

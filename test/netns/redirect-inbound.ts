@@ -132,7 +132,8 @@ t.test('a port where nobody listens is refused at once', async t => {
     { to: [server.address6, 8001], family: 6 },
   ] satisfies Call[]) {
     const seen = await stage.call(client, { ...call, send: 'x' });
-    t.equal(seen.error, 'ECONNRESET', 'the agent was refused and says so');
+    // The reset may come before the client has asked who its peer is.
+    t.match(seen.error, /^(ECONNRESET|ENOTCONN)$/, 'the agent was refused and says so');
   }
   await agent.stop();
 });

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import t from 'tap';
-import { SeriesTable, SeriesTotals, type Row, type SeriesDelta } from '../../agent/series.ts';
+import { SeriesTable, SeriesTotals, type Row, type SeriesDelta } from '../../base/series.ts';
 
 class Count implements Row {
   expired = false;

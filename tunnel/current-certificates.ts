@@ -2,8 +2,8 @@
  * Certificates as a shard has them: what the main thread sent last, and those who wait for one that is still to come.
  */
 import { CulvertError } from '../base/errors.ts';
-import type { IssuedCertificate } from '../tunnel/certificates.ts';
-import { clientContext, serverContext, type ClientContext, type ServerContext } from '../tunnel/tls.ts';
+import type { IssuedCertificate } from './certificates.ts';
+import { clientContext, serverContext, type ClientContext, type ServerContext } from './tls.ts';
 
 /** A certificate ready for use, and when it ends (ms since the epoch). */
 export interface ReadyCertificate<Context> {
@@ -23,7 +23,7 @@ interface Waiter {
   readonly timer: NodeJS.Timeout;
 }
 
-export class ShardCertificates {
+export class CurrentCertificates {
   readonly #held = new Map<string, Held>();
   readonly #waiting = new Map<string, Set<Waiter>>();
 
