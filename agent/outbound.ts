@@ -18,7 +18,7 @@ import type { Pod } from './pod.ts';
 import { clientGone, type AttemptResult, type Outgoing } from './outgoing.ts';
 import { refuse } from './plaintext.ts';
 import { PairRelay } from './relay.ts';
-import { workloadOf, type ShardContext } from './shard-context.ts';
+import { clientOf, type ShardContext } from './shard-context.ts';
 import { tunnelOut } from './tunnel-out.ts';
 import { fdOf, reset } from './socket-handle.ts';
 
@@ -51,21 +51,17 @@ export function acceptOutbound(context: ShardContext, pod: Pod, client: net.Sock
 function ignore(): void {}
 
 function attempt(context: ShardContext, outgoing: Outgoing): void {
-  const source = workloadOf(context, outgoing.pod);
-  const route: Route =
-    source === null
-      ? { kind: 'refuse', code: 'UNKNOWN_WORKLOAD', reason: 'this pod is not in the configuration' }
-      : resolve(context.mesh, {
-          source,
-          destination: outgoing.target,
-          localNode: context.config.node,
-          isLocal: uid => context.podsByWorkload.has(uid),
-          hbonePort: context.config.podPorts.hbone,
-          agentPorts: context.agentPorts,
-          exclude: outgoing.tried,
-          avoid: context.health,
-          random: Math.random,
-        });
+  const route = resolve(context.mesh, {
+    source: clientOf(context, outgoing.pod),
+    destination: outgoing.target,
+    localNode: context.config.node,
+    isLocal: uid => context.podsByWorkload.has(uid),
+    hbonePort: context.config.podPorts.hbone,
+    agentPorts: context.agentPorts,
+    exclude: outgoing.tried,
+    avoid: context.health,
+    random: Math.random,
+  });
   const connection = start(context, outgoing, route);
   if (outgoing.pod.connections.size > context.config.limits.connectionsPerPod) {
     const error = new CulvertError(
@@ -115,7 +111,7 @@ function start(context: ShardContext, outgoing: Outgoing, route: Route): Connect
     {
       address: outgoing.clientAddress,
       port: outgoing.clientPort,
-      workload: workloadOf(context, pod),
+      workload: clientOf(context, pod),
       identity: pod.identity,
     },
     {

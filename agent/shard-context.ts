@@ -9,6 +9,7 @@ import type { Connections } from './connections.ts';
 import type { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import type { EndpointNames } from './endpoint-names.ts';
 import type { ShardMeshSettings } from './messages.ts';
+import { newbornWorkload } from './newborn.ts';
 import type { Pod } from './pod.ts';
 import type { CurrentCertificates } from '../tunnel/current-certificates.ts';
 import type { ShardMetrics } from './shard-metrics.ts';
@@ -37,7 +38,12 @@ export interface ShardContext {
   count(code: string): void;
 }
 
-/** The workload of a pod as the mesh knows it now; null for the moment between two configurations. */
+/** Who a pod is for what it sends: as the mesh knows it now or, before it does, as it was enrolled. */
+export function clientOf(context: ShardContext, pod: Pod): Workload {
+  return workloadOf(context, pod) ?? newbornWorkload(pod, context.settings, context.config.node);
+}
+
+/** The workload of a pod as the mesh knows it now; null before it does, and between two configurations. */
 export function workloadOf(context: ShardContext, pod: Pod): Workload | null {
   return context.mesh.workload(pod.workloadUid);
 }

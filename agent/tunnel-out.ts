@@ -17,7 +17,7 @@ import type { Connection } from './connections.ts';
 import { clientGone, type AttemptResult, type Outgoing } from './outgoing.ts';
 import type { Pod } from './pod.ts';
 import { TunnelRelay } from './relay.ts';
-import { workloadOf, type ShardContext } from './shard-context.ts';
+import { clientOf, type ShardContext } from './shard-context.ts';
 import { reset } from './socket-handle.ts';
 
 type Done = (result: AttemptResult) => void;
@@ -84,7 +84,7 @@ function request(
   connection.destination.identity = tunnel.peerIdentity;
   const traceparent = newTraceparent();
   connection.traceId = traceId(traceparent);
-  const source = workloadOf(context, outgoing.pod);
+  const source = clientOf(context, outgoing.pod);
   let timer: NodeJS.Timeout | null = null;
   let answered = false;
   const answer = (result: AttemptResult): void => {

@@ -78,9 +78,7 @@ export type Route =
     }
   | { readonly kind: 'refuse'; readonly code: RefuseCode; readonly reason: string };
 
-/** UNKNOWN_WORKLOAD is the caller's: the client itself is not in the mesh's state. */
 export type RefuseCode =
-  | 'UNKNOWN_WORKLOAD'
   | 'SELF_CALL'
   | 'UNKNOWN_PORT'
   | 'NO_HEALTHY_ENDPOINT'
