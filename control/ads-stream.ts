@@ -6,9 +6,9 @@
  */
 import { CulvertError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { WireDeltaRequest } from '../proto/messages.ts';
 import type { Clock } from '../tunnel/clock.ts';
-import { encodeNothing, encodeResponse, requestOf } from './ads-messages.ts';
+import { partsFeature } from '../xds/parts.ts';
+import { type AdsRequest, encodeNothing, encodeResponse, requestOf } from './ads-messages.ts';
 import { type ServedType, servedTypes } from './ads-types.ts';
 import type { Caller } from './authenticate.ts';
 import type { ControlMetrics } from './control-metrics.ts';
@@ -25,6 +25,8 @@ export interface AdsLimits {
   readonly requests: RateLimit;
   /** A response is cut after the resource that makes it larger. Large: clients take the first one for the whole. */
   readonly maxResponseBytes: number;
+  /** The same for a client that takes a state in parts; see xds/parts.ts. */
+  readonly partBytes: number;
   /** Responses beyond this size take turns. */
   readonly largeBytes: number;
   /** How long a client may take to read and answer a response, milliseconds. */
@@ -79,6 +81,7 @@ export class AdsStream {
   /** When what waits for this client changed first; null when nothing does. */
   #changedAt: number | null = null;
   #isAnsweringUnknown = false;
+  #takesParts = false;
   #ended = false;
 
   constructor(caller: Caller, call: AdsCall, parts: AdsStreamParts) {
@@ -90,7 +93,7 @@ export class AdsStream {
   }
 
   /** Takes a request of the client. */
-  request(wire: WireDeltaRequest): void {
+  request(wire: AdsRequest): void {
     if (this.#ended) return;
     this.#slowDown();
     try {
@@ -140,7 +143,7 @@ export class AdsStream {
     this.#subs = [];
   }
 
-  #take(wire: WireDeltaRequest): void {
+  #take(wire: AdsRequest): void {
     const { metrics } = this.#parts;
     const { typeUrl } = wire;
     const type = servedTypes.find(served => served.typeUrl === typeUrl);
@@ -152,6 +155,7 @@ export class AdsStream {
     const { subscription } = sub;
     const { label } = sub.type;
     metrics.requests.inc({ type: label });
+    if (wire.node?.clientFeatures.includes(partsFeature) === true) this.#takesParts = true;
     const answer = subscription.request(requestOf(wire));
     if (answer !== null) {
       metrics.ackSeconds.observe({ type: label }, (this.#parts.clock.now() - sub.sentAt) / 1_000);
@@ -189,14 +193,14 @@ export class AdsStream {
       if (turn === null) return;
       endTurn = turn;
     }
-    const update = sub.subscription.take(limits.maxResponseBytes);
+    const update = sub.subscription.take(this.#takesParts ? limits.partBytes : limits.maxResponseBytes);
     if (update === null) {
       endTurn();
       return;
     }
     sub.endTurn = endTurn;
     sub.sentAt = this.#parts.clock.now();
-    const response = encodeResponse(sub.type.typeUrl, update);
+    const response = encodeResponse(sub.type.typeUrl, update, this.#takesParts && !update.complete);
     this.#count(sub.type.label, update, response.length);
     this.#call.write(response, endTurn);
   }
@@ -221,7 +225,7 @@ export class AdsStream {
     );
   }
 
-  #answerUnknown({ typeUrl, responseNonce, resourceNamesSubscribe }: WireDeltaRequest): void {
+  #answerUnknown({ typeUrl, responseNonce, resourceNamesSubscribe }: AdsRequest): void {
     const { metrics, onUnknownType } = this.#parts;
     metrics.requests.inc({ type: 'unknown' });
     onUnknownType(typeUrl);

@@ -9,9 +9,8 @@ import { setImmediate as yieldTurn } from 'node:timers/promises';
 import { type Metadata, type ServerDuplexStream, status } from '@grpc/grpc-js';
 import { CulvertError, describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { WireDeltaRequest } from '../proto/messages.ts';
 import { systemClock, type Clock } from '../tunnel/clock.ts';
-import { discoveryService } from './ads-messages.ts';
+import { type AdsRequest, discoveryService } from './ads-messages.ts';
 import { type AdsLimits, AdsStream } from './ads-stream.ts';
 import { servedTypes } from './ads-types.ts';
 import type { Caller } from './authenticate.ts';
@@ -43,12 +42,13 @@ export const adsLimits: AdsLimits = {
   // Each of some twenty pushes a second has an answer for each type.
   requests: { perSecond: 400, burst: 2_000 },
   maxResponseBytes: 64 << 20,
-  largeBytes: 256 << 10,
+  partBytes: 128 << 10,
+  largeBytes: 96 << 10,
   answerMs: 60_000,
   firstRequestMs: 30_000,
 };
 
-type Call = ServerDuplexStream<WireDeltaRequest, Buffer>;
+type Call = ServerDuplexStream<AdsRequest, Buffer>;
 
 const sweepMs = 5_000;
 /** A response that is not read for so long does not keep others waiting. */
@@ -59,7 +59,7 @@ const flushSlice = 32;
 const maxUnknownTypes = 100;
 
 export class AdsService {
-  readonly definition = discoveryService;
+  readonly definition = discoveryService();
   readonly handlers = { DeltaAggregatedResources: (call: Call): void => this.#open(call) };
   readonly #options: AdsOptions;
   readonly #limits: AdsLimits;
@@ -143,7 +143,7 @@ export class AdsService {
     this.#streams.set(stream, call);
     metrics.streams.inc({ service: 'ads' });
     log.info(who(caller), 'a client came');
-    call.on('data', (request: WireDeltaRequest) => stream.request(request));
+    call.on('data', (request: AdsRequest) => stream.request(request));
     call.on('end', () => this.#end(stream, call, null));
     call.on('cancelled', () => this.#end(stream, call, null));
   }

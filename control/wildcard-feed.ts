@@ -79,13 +79,36 @@ export class WildcardFeed implements Feed, Reader {
   }
 
   #compare(known: KnownVersions): void {
-    let same = 0;
-    for (const resource of this.#collection.all()) {
-      const version = known.get(resource.name);
-      if (version !== undefined) same += 1;
-      if (version !== resource.version) this.#behind.set(resource.name, resource);
-    }
-    if (same === known.size) return;
-    for (const name of known.keys()) if (this.#collection.get(name) === null) this.#vanished.add(name);
+    const { behind, vanished } = comparison(this.#collection, known);
+    for (const resource of behind) this.#behind.set(resource.name, resource);
+    for (const name of vanished) this.#vanished.add(name);
   }
+}
+
+interface Comparison {
+  readonly collection: Collection;
+  /** Last change that it takes into account. */
+  readonly last: number;
+  readonly behind: readonly Resource[];
+  readonly vanished: readonly string[];
+}
+
+/** After a restart many clients come back that know the same (known-versions.ts), one right after the other. */
+const comparisons = new WeakMap<KnownVersions, Comparison>();
+
+function comparison(collection: Collection, known: KnownVersions): Comparison {
+  const before = comparisons.get(known);
+  if (before?.collection === collection && before.last === collection.last) return before;
+  const behind: Resource[] = [];
+  let same = 0;
+  for (const resource of collection.all()) {
+    const version = known.get(resource.name);
+    if (version !== undefined) same += 1;
+    if (version !== resource.version) behind.push(resource);
+  }
+  const isAllThere = same === known.size;
+  const vanished = isAllThere ? [] : [...known.keys()].filter(name => collection.get(name) === null);
+  const made = { collection, last: collection.last, behind, vanished };
+  comparisons.set(known, made);
+  return made;
 }

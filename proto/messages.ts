@@ -209,6 +209,7 @@ export interface WireNode {
   readonly cluster: string;
   readonly metadata: WireStruct | null;
   readonly buildVersion: string;
+  readonly clientFeatures: readonly string[];
 }
 
 export interface WireStatus {

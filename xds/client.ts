@@ -21,6 +21,7 @@ import type { XdsUpdate } from './reading.ts';
 import { newCounters } from './state.ts';
 import type { XdsCounters, XdsState } from './state.ts';
 import { OnDemand } from './on-demand.ts';
+import { partMark } from './parts.ts';
 import { DiscoveryStream } from './stream.ts';
 import type { Answer } from './wanted-names.ts';
 
@@ -97,6 +98,11 @@ export class XdsClient {
     this.#stream?.close();
     this.#stream = null;
     this.#connected = false;
+  }
+
+  /** For other calls to the same control plane; ended with each stream, and made anew with the next call. */
+  get channel(): ControlChannel {
+    return this.#channel;
   }
 
   state(): XdsState {
@@ -185,7 +191,7 @@ export class XdsClient {
       this.#refuse(stream, type, response, `it could not be applied: ${problem}`);
       return;
     }
-    known.learn(reading);
+    known.learn(reading, response.systemVersionInfo === partMark);
     if (reading.refused.length === 0) {
       stream.send({ typeUrl: response.typeUrl, responseNonce: response.nonce });
     } else {

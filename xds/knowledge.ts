@@ -36,8 +36,8 @@ export class Knowledge implements Known {
     return this.#services.has(name);
   }
 
-  /** To be called when the update is in force. */
-  learn(reading: Reading): void {
+  /** To be called when the update is in force. `isPart`: what follows belongs to the same state. */
+  learn(reading: Reading, isPart = false): void {
     const { delta, nodePods } = reading.update;
     for (const removed of [
       delta.removedWorkloads,
@@ -53,7 +53,7 @@ export class Knowledge implements Known {
       if (isService) this.#services.add(name);
     }
     for (const { name, reason } of reading.refused) this.#refused.set(name, reason);
-    this.#synced = true;
+    if (!isPart) this.#synced = true;
   }
 
   state(): TypeState {

@@ -6,6 +6,7 @@
 import type { WireNode } from '../proto/messages.ts';
 import { toStruct } from '../proto/struct.ts';
 import type { JsonObject } from '../proto/struct.ts';
+import { partsFeature } from './parts.ts';
 
 export interface AgentNode {
   readonly nodeName: string;
@@ -34,5 +35,5 @@ export function discoveryNode(agent: AgentNode): WireNode {
     CULVERT_VERSION: version,
   };
   const id = [nodeType, podIp, `${podName}.${podNamespace}`, `${podNamespace}.svc.cluster.local`].join('~');
-  return { id, cluster: '', metadata: toStruct(metadata), buildVersion: '' };
+  return { id, cluster: '', metadata: toStruct(metadata), buildVersion: '', clientFeatures: [partsFeature] };
 }

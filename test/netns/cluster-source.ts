@@ -68,7 +68,7 @@ t.teardown(() => {
 
 const source = new ClusterSource({
   endpoint: control.endpoint({ rootPath: path('root.pem') }),
-  node: { id: 'n', cluster: '', metadata: { fields: {} }, buildVersion: '' },
+  node: { id: 'n', cluster: '', metadata: { fields: {} }, buildVersion: '', clientFeatures: [] },
   criSocket: runtime.path,
   cni: {
     socket: path('cni.sock'),

@@ -28,7 +28,13 @@ t.test('a request of the discovery stream has the numbers of the protocol', asyn
     t,
     protocols.deltaRequest,
     {
-      node: { id: 'n', cluster: 'c', metadata: toStruct({ a: 'b' }), buildVersion: 'v' },
+      node: {
+        id: 'n',
+        cluster: 'c',
+        metadata: toStruct({ a: 'b' }),
+        buildVersion: 'v',
+        clientFeatures: ['f'],
+      },
       typeUrl: 'u',
       resourceNamesSubscribe: ['s'],
       resourceNamesUnsubscribe: ['t'],
@@ -43,6 +49,7 @@ t.test('a request of the discovery stream has the numbers of the protocol', asyn
         text(2, 'c'),
         message(3, message(1, text(1, 'a'), message(2, text(3, 'b')))),
         text(5, 'v'),
+        text(10, 'f'),
       ),
       text(2, 'u'),
       text(3, 's'),
