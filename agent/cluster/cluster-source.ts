@@ -128,7 +128,7 @@ export class ClusterSource implements MeshSource {
       onUpdate: update => this.#received(update),
       onState: state => this.#heard(state),
     });
-    this.#reports = new Reports({ endpoint, log });
+    this.#reports = new Reports({ endpoint, channel: this.#xds.channel, log });
   }
 
   /** Resolves with the first whole state of the mesh, however long the control plane takes. Throws CNI_SOCKET, CNI_INSTALL. */

@@ -15,6 +15,8 @@ import type { PodReport } from './node-pods.ts';
 
 export interface ReportsOptions {
   readonly endpoint: ControlEndpoint;
+  /** The connection of the discovery stream, which is that stream's to end. Without one reports have their own. */
+  readonly channel?: ControlChannel;
   readonly log: Logger;
 }
 
@@ -41,7 +43,7 @@ export class Reports {
 
   constructor(options: ReportsOptions) {
     this.#options = options;
-    this.#channel = new ControlChannel(options.endpoint);
+    this.#channel = options.channel ?? new ControlChannel(options.endpoint);
   }
 
   /** Why there is no stream; null while there is one. Nobody answers on it, so that it must have lasted a while. */
@@ -65,7 +67,7 @@ export class Reports {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#stream?.end();
     this.#stream = null;
-    this.#channel.disconnect();
+    this.#disconnect();
   }
 
   #connect(): void {
@@ -109,12 +111,16 @@ export class Reports {
     if (this.#closed || this.#stream !== stream) return;
     this.#stream = null;
     const { endpoint } = this.#options;
-    if (error !== null && error.code !== status.UNIMPLEMENTED) this.#channel.disconnect();
+    if (error !== null && error.code !== status.UNIMPLEMENTED) this.#disconnect();
     this.#retry(
       error === null
         ? callError({ code: status.CANCELLED, details: 'it ended the stream of reports' }, endpoint)
         : callError(error, endpoint),
     );
+  }
+
+  #disconnect(): void {
+    if (this.#options.channel === undefined) this.#channel.disconnect();
   }
 
   #retry(error: CulvertError): void {

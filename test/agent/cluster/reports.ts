@@ -7,6 +7,7 @@ import { difference, Reports } from '../../../agent/cluster/reports.ts';
 import { createLogger } from '../../../base/log.ts';
 import { ReportService } from '../../help/report-service.ts';
 import { eventually } from '../../lab/eventually.ts';
+import { ControlChannel } from '../../../xds/channel.ts';
 import { FakeControl, status } from '../../xds/fake-control.ts';
 
 const log = createLogger({ component: 'test', level: 'silent' });
@@ -62,6 +63,32 @@ t.test('over the wire', async t => {
   reports.set([]);
   const third = await service.streams.take();
   t.match(await third.reports.take(), { full: true, pods: [] }, 'an end in order is no end either');
+});
+
+t.test('over a connection that is another call’s to end', async t => {
+  const service = new ReportService();
+  const control = await FakeControl.start({ services: service.addTo });
+  t.teardown(() => control.stop());
+  const rootPath = join(t.testdir(), 'root.pem');
+  writeFileSync(rootPath, control.root.pem);
+  const endpoint = control.endpoint({ rootPath });
+  const channel = new ControlChannel(endpoint);
+  t.teardown(() => channel.disconnect());
+  const client = channel.client();
+  const reports = new Reports({ endpoint, channel, log });
+  reports.start();
+  const first = await service.streams.take();
+  t.match(await first.reports.take(), { full: true });
+  first.end({ code: status.UNAVAILABLE, details: 'restarting' });
+  const second = await service.streams.take();
+  t.match(await second.reports.take(), { full: true });
+  t.equal(channel.client(), client, 'a stream of reports that fails leaves it');
+  channel.disconnect();
+  const third = await service.streams.take();
+  t.match(await third.reports.take(), { full: true }, 'when it is ended reports go on over the next');
+  const next = channel.client();
+  reports.close();
+  t.equal(channel.client(), next, 'and they leave it when they end');
 });
 
 t.test('nobody there, and nobody who listens to reports', async t => {
