@@ -8,6 +8,8 @@ import { isIP } from 'node:net';
 import { randomBytes } from 'node:crypto';
 import { CulvertError, describeError } from '../base/errors.ts';
 import { logLevels } from '../base/log.ts';
+import { settle } from '../base/settle.ts';
+import { keepHeapTight } from '../base/tight-heap.ts';
 import {
   type ControlConfig,
   agentAccount,
@@ -34,6 +36,7 @@ export interface ControlOptions {
 
 export async function control(options: ControlOptions): Promise<void> {
   const config = controlConfig(options);
+  keepHeapTight();
   const plane = new Control(config);
   const surface = new Surface(plane);
   await surface.start();
@@ -41,6 +44,7 @@ export async function control(options: ControlOptions): Promise<void> {
   const failed = plane.start().then(
     () => {
       plane.log.info({ port: plane.port, namespace: config.namespace }, 'control plane runs');
+      settle();
       return null;
     },
     (error: unknown) => error,
