@@ -4,6 +4,7 @@
  */
 import t from 'tap';
 import { peerAuthentication } from '../help/policies.ts';
+import { podLogs } from '../lab/cluster/pod-logs.ts';
 import { httpPort, talkPod } from '../lab/cluster/talk.ts';
 import { eventually } from '../lab/eventually.ts';
 import { Mesh } from './mesh.ts';
@@ -63,10 +64,15 @@ t.test(`${pods} pods speak as soon as they live`, async t => {
 
 /** What each has printed, once it has. */
 function firstWords(names: readonly string[]): Promise<string[]> {
+  const wordOf = (name: string): string | undefined =>
+    mesh.cluster.nodes
+      .flatMap(node => podLogs(node, { namespace, name: `${name}_` }))
+      .flatMap(({ lines }) => lines)[0];
   return Promise.all(
     names.map(name =>
-      eventually(async () => (await kubectl.logs({ namespace, name })).split('\n')[0] || null, {
+      eventually(() => wordOf(name), {
         timeoutMs: 30_000,
+        intervalMs: 200,
         what: `the first word of ${name}`,
       }),
     ),

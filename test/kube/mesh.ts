@@ -1,14 +1,14 @@
 /**
  * The product in a cluster: installed as a user would, and asked what it has seen.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { agentName, controlName, defaultNamespace } from '../../daemonset/names.ts';
 import { podRange } from '../lab/cluster/addresses.ts';
 import { Cluster, type ClusterOptions } from '../lab/cluster/cluster.ts';
 import { buildProductImage } from '../lab/cluster/images.ts';
 import type { PodName } from '../lab/cluster/kubectl.ts';
-import type { ClusterNode } from '../lab/cluster/node.ts';
+import { podLogs } from '../lab/cluster/pod-logs.ts';
 import { eventually } from '../lab/eventually.ts';
 import type { KubernetesObject } from '../lab/kubernetes.ts';
 import type { Flow } from '../lab/pcap.ts';
@@ -47,11 +47,13 @@ export class Mesh {
   /** A cluster with the mesh of this checkout in it. */
   static async up(way: Way, options: ClusterOptions = {}): Promise<Mesh> {
     // What manifests say by default is where cgroup v2 is when it is alone.
-    const archives = buildProductImage().then(archive => [archive]);
+    const archive = buildProductImage();
+    const archives = archive.then(path => [path]);
     const cluster = await Cluster.up({ cgroups: 'unified', archives, ...options });
     try {
       const mesh = new Mesh(cluster);
       await mesh.install(way);
+      await mesh.#renew(await archive);
       return mesh;
     } catch (error) {
       await cluster.dispose();
@@ -78,6 +80,17 @@ export class Mesh {
         kubeconfig,
         ...set,
       ]);
+    await this.rolledOut();
+  }
+
+  /** In a cluster that was kept pods may run an older image of the same name. */
+  async #renew(archive: string): Promise<void> {
+    const { kubectl, directory } = this.cluster;
+    const note = join(directory, 'product');
+    const before = existsSync(note) ? readFileSync(note, 'utf8') : archive;
+    writeFileSync(note, archive);
+    if (before === archive) return;
+    await kubectl.text('rollout', 'restart', 'deployment,daemonset', `--namespace=${system}`);
     await this.rolledOut();
   }
 
@@ -160,9 +173,8 @@ export class Mesh {
 
   /** Access lines of a node, also of agents that are gone. */
   lines(node: string): AccessLine[] {
-    return logFiles(this.cluster.node(node), agentName)
-      .flatMap(file => readFileSync(file, 'utf8').split('\n'))
-      .map(withoutPrefix)
+    return podLogs(this.cluster.node(node), { namespace: system, name: agentName })
+      .flatMap(({ lines }) => lines)
       .filter(line => line.includes('"component":"access"'))
       .map(line => JSON.parse(line) as AccessLine);
   }
@@ -211,10 +223,7 @@ export class Mesh {
     const objects = await kubectl.text('get', 'pods', here, '--output=wide');
     const events = await kubectl.text('get', 'events', here, '--field-selector=type=Warning');
     const logs = nodes.flatMap(node =>
-      logFiles(node, '').flatMap(file => [
-        file,
-        ...readFileSync(file, 'utf8').trimEnd().split('\n').slice(-5),
-      ]),
+      podLogs(node, { namespace: system, name: '' }).flatMap(({ path, lines }) => [path, ...lines.slice(-5)]),
     );
     return [objects, events, ...logs].join('\n');
   }
@@ -223,19 +232,4 @@ export class Mesh {
     const answered = await this.cluster.node(node).place.run('curl', ['-sSf', '--max-time', '5', url]);
     return answered.stdout;
   }
-}
-
-/** Files to which the kubelet has our containers' output written: no API server is needed to read them. */
-function logFiles(node: ClusterNode, pod: string): string[] {
-  const folder = join(node.state, 'var/log/pods');
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter(({ name, parentPath }) => name.endsWith('.log') && parentPath.includes(`/${system}_${pod}`))
-    .map(({ name, parentPath }) => join(parentPath, name))
-    .sort();
-}
-
-/** Container runtimes write `TIME STREAM F TEXT`. */
-function withoutPrefix(line: string): string {
-  return line.replace(/^\S+ std(?:out|err) [FP] /, '');
 }
