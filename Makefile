@@ -11,7 +11,7 @@ ADDON := native/build/Release/culvert.node
 BPF := bpf/build/.built
 CNI := native/cni/build/culvert-cni
 
-.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube bench image lint format gen check-gen asan clean distclean packages
+.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube bench bench-control image lint format gen check-gen asan clean distclean packages
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -82,6 +82,9 @@ image: build ## one image for all processes, with or without a container engine,
 bench: build ## the table of docs/performance.md, into bench/results.json
 	$(Q)sh native/packages.sh lab
 	$(Q)$(NODE) bench/run.ts
+
+bench-control: build ## the control plane with a thousand agents, into bench/results-control.json
+	$(Q)$(NODE) bench/control.ts
 
 lint: node_modules/.installed ## types, lint rules, import directions, formatting
 	$(Q)tsc --noEmit -p .
