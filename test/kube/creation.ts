@@ -36,6 +36,7 @@ t.test(`${pods} pods speak as soon as they live`, async t => {
   const answered: string[] = [];
   for (let made = 0; made < pods; made += batch) {
     const names = Array.from({ length: batch }, (_, index) => `newborn-${made + index}`);
+    const born = `--selector=newborn=${made}`;
     await kubectl.apply(
       names.map((name, index) =>
         talkPod({
@@ -43,13 +44,14 @@ t.test(`${pods} pods speak as soon as they live`, async t => {
           namespace,
           node: index % 2 === 0 ? 'node-a' : 'node-b',
           command,
-          labels: { newborn: 'yes' },
+          labels: { newborn: String(made) },
         }),
       ),
     );
-    await kubectl.waitFor('condition=Ready', ['pod', '--selector=newborn', here], 120_000);
+    await kubectl.waitFor('condition=Ready', ['pod', born, here], 120_000);
     answered.push(...(await firstWords(names)));
-    await kubectl.delete('pod', '--selector=newborn', here);
+    // The next are made while these end, as in the rollout of a Deployment.
+    await kubectl.text('delete', 'pod', born, here, '--wait=false');
   }
   t.equal(answered.length, pods);
   t.strictSame(

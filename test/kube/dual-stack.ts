@@ -6,13 +6,18 @@ import { isIPv6 } from 'node:net';
 import t from 'tap';
 import { peerAuthentication } from '../help/policies.ts';
 import { machineLayout } from '../lab/cluster/cgroups.ts';
+import { defaultName } from '../lab/cluster/cluster.ts';
 import { httpPort, talkPod } from '../lab/cluster/talk.ts';
 import { eventually } from '../lab/eventually.ts';
 import type { Finished } from '../lab/run.ts';
 import { Mesh } from './mesh.ts';
 import { players, Stage } from './stage.ts';
 
-const mesh = await Mesh.up('helm', { cgroups: machineLayout(), ipv6: true });
+const mesh = await Mesh.up('helm', {
+  name: `${defaultName()}-dual`,
+  cgroups: machineLayout(),
+  ipv6: true,
+});
 t.teardown(() => mesh.cluster.dispose());
 const { kubectl } = mesh.cluster;
 const stage = await Stage.set(mesh, 'dual');

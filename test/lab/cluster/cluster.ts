@@ -17,7 +17,7 @@ import { ip } from '../commands.ts';
 import { eventually } from '../eventually.ts';
 import { Lab, type LabNode } from '../lab.ts';
 import type { LabProcess } from '../process.ts';
-import type { Owner } from '../record.ts';
+import { loadRecord, type Owner } from '../record.ts';
 import { freeCable } from './addresses.ts';
 import { type Binaries, buildBinaries, type Progress } from './binaries.ts';
 import { type CgroupLayout, machineLayout, planNodeCgroups } from './cgroups.ts';
@@ -101,7 +101,7 @@ export class Cluster implements AsyncDisposable {
       ...chosen,
     };
     const binaries = await buildBinaries(progress);
-    const kept = await Cluster.#kept(settings, binaries);
+    const kept = await Cluster.kept(settings.name, chosen, progress);
     if (kept !== null) {
       await kept.load(await archives);
       return kept;
@@ -118,13 +118,26 @@ export class Cluster implements AsyncDisposable {
     return cluster;
   }
 
-  /** A cluster that was kept and answers, or null. */
-  static async #kept(settings: Settings, binaries: Binaries): Promise<Cluster | null> {
-    const lab = Lab.reopen(labOptions(settings));
+  /** A cluster that was kept and answers, or null. Throws LAB_OTHER_CLUSTER when it is not as chosen. */
+  static async kept(
+    name: string,
+    chosen: Partial<Settings> = {},
+    progress: Progress = () => {},
+  ): Promise<Cluster | null> {
+    const record = loadRecord(name);
+    if (record === null || record.owner !== null) return null;
+    const notes = JSON.parse(readFileSync(notesOf(record), 'utf8')) as Notes;
+    const lab = Lab.reopen(labOptions(notes.settings));
     if (lab === null) return null;
-    const notes = JSON.parse(readFileSync(notesOf(lab), 'utf8')) as Notes;
-    const cluster = new Cluster(lab, binaries, notes);
-    return (await cluster.#answers()) ? cluster : null;
+    const cluster = new Cluster(lab, await buildBinaries(progress), notes);
+    if (!(await cluster.#answers())) return null;
+    const is: Partial<Settings> = notes.settings;
+    const other = Object.entries(chosen).filter(([key, value]) => is[key as keyof Settings] !== value);
+    if (other.length === 0) return cluster;
+    const wanted = other.map(([key, value]) => `${key} ${value}`).join(', ');
+    throw new CulvertError('LAB_OTHER_CLUSTER', `the cluster ${name} that is up is not one with ${wanted}`, {
+      fix: `node test/lab/cluster/main.ts down --name ${name}`,
+    });
   }
 
   /** For files that tests want to see until the cluster is taken down. */
@@ -302,6 +315,6 @@ function labOptions({ name, nodes, ipv6 }: Settings): { name: string; nodes: str
   return { name, nodes: names, ipv6 };
 }
 
-function notesOf(lab: Lab): string {
-  return join(lab.directory, 'cluster.json');
+function notesOf({ directory }: { readonly directory: string }): string {
+  return join(directory, 'cluster.json');
 }

@@ -16,7 +16,6 @@ import { sweep } from '../sweep.ts';
 import type { CgroupLayout } from './cgroups.ts';
 import { Cluster, defaultName } from './cluster.ts';
 import { buildProductImage } from './images.ts';
-import { loadRecord } from '../record.ts';
 
 const usage =
   'usage: main.ts up|down|shell [NODE] [--name NAME] [--nodes N] [--ipv6] [--cgroups hybrid|unified] [--product]';
@@ -73,9 +72,9 @@ async function down(): Promise<void> {
 }
 
 async function shell(node: string | null): Promise<void> {
-  if (loadRecord(values.name) === null)
+  const cluster = await Cluster.kept(values.name);
+  if (cluster === null)
     throw new CulvertError('LAB_NO_CLUSTER', `no cluster ${values.name} is up`, { fix: 'main.ts up' });
-  const cluster = await Cluster.up({ name: values.name });
   const [file = 'sh', ...args] =
     node === null ? [process.env['SHELL'] ?? 'sh'] : cluster.node(node).enterCommand;
   const path = `${dirname(cluster.kubectl.program)}:${process.env['PATH'] ?? ''}`;
