@@ -39,6 +39,11 @@ export interface ClusterConfig {
     readonly serverName: string | null;
     readonly clusterId: string;
   };
+  /**
+   * Another server of istio.v1.auth.IstioCertificateService, `host:port`, with the roots of its certificate; null: the
+   * control plane signs.
+   */
+  readonly certificates: { readonly address: string; readonly root: string } | null;
   /** Of the container runtime; null: looked for where runtimes have theirs. */
   readonly criSocket: string | null;
   readonly cni: {

@@ -47,6 +47,11 @@ program
     '/var/run/secrets/culvert-root/root.pem',
   )
   .option('--control-name <name>', 'with --control: DNS name in its certificate (default: the host)')
+  .option(
+    '--ca <host:port>',
+    'with --control: another server of the certificate service (default: the control plane)',
+  )
+  .option('--ca-root <file>', 'with --ca: roots of its certificate (default: as --control-root)')
   .option('--token <file>', 'with --control: who this agent is', '/var/run/secrets/culvert/token')
   .option('--cluster-id <name>', 'with --control: as in MeshConfig', 'Kubernetes')
   .option('--cri-socket <path>', 'with --control: of the container runtime (default: looked for)')

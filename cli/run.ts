@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly control?: string;
   readonly controlRoot: string;
   readonly controlName?: string;
+  readonly ca?: string;
+  readonly caRoot?: string;
   readonly token: string;
   readonly clusterId: string;
   readonly criSocket?: string;
@@ -168,6 +170,8 @@ function source(options: RunOptions, stateDir: string, problems: string[]): Sour
     problems.push(
       `--control ${control}: host and port are needed, such as culvert-control.culvert-system.svc:15012`,
     );
+  if (options.ca !== undefined && parseHostPort(options.ca) === null)
+    problems.push(`--ca ${options.ca}: host and port are needed, such as istio-csr.cert-manager.svc:443`);
   if ((cniBinDir === undefined) !== (cniConfDir === undefined))
     problems.push('--cni-bin-dir and --cni-conf-dir go together');
   const install =
@@ -183,6 +187,10 @@ function source(options: RunOptions, stateDir: string, problems: string[]): Sour
       serverName: options.controlName ?? null,
       clusterId: options.clusterId,
     },
+    certificates:
+      options.ca === undefined
+        ? null
+        : { address: options.ca, root: resolve(options.caRoot ?? options.controlRoot) },
     criSocket: options.criSocket === undefined ? null : resolve(options.criSocket),
     cni: {
       socket: resolve(options.cniSocket ?? join(dirname(stateDir), 'cni.sock')),

@@ -32,6 +32,8 @@ import type { Sandbox } from './sandbox.ts';
 
 export interface ClusterSourceOptions {
   readonly endpoint: ControlEndpoint;
+  /** Who signs: the same, or another server of the certificate service. */
+  readonly certificates: ControlEndpoint;
   /** Who this agent says it is; see xds/node.ts. */
   readonly node: WireNode;
   /** Socket of the container runtime; null: the usual ones are looked for. */
@@ -94,7 +96,7 @@ export class ClusterSource implements MeshSource {
     const { endpoint, node, log, cni, admission } = options;
     this.#options = options;
     this.signer = new CertificateService({
-      endpoint,
+      endpoint: options.certificates,
       ttlMs: () => this.#pods.settings?.certificateTtlMs ?? defaultTtlMs,
     });
     this.#namespaces = new EnrolledNamespaces(cni.enrolledNamespaces);

@@ -14,15 +14,20 @@ export function openClusterSource(
   log: Logger,
   environment: NodeJS.ProcessEnv = process.env,
 ): ClusterSource {
-  const { control, cni } = cluster;
+  const { control, certificates, cni } = cluster;
+  const endpoint = {
+    address: control.address,
+    rootPath: control.root,
+    tokenPath: control.token,
+    serverName: control.serverName,
+    headers: { clusterid: control.clusterId },
+  };
   return new ClusterSource({
-    endpoint: {
-      address: control.address,
-      rootPath: control.root,
-      tokenPath: control.token,
-      serverName: control.serverName,
-      headers: { clusterid: control.clusterId },
-    },
+    endpoint,
+    certificates:
+      certificates === null
+        ? endpoint
+        : { ...endpoint, address: certificates.address, rootPath: certificates.root, serverName: null },
     node: discoveryNode({
       nodeName: config.node,
       podName: environment['POD_NAME'] ?? hostname(),

@@ -68,6 +68,7 @@ t.teardown(() => {
 
 const source = new ClusterSource({
   endpoint: control.endpoint({ rootPath: path('root.pem') }),
+  certificates: control.endpoint({ rootPath: path('root.pem') }),
   node: { id: 'n', cluster: '', metadata: { fields: {} }, buildVersion: '', clientFeatures: [] },
   criSocket: runtime.path,
   cni: {
