@@ -18,6 +18,10 @@ import {
 } from '../control/control-config.ts';
 import { Control } from '../control/control.ts';
 import { Surface } from '../control/surface.ts';
+import { releaseMemory } from '../native/native.ts';
+
+/** Between two times that memory is given back. */
+const releaseMs = 30_000;
 
 export interface ControlOptions {
   readonly kubeconfig?: string;
@@ -45,6 +49,8 @@ export async function control(options: ControlOptions): Promise<void> {
     () => {
       plane.log.info({ port: plane.port, namespace: config.namespace }, 'control plane runs');
       settle();
+      // A thousand clients leave holes between what their connections keep.
+      setInterval(releaseMemory, releaseMs).unref();
       return null;
     },
     (error: unknown) => error,
