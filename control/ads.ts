@@ -10,6 +10,7 @@ import { type Metadata, type ServerDuplexStream, status } from '@grpc/grpc-js';
 import { CulvertError, describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { systemClock, type Clock } from '../tunnel/clock.ts';
+import { resourceTypes } from '../xds/codec.ts';
 import { type AdsRequest, discoveryService } from './ads-messages.ts';
 import { type AdsLimits, AdsStream } from './ads-stream.ts';
 import { servedTypes } from './ads-types.ts';
@@ -42,8 +43,8 @@ export const adsLimits: AdsLimits = {
   // Each of some twenty pushes a second has an answer for each type.
   requests: { perSecond: 400, burst: 2_000 },
   maxResponseBytes: 64 << 20,
-  partBytes: 128 << 10,
-  largeBytes: 96 << 10,
+  partBytes: 64 << 10,
+  largeBytes: 48 << 10,
   answerMs: 60_000,
   firstRequestMs: 30_000,
 };
@@ -53,6 +54,9 @@ type Call = ServerDuplexStream<AdsRequest, Buffer>;
 const sweepMs = 5_000;
 /** A response that is not read for so long does not keep others waiting. */
 const maxTurnMs = 10_000;
+/** Clients that say at the same time what they have; one that does not say so soon lets others go on. */
+const arrivalsAtOnce = 16;
+const maxArrivalMs = 1_000;
 /** Clients told between two looks at whatever else there is to do. */
 const flushSlice = 32;
 /** Type URLs that are not served are named once, so many of them. */
@@ -65,6 +69,7 @@ export class AdsService {
   readonly #limits: AdsLimits;
   readonly #streams = new Map<AdsStream, Call>();
   readonly #turns: Turns;
+  readonly #arrivals: Turns;
   readonly #debounce: Debounce;
   readonly #stopListening: () => void;
   readonly #unknownTypes = new Set<string>();
@@ -87,6 +92,7 @@ export class AdsService {
     const { store, clock, quietMs, maxWaitMs, largeAtOnce } = this.#options;
     this.#limits = { ...adsLimits, ...this.#options.limits };
     this.#turns = new Turns({ atOnce: largeAtOnce, maxMs: maxTurnMs, clock });
+    this.#arrivals = new Turns({ atOnce: arrivalsAtOnce, maxMs: maxArrivalMs, clock });
     this.#debounce = new Debounce({ quietMs, maxMs: maxWaitMs, clock }, () => void this.#flush());
     this.#stopListening = store.onChange(() => {
       this.#changedAt ??= clock.now();
@@ -143,9 +149,20 @@ export class AdsService {
     this.#streams.set(stream, call);
     metrics.streams.inc({ service: 'ads' });
     log.info(who(caller), 'a client came');
-    call.on('data', (request: AdsRequest) => stream.request(request));
     call.on('end', () => this.#end(stream, call, null));
     call.on('cancelled', () => this.#end(stream, call, null));
+    this.#listen(stream, call);
+  }
+
+  /** Hears the client when it is its turn: after a restart a thousand say at once what they have, megabytes each. */
+  #listen(stream: AdsStream, call: Call): void {
+    if (!this.#streams.has(stream)) return;
+    const endTurn = this.#arrivals.take(() => this.#listen(stream, call));
+    if (endTurn === null) return;
+    call.on('data', (request: AdsRequest) => {
+      stream.request(request);
+      if (request.typeUrl === resourceTypes.address) endTurn();
+    });
   }
 
   #refusal({ podUid, serviceAccount, node }: Caller): CulvertError | null {
