@@ -24,12 +24,12 @@ export interface ExplainOptions {
 export async function explain(url: string, options: ExplainOptions): Promise<void> {
   const log = createLogger({ component: 'explain', level: 'silent' });
   const configuration = await Configuration.open(resolve(options.config), log);
-  const { mesh, routes } = configuration.current;
+  const { mesh, l7 } = configuration.current;
   await configuration.close();
   const { head, host, port } = requestOf(url, options);
   const service = serviceOf(mesh.services, host);
   const all = new HttpRoutes();
-  all.replace(routes);
+  all.replace(l7.routes);
   const table = all.tableFor(serviceKey(service), port, options.from ?? service.namespace);
   const explanation: MatchExplanation | null = table === null ? null : table.explain(head);
   if (options.output === 'json') {

@@ -3,9 +3,9 @@
  * depend on how large the mesh is. `build` (build.ts) is the same with everything at once.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { HttpRoute } from '../model/http-route.ts';
 import { type MeshConfig, meshConfigName, meshSettings } from '../model/kinds/mesh-config.ts';
 import { kindNames } from '../model/kinds/registry.ts';
+import { type L7Change, type L7State, l7Changes } from '../model/l7.ts';
 import { type MeshDelta, diff, emptyMesh } from '../model/mesh.ts';
 import type { MeshSettings } from '../model/node-pod.ts';
 import type { BuildMode } from './build-enrolment.ts';
@@ -27,6 +27,8 @@ export interface BuildOptions {
 /** What one change of objects changes. */
 export interface BuildChange {
   readonly mesh: MeshDelta;
+  /** For waypoints. */
+  readonly l7: readonly L7Change[];
   /** Of a cluster. `removed` by pod uid; a pod whose node changes is set again. */
   readonly nodePods: { readonly set: readonly PlacedPod[]; readonly removed: readonly string[] };
   /** Null when they are as they were; the first change always has them. */
@@ -77,9 +79,9 @@ export class IncrementalBuilder {
     return sorted(this.#state.placed());
   }
 
-  /** Every route that is bound to a Service, sorted by key. */
-  routes(): HttpRoute[] {
-    return this.#state.routes.all();
+  /** What waypoints follow. */
+  l7(): L7State {
+    return this.#state.l7.state();
   }
 
   /** Every pod that has not ended, in no order. */
@@ -121,8 +123,8 @@ export class IncrementalBuilder {
   }
 
   /** Other settings may change anything, so everything is built again and compared. */
-  #startAnew(config: MeshConfig): Pick<BuildChange, 'mesh' | 'nodePods'> {
-    const before = { mesh: this.mesh(), placed: this.#state.placed() };
+  #startAnew(config: MeshConfig): Pick<BuildChange, 'mesh' | 'l7' | 'nodePods'> {
+    const before = { mesh: this.mesh(), l7: this.l7(), placed: this.#state.placed() };
     this.#config = config;
     this.#findings.restart();
     this.#state = this.#newState();
@@ -130,6 +132,7 @@ export class IncrementalBuilder {
     const placed = this.#state.placed();
     return {
       mesh: diff(before.mesh, this.mesh()),
+      l7: l7Changes(before.l7, this.l7()),
       nodePods: {
         set: sorted(placed).filter(({ pod, node }) => {
           const old = before.placed.get(pod.podUid);
@@ -140,7 +143,7 @@ export class IncrementalBuilder {
     };
   }
 
-  #changeOf(changes: StateChanges): Pick<BuildChange, 'mesh' | 'nodePods'> {
+  #changeOf(changes: StateChanges): Pick<BuildChange, 'mesh' | 'l7' | 'nodePods'> {
     const state = this.#state;
     const workloads = split(changes.workloads, key => state.workloads.get(key) ?? null);
     const services = split(changes.services, key => state.services.get(key) ?? null);
@@ -154,6 +157,7 @@ export class IncrementalBuilder {
         removedServices: services.removed,
         removedPolicies: policies.removed,
       },
+      l7: changes.l7,
       nodePods: split(changes.placed.keys(), key => changes.placed.get(key) ?? null),
     };
   }

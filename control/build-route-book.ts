@@ -1,6 +1,8 @@
 /** All routes that are bound to Services, as their objects and the Services they name come and go. */
+import { isDeepStrictEqual } from 'node:util';
 import type { HttpRoute } from '../model/http-route.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import type { L7Change } from '../model/l7.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
 import { routeOf } from './build-routes.ts';
@@ -33,7 +35,8 @@ export class RouteBook {
     return [...this.#routes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, route]) => route);
   }
 
-  apply(changes: readonly ObjectChange[]): void {
+  /** The routes that are others than before. */
+  apply(changes: readonly ObjectChange[]): L7Change[] {
     const dirty = new Map<string, RouteRef>();
     for (const { kind, namespace, name } of changes) {
       if (kind === 'HTTPRoute' || kind === 'GRPCRoute') {
@@ -42,17 +45,24 @@ export class RouteBook {
       } else if (kind === 'Service')
         for (const [key, ref] of this.#naming.get(`${namespace}/${name}`) ?? []) dirty.set(key, ref);
     }
-    for (const [key, ref] of dirty) this.#renew(key, ref);
+    const changed: L7Change[] = [];
+    for (const [key, ref] of dirty) {
+      const before = this.#routes.get(key) ?? null;
+      const resource = this.#renew(key, ref);
+      if (resource === null) this.#routes.delete(key);
+      else this.#routes.set(key, resource);
+      if (!isDeepStrictEqual(before, resource)) changed.push({ list: 'routes', key, resource });
+    }
+    return changed;
   }
 
-  #renew(key: string, ref: RouteRef): void {
+  #renew(key: string, ref: RouteRef): HttpRoute | null {
     const { objects, config, findings } = this.#options;
     for (const named of this.#naming.values()) named.delete(key);
     const object = objects.get(ref.kind, ref.namespace, ref.name);
     if (object === null) {
-      this.#routes.delete(key);
       findings.put('route', key, []);
-      return;
+      return null;
     }
     const context = {
       clusterDomain: config.clusterDomain,
@@ -64,8 +74,6 @@ export class RouteBook {
         return objects.get('Service', namespace, name);
       },
     };
-    const route = findings.about('route', object, report => routeOf(object, context, report));
-    if (route === null) this.#routes.delete(key);
-    else this.#routes.set(key, route);
+    return findings.about('route', object, report => routeOf(object, context, report));
   }
 }

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import type { L7Change } from '../model/l7.ts';
 import type { Authorization } from '../model/policy.ts';
 import type { Service } from '../model/service.ts';
 import { type Locality, type Workload, podUid } from '../model/workload.ts';
@@ -11,13 +12,13 @@ import { type BuildMode, modeOf } from './build-enrolment.ts';
 import { EndpointBook } from './build-endpoint-book.ts';
 import { type EntryMember, entryMember, outsideWorkload } from './build-entries.ts';
 import type { FindingStore } from './build-findings.ts';
+import { L7Books } from './build-l7.ts';
 import { LabelIndex } from './build-labels.ts';
 import { type PlacedPod, placedPod } from './build-node-pods.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
 import { PodBook, type PodChange, type PodEntry } from './build-pods.ts';
 import { PolicyBook, type PolicyRef } from './build-policies.ts';
 import { ReferenceBook } from './build-references.ts';
-import { RouteBook } from './build-route-book.ts';
 import { ServiceBook, type ServiceRef } from './build-service-book.ts';
 import { annotatedDistribution } from './build-services.ts';
 import { WaypointBook, type WaypointUser } from './build-waypoints.ts';
@@ -29,6 +30,7 @@ export interface StateChanges {
   readonly workloads: ReadonlySet<string>;
   readonly services: ReadonlySet<string>;
   readonly policies: ReadonlySet<string>;
+  readonly l7: readonly L7Change[];
   /** Of a cluster, by pod uid: what a node is to know of a pod now, null for one that is gone. */
   readonly placed: ReadonlyMap<string, PlacedPod | null>;
 }
@@ -45,7 +47,7 @@ export class BuildState {
   readonly services = new Map<string, Service>();
   readonly policies = new Map<string, Authorization>();
   readonly pods: PodBook;
-  readonly routes: RouteBook;
+  readonly l7: L7Books;
   readonly #options: StateOptions;
   readonly #podsByLabel = new LabelIndex<PodEntry>();
   readonly #entries = new Map<string, EntryMember>();
@@ -70,7 +72,7 @@ export class BuildState {
     });
     this.#policies = new PolicyBook({ ...options, podsByLabel: this.#podsByLabel });
     this.#references = new ReferenceBook(options);
-    this.routes = new RouteBook(options);
+    this.l7 = new L7Books(options);
     this.#waypoints = new WaypointBook(options);
   }
 
@@ -98,7 +100,7 @@ export class BuildState {
     const policies = this.#policies.apply(touched.policies, podChanges);
     for (const uid of policies.pods) dirty.add(uid);
     this.#references.apply(changes);
-    this.routes.apply(changes);
+    const l7 = this.l7.apply(changes);
     if (touched.nodes.size > 0) this.#followNodes(touched.nodes, dirty);
 
     const workloads = this.#renewWorkloads(dirty);
@@ -107,6 +109,7 @@ export class BuildState {
       workloads,
       services: this.#renew(this.services, serviceKeys, key => this.#serviceOf(key)),
       policies: this.#renew(this.policies, policies.policies, key => this.#policies.get(key)),
+      l7,
       placed: this.#placedChanges(podChanges),
     };
   }

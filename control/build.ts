@@ -9,8 +9,8 @@
  * (build-incremental.ts) with `{ mode: 'cluster' }`, whose `apply` returns what each change of objects changes in the
  * mesh, in the pods of each node (`nodePods`), in the settings and in the findings.
  */
-import type { HttpRoute } from '../model/http-route.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import type { L7State } from '../model/l7.ts';
 import type { MeshDelta } from '../model/mesh.ts';
 import type { MeshSettings } from '../model/node-pod.ts';
 import { type BuildOptions, IncrementalBuilder } from './build-incremental.ts';
@@ -34,8 +34,8 @@ export interface Enrolment {
 export interface BuildResult {
   /** The whole mesh: nothing is removed. Sorted by key. */
   readonly mesh: MeshDelta;
-  /** For waypoints: every route that is bound to a Service. Sorted by key. */
-  readonly routes: readonly HttpRoute[];
+  /** For waypoints; each list sorted by key. */
+  readonly l7: L7State;
   /** Of a directory, of every node; an agent takes those whose workload is on its own. Sorted by workload uid. */
   readonly enrolments: readonly Enrolment[];
   /** Of a cluster: every pod that is on a node, wanted or not, for the agent of that node. Sorted by pod uid. */
@@ -56,7 +56,7 @@ export function build(objects: readonly LocatedObject[], options: BuildOptions =
 export function resultOf(builder: IncrementalBuilder): BuildResult {
   return {
     mesh: builder.mesh(),
-    routes: builder.routes(),
+    l7: builder.l7(),
     enrolments: enrolmentsOf(builder),
     nodePods: builder.nodePods(),
     settings: builder.settings,

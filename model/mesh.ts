@@ -258,7 +258,7 @@ function changes<T>(before: readonly T[], after: readonly T[], key: (item: T) =>
 }
 
 /** Equality in depth of plain JSON values; the order of fields does not count, that of list entries does. */
-function same(a: unknown, b: unknown): boolean {
+export function same(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
   if (Array.isArray(a) !== Array.isArray(b)) return false;

@@ -171,13 +171,13 @@ export class Waypoint {
     }
   }
 
-  #adopt({ mesh, config, routes }: BuildResult): void {
+  #adopt({ mesh, config, l7 }: BuildResult): void {
     const { context } = this;
     const { trustDomain, network, clusterDomain } = config;
     context.names = { trustDomain, network, clusterDomain };
     context.mesh.apply(diff(this.#mesh, mesh));
     this.#mesh = mesh;
-    context.routes.replace(routes);
+    context.routes.replace(l7.routes);
     context.self = this.#findSelf();
     const identity = context.self === null ? null : workloadIdentity(context.self);
     if (identity === null) {

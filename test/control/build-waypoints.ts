@@ -133,15 +133,15 @@ t.test('routes follow their objects, and the Services they name', async t => {
   const builder = new IncrementalBuilder();
   const routeObjects = objectsOf({ 'r.yaml': route });
   builder.apply({ set: routeObjects, removed: [] });
-  t.same(builder.routes(), [], 'bound to nothing yet');
+  t.same(builder.l7().routes, [], 'bound to nothing yet');
   t.match(brief(builder.findings()).join(), /unknown-parent/);
   builder.apply({ set: objectsOf({ 's.yaml': service('web') }), removed: [] });
-  t.match(builder.routes(), [
+  t.match(builder.l7().routes, [
     { name: 'r', parents: [{ service: 'shop/web.shop.svc.cluster.local', port: null }] },
   ]);
   t.match(brief(builder.findings()).join(), /unknown-backend/);
   builder.apply({ set: objectsOf({ 'v.yaml': service('v2') }), removed: [] });
   t.notMatch(brief(builder.findings()).join(), /unknown/);
   builder.apply({ set: [], removed: routeObjects });
-  t.same(builder.routes(), []);
+  t.same(builder.l7().routes, []);
 });
