@@ -13,6 +13,7 @@ import { keepHeapTight } from '../base/tight-heap.ts';
 import {
   type ControlConfig,
   agentAccount,
+  controlService,
   defaultAudiences,
   defaultControlLimits,
 } from '../control/control-config.ts';
@@ -35,6 +36,9 @@ export interface ControlOptions {
   readonly agent?: readonly string[];
   readonly audience?: readonly string[];
   readonly dnsName?: readonly string[];
+  readonly waypointImage?: string;
+  readonly waypointPullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
+  readonly waypointPullSecret?: readonly string[];
   readonly logLevel: string;
 }
 
@@ -129,6 +133,7 @@ export function controlConfig(options: ControlOptions): ControlConfig {
     agents,
     audiences,
     dnsNames: (options.dnsName ?? []).map(text => name('dns-name', text)),
+    waypoints: waypointPods(options, namespace),
     logLevel: options.logLevel,
     limits: defaultControlLimits,
   };
@@ -137,4 +142,12 @@ export function controlConfig(options: ControlOptions): ControlConfig {
   if (problems.length > 0)
     throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert control --help' });
   return config;
+}
+
+/** How waypoints run here: the same program, which finds us by our Service. */
+function waypointPods(options: ControlOptions, namespace: string): ControlConfig['waypoints'] {
+  const { waypointImage: image, waypointPullPolicy: pullPolicy = 'IfNotPresent', logLevel } = options;
+  if (image === undefined || image === '') return null;
+  const control = `${controlService}.${namespace}.svc:${options.port}`;
+  return { image, pullPolicy, pullSecrets: options.waypointPullSecret ?? [], control, logLevel };
 }

@@ -89,6 +89,16 @@ program
   )
   .option('--audience <name...>', 'what tokens must be for (default: culvert-ca, istio-ca)')
   .option('--dns-name <name...>', 'further names in its certificate')
+  .option('--waypoint-image <image>', 'image of the pods of waypoints; without it none are made')
+  .addOption(
+    new Option('--waypoint-pull-policy <when>', 'when nodes ask the registry for it')
+      .choices(['Always', 'IfNotPresent', 'Never'])
+      .default('IfNotPresent'),
+  )
+  .option(
+    '--waypoint-pull-secret <name...>',
+    "Secrets of a waypoint's namespace with credentials of the registry",
+  )
   .option('--log-level <level>', 'trace, debug, info, warn, error; or component=level,…', 'info')
   .action(async options => (await import('./control-command.ts')).control(options));
 

@@ -7,6 +7,7 @@ import { type MeshConfig, meshConfigName, meshSettings } from '../model/kinds/me
 import { kindNames } from '../model/kinds/registry.ts';
 import { type L7Change, type L7State, l7Changes } from '../model/l7.ts';
 import { type MeshDelta, diff, emptyMesh } from '../model/mesh.ts';
+import type { Service } from '../model/service.ts';
 import type { MeshSettings } from '../model/node-pod.ts';
 import type { BuildMode } from './build-enrolment.ts';
 import { FindingStore } from './build-findings.ts';
@@ -77,6 +78,12 @@ export class IncrementalBuilder {
   /** Every pod of a cluster that is on a node, sorted by pod uid. */
   nodePods(): PlacedPod[] {
     return sorted(this.#state.placed());
+  }
+
+  /** A Service of Kubernetes as it is in the mesh; null when there is none. */
+  service(namespace: string, name: string): Service | null {
+    const key = `${namespace}/${name}.${namespace}.svc.${this.#config.clusterDomain}`;
+    return this.#state.services.get(key) ?? null;
   }
 
   /** What waypoints follow. */

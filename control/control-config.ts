@@ -3,6 +3,7 @@
  * checked once, and does not change afterwards. What belongs to the mesh (trust domain, certificate life…) comes from the
  * MeshConfig object instead.
  */
+import type { WaypointPods } from './waypoint-objects.ts';
 
 export interface ControlConfig {
   /** File; null looks where kubectl does, and then for the service account of our pod. */
@@ -23,6 +24,8 @@ export interface ControlConfig {
   readonly audiences: readonly string[];
   /** By which clients find us, besides the names of our own Service. */
   readonly dnsNames: readonly string[];
+  /** How the pods of waypoints are made; null: none are. */
+  readonly waypoints: WaypointPods | null;
   readonly logLevel: string;
   readonly limits: ControlLimits;
 }

@@ -10,7 +10,7 @@ import { Registry } from 'prom-client';
 import { describeError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
-import { clusterKindNames } from '../model/kinds/registry.ts';
+import { kindNames } from '../model/kinds/registry.ts';
 import { servedTypes } from './ads-types.ts';
 import { ClusterAuthority } from './authority-store.ts';
 import { IncrementalBuilder, type ObjectChanges } from './build-incremental.ts';
@@ -34,6 +34,7 @@ import { type LocatedObject } from './located.ts';
 import { NewPods } from './new-pods.ts';
 import { ResourceStore } from './resources.ts';
 import { type Serving, serving } from './serving.ts';
+import { type Waypoints, waypoints } from './waypoints.ts';
 
 /** How often it is noted which agents still report here. */
 const agentsMs = 1_000;
@@ -62,6 +63,7 @@ export class Control {
   readonly #built = new Map<string, readonly Finding[]>();
   readonly #stop = new AbortController();
   readonly #newPods: NewPods;
+  readonly #waypoints: Waypoints;
   #closeApi: () => void = () => {};
   /** Someone on the admin port wants this process to end; set by whoever owns it. */
   onShutdownRequest: () => void = () => {};
@@ -95,11 +97,23 @@ export class Control {
       graceMs: config.limits.newPodMs,
       onSettled: uids => this.#settle(uids),
     });
-    this.watch = new ClusterWatch({ api: this.api, store: this.objects, kinds: clusterKindNames, log });
+    this.watch = new ClusterWatch({ api: this.api, store: this.objects, kinds: kindNames, log });
     this.lease = new Lease({ api: this.api, namespace, name: controlService, identity, log });
+    const { objects, builder, watch } = this;
+    this.#waypoints = waypoints({
+      config,
+      api: this.api,
+      objects,
+      builder,
+      watch,
+      log,
+      roots: () => this.#serving?.authority.roots() ?? null,
+      mayWrite: () => this.lease.isLeader,
+      onState: () => this.status.lead(),
+    });
     this.status = new StatusWriter({
       api: this.api,
-      findingsOf: object => this.#built.get(object) ?? [],
+      knowledge: { ...this.#waypoints.knowledge, findingsOf: object => this.#built.get(object) ?? [] },
       mayWrite: () => this.lease.isLeader,
       log,
     });
@@ -111,6 +125,7 @@ export class Control {
     this.lease.onChange = leading => {
       if (!leading) return;
       this.status.lead();
+      this.#waypoints.deployer.touch();
       this.#serving?.roots.touch();
     };
     this.lease.start();
@@ -121,6 +136,8 @@ export class Control {
     this.#serving = serving(this, authority);
     this.#port = await this.#serving.server.start();
     this.#serving.roots.start();
+    this.#serving.authority.onRootsChanged(() => this.#waypoints.deployer.touch());
+    this.#waypoints.deployer.start();
     this.#agentsTimer = setInterval(() => this.#keepAgents(), agentsMs).unref();
     this.#tasks.serving.done();
   }
@@ -204,7 +221,7 @@ export class Control {
     await this.watch.stop();
     this.objects.close();
     this.#newPods.close();
-    await this.#secrets.stop();
+    await Promise.all([this.#secrets.stop(), this.#waypoints.deployer.stop()]);
     await Promise.all([this.lease.stop(), this.status.stop(), this.redirection.stop()]);
     this.#closeApi();
   }
@@ -224,6 +241,7 @@ export class Control {
   }
 
   #noteObject(before: LocatedObject | null, after: LocatedObject | null): void {
+    this.#waypoints.deployer.objectChanged(before, after);
     const was = before?.kind === 'Pod' ? before : null;
     const is = after?.kind === 'Pod' ? after : null;
     if (was === null && is === null) return;

@@ -59,6 +59,8 @@ export const agentArguments: readonly Template[] = [
 export const controlArguments: readonly Template[] = [
   'control',
   '--namespace=$(POD_NAMESPACE)',
+  text`--waypoint-image=${value('image.repository')}:${value('image.tag')}`,
+  text`--waypoint-pull-policy=${value('image.pullPolicy')}`,
   text`--log-level=${value('logLevel')}`,
   each('control.extraArgs'),
 ];

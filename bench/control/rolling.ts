@@ -123,6 +123,7 @@ function configOf(identity: string): ControlConfig {
     audiences: defaultAudiences,
     dnsNames: ['localhost'],
     logLevel: 'silent',
+    waypoints: null,
     limits: { noticeMs: 20, drainMs: 500, newPodMs: 10_000 },
   };
 }

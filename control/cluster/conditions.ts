@@ -8,14 +8,14 @@ import type { OwnObject } from './objects.ts';
 /** A condition of Kubernetes (metav1.Condition). */
 export interface Condition {
   readonly type: string;
-  readonly status: 'True' | 'False';
+  readonly status: 'True' | 'False' | 'Unknown';
   readonly reason: string;
   readonly message: string;
   readonly observedGeneration: number;
   readonly lastTransitionTime: string;
 }
 
-type Verdict = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'>;
+export type Verdict = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'>;
 
 /** Findings about a policy that mean that some of what it says is in force nowhere, or not everywhere. */
 const notEnforced: ReadonlySet<string> = new Set([
@@ -38,8 +38,8 @@ const maxMessage = 2_000;
 const maxReason = 100;
 
 /**
- * The conditions an object should have: those of others as they are, ours as they follow from what is known about it.
- * Null when it has them already.
+ * The conditions an object of our own kinds should have: those of others as they are, ours as they follow from what is
+ * known about it. Null when it has them already.
  * @param built what the builder says about the version that is in force
  * @param now RFC 3339
  */
@@ -50,19 +50,35 @@ export function conditionsOf(
 ): readonly unknown[] | null {
   const prefix = object.served.group === 'culvert.dev' ? '' : 'culvert.dev/';
   const verdicts = verdictsOf(object, built).map(verdict => ({ ...verdict, type: prefix + verdict.type }));
-  const present = new Map(object.conditions.map(condition => [typeOf(condition), condition]));
+  const { conditions } = object.status;
+  const present: readonly unknown[] = Array.isArray(conditions) ? conditions : [];
+  const { conditions: ours, isNews } = renewed(present, verdicts, object.generation, now);
+  if (!isNews) return null;
+  const types = new Set(verdicts.map(({ type }) => type));
+  return [...present.filter(condition => !types.has(typeOf(condition) ?? '')), ...ours];
+}
+
+/**
+ * Verdicts as conditions, each with the time of its last transition by what is there.
+ * @param present conditions that are there, of whatever type
+ */
+export function renewed(
+  present: readonly unknown[],
+  verdicts: readonly Verdict[],
+  generation: number,
+  now: string,
+): { readonly conditions: readonly Condition[]; readonly isNews: boolean } {
+  const known = new Map(present.map(condition => [typeOf(condition), condition]));
   let isNews = false;
-  const ours = verdicts.map(verdict => {
-    const before = present.get(verdict.type) as Partial<Condition> | undefined;
-    const next = { ...verdict, observedGeneration: object.generation };
+  const conditions = verdicts.map(verdict => {
+    const before = known.get(verdict.type) as Partial<Condition> | undefined;
+    const next = { ...verdict, observedGeneration: generation };
     const isSame = Object.entries(next).every(([key, value]) => before?.[key as keyof Condition] === value);
     isNews ||= !isSame;
     const isTransition = before?.status !== verdict.status || typeof before.lastTransitionTime !== 'string';
     return { ...next, lastTransitionTime: isTransition ? now : before.lastTransitionTime };
   });
-  if (!isNews) return null;
-  const types = new Set(verdicts.map(({ type }) => type));
-  return [...object.conditions.filter(condition => !types.has(typeOf(condition) ?? '')), ...ours];
+  return { conditions, isNews };
 }
 
 function verdictsOf({ served, findings }: OwnObject, built: readonly Finding[]): Verdict[] {
@@ -80,7 +96,8 @@ function verdictsOf({ served, findings }: OwnObject, built: readonly Finding[]):
   return [...accepted, verdict('Enforced', gaps, 'NotEnforced', everywhere)];
 }
 
-function verdict(type: string, against: readonly Finding[], reason: string, good: string): Verdict {
+/** One verdict from what speaks against it. */
+export function verdict(type: string, against: readonly Finding[], reason: string, good: string): Verdict {
   const [first] = against;
   if (first === undefined) return { type, status: 'True', reason: type, message: good };
   const codes = new Set(against.map(({ code }) => code).filter(code => code !== 'object-refused'));

@@ -16,7 +16,10 @@ import { type Located, type LocatedObject, clusterOrigin, objectName } from '../
 import { type ServedKind, servedKey } from './discovery.ts';
 import { Intern } from './intern.ts';
 import type { ApiObject } from './api-events.ts';
+import { type OwnObject, hasOurStatus, isForeignRoute, ownObject } from './own-object.ts';
 import type { ReflectorSink } from './reflector.ts';
+
+export type { OwnObject };
 
 export interface ClusterObjectsOptions {
   /** Told of changes, together, once `open` was called. */
@@ -26,28 +29,13 @@ export interface ClusterObjectsOptions {
   readonly debounce?: DebounceOptions;
 }
 
-/** What the server has of an object of the mesh's own kinds, good or not: what its status is written from. */
-export interface OwnObject {
-  readonly served: ServedKind;
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-  /** Goes up with each change of the spec. */
-  readonly generation: number;
-  readonly resourceVersion: string;
-  /** `status.conditions`, as they are. */
-  readonly conditions: readonly unknown[];
-  /** What is wrong with this version; with an error it is not in force. */
-  readonly findings: readonly Finding[];
-}
-
 const defaultDebounce: DebounceOptions = { quietMs: 20, maxMs: 100, clock: systemClock };
 
 /** Objects of one kind and group. */
 interface Shelf {
   readonly served: ServedKind;
   readonly objects: Map<string, LocatedObject>;
-  /** Of the mesh's own kinds only. */
+  /** Of those kinds only whose status may be ours to write. */
   readonly own: Map<string, OwnObject>;
   readonly findings: Map<string, readonly Finding[]>;
   /** What a list under way has brought; null outside lists. */
@@ -141,7 +129,13 @@ export class ClusterObjects {
     return found as unknown as Located<Name> | null;
   }
 
-  /** Objects of the mesh's own kinds, those that are refused too. */
+  /** Everything of a kind that is in force. */
+  every<Name extends KindName>(kind: Name): Located<Name>[] {
+    const shelves = [...this.#shelves.values()].filter(({ served }) => served.kind === kind);
+    return shelves.flatMap(({ objects }) => [...objects.values()]) as unknown as Located<Name>[];
+  }
+
+  /** Objects whose status may be ours to write, those that are refused too. */
   own(): OwnObject[] {
     return [...this.#shelves.values()].flatMap(({ own }) => [...own.values()]);
   }
@@ -167,16 +161,17 @@ export class ClusterObjects {
     const { metadata } = raw;
     const key = nameKey(metadata.namespace, metadata.name);
     shelf.seen?.add(key);
-    const isOwn = kinds[served.kind].own;
-    const own = isOwn ? ownObject(served, raw) : null;
+    const own = hasOurStatus(served) ? ownObject(served, raw) : null;
     const checked = checkObject(served, raw);
     const before = objects.get(key) ?? null;
     if (checked.object !== null) this.#adopt(shelf, key, before, checked.object);
     const isSame = before !== null && before.value.metadata.uid === metadata.uid;
     // Of what had this name before, nothing may stay.
     if (checked.object === null && before !== null && !isSame) this.#adopt(shelf, key, before, null);
-    const findings =
+    const said =
       checked.object === null ? [...checked.findings, refusal(served, metadata, isSame)] : checked.findings;
+    // Whatever a route to Gateways says, somebody else reads it.
+    const findings = own !== null && isForeignRoute(own) ? [] : said;
     if (findings.length > 0) shelf.findings.set(key, findings);
     else shelf.findings.delete(key);
     if (own !== null) {
@@ -254,22 +249,6 @@ function precedence({ kind, apiVersion }: ServedKind): number {
   const { apiVersions } = kinds[kind];
   const groups = [...new Set(apiVersions.map(version => version.replace(/\/.*/, '')))];
   return Math.max(0, groups.indexOf(apiVersion.replace(/\/.*/, '')));
-}
-
-function ownObject(served: ServedKind, { metadata, status }: ApiObject): Omit<OwnObject, 'findings'> {
-  const { conditions } = (typeof status === 'object' && status !== null ? status : {}) as Record<
-    string,
-    unknown
-  >;
-  return {
-    served,
-    namespace: typeof metadata.namespace === 'string' ? metadata.namespace : '',
-    name: metadata.name,
-    uid: String(metadata.uid),
-    generation: typeof metadata.generation === 'number' ? metadata.generation : 0,
-    resourceVersion: metadata.resourceVersion,
-    conditions: Array.isArray(conditions) ? (conditions as unknown[]) : [],
-  };
 }
 
 function refusal({ kind }: ServedKind, metadata: ApiObject['metadata'], isKept: boolean): Finding {

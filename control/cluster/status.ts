@@ -1,23 +1,21 @@
 /**
- * Writes the status of the mesh's own objects, as conditions.ts says it should be: by the replica that leads, only what
+ * Writes the status of the mesh's own objects and of routes and waypoints, as status-decision.ts says it should be: by the replica that leads, only what
  * has changed, and never faster than an API server likes.
  */
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import type { Finding } from '../finding.ts';
 import { objectName } from '../located.ts';
 import { Rate } from '../rate.ts';
 import { hasStatus } from './api-error.ts';
 import type { Api } from './api.ts';
-import { conditionsOf } from './conditions.ts';
 import { objectPath } from './discovery.ts';
 import { writeTimeoutMs } from './lease.ts';
-import type { OwnObject } from './objects.ts';
+import type { OwnObject } from './own-object.ts';
+import { type StatusChange, type StatusKnowledge, statusChange } from './status-decision.ts';
 
 export interface StatusWriterOptions {
   readonly api: Api;
-  /** What the builder says about an object, by its name in findings. */
-  readonly findingsOf: (object: string) => readonly Finding[];
+  readonly knowledge: StatusKnowledge;
   /** Asked before each write. */
   readonly mayWrite: () => boolean;
   readonly log: Logger;
@@ -32,17 +30,23 @@ export interface StatusTiming {
 }
 
 const defaultTiming: StatusTiming = { lookMs: 1_000, settledMs: 10_000 };
-const ownGroup = 'culvert.dev';
 const limit = { perSecond: 20, burst: 40 };
 const concurrency = 4;
+
+/** The last attempt at an object. */
+interface Written {
+  readonly at: number;
+  readonly generation: number;
+  readonly failed: boolean;
+}
 
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
   readonly #timing: StatusTiming;
   readonly #rate = new Rate(limit, performance.now());
   readonly #stop = new AbortController();
-  /** By uid: when it was written last, and for which generation. */
-  readonly #written = new Map<string, { readonly at: number; readonly generation: number }>();
+  /** By uid. */
+  readonly #written = new Map<string, Written>();
   #objects: readonly OwnObject[] = [];
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | null = null;
@@ -90,12 +94,11 @@ export class StatusWriter {
   }
 
   /** Objects whose status is not as it should be. */
-  #pending(): { object: OwnObject; conditions: readonly unknown[] }[] {
+  #pending(): { object: OwnObject; change: StatusChange }[] {
     const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     return this.#objects.flatMap(object => {
-      if (!hasConditions(object)) return [];
-      const conditions = conditionsOf(object, this.#options.findingsOf(nameOf(object)), now);
-      return conditions === null ? [] : [{ object, conditions }];
+      const change = statusChange(object, this.#options.knowledge, now);
+      return change === null ? [] : [{ object, change }];
     });
   }
 
@@ -105,49 +108,46 @@ export class StatusWriter {
     const workers = Array.from({ length: concurrency }, async () => {
       for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
         if (this.#stop.signal.aborted || !this.#options.mayWrite()) return;
-        if (this.#isSettling(next.object)) continue;
+        if (this.#isSettling(next.object, next.change)) continue;
         const early = this.#rate.take(performance.now());
         if (early > 0) await this.#wait(early);
         // Waiting may have taken the lease from us.
         if (this.#stop.signal.aborted || !this.#options.mayWrite()) return;
-        await this.#write(next.object, next.conditions);
+        await this.#write(next.object, next.change);
       }
     });
     await Promise.all(workers);
   }
 
-  #isSettling({ uid, generation }: OwnObject): boolean {
+  #isSettling({ uid, generation }: OwnObject, { isStep }: StatusChange): boolean {
     const written = this.#written.get(uid);
     if (written === undefined || written.generation !== generation) return false;
+    if (isStep && !written.failed) return false;
     return performance.now() - written.at < this.#timing.settledMs;
   }
 
-  async #write(object: OwnObject, conditions: readonly unknown[]): Promise<void> {
+  async #write(object: OwnObject, { status }: StatusChange): Promise<void> {
     const { api, log } = this.#options;
     const { served, namespace, name, uid, resourceVersion, generation } = object;
-    const isOurs = served.group === ownGroup;
     try {
       await api.json({
         method: 'PATCH',
         path: `${objectPath(served, namespace, name)}/status`,
         contentType: 'application/merge-patch+json',
         // A list is replaced as a whole: what another has written meanwhile must not be lost.
-        body: {
-          metadata: { uid, resourceVersion },
-          status: { conditions, ...(isOurs ? { observedGeneration: generation } : {}) },
-        },
+        body: { metadata: { uid, resourceVersion }, status },
         signal: this.#stop.signal,
         timeoutMs: writeTimeoutMs,
       });
       this.#writes += 1;
       this.#problem = null;
-      this.#written.set(uid, { at: performance.now(), generation });
+      this.#written.set(uid, { at: performance.now(), generation, failed: false });
       log.debug({ object: nameOf(object) }, 'status written');
     } catch (error) {
       // Changed or gone meanwhile: the watch says how.
       if (this.#stop.signal.aborted || hasStatus(error, 404, 409)) return;
       this.#failures += 1;
-      this.#written.set(uid, { at: performance.now(), generation });
+      this.#written.set(uid, { at: performance.now(), generation, failed: true });
       const problem = describeError(error);
       if (problem !== this.#problem)
         log.warn({ object: nameOf(object), err: problem }, 'status could not be written');
@@ -167,11 +167,6 @@ export class StatusWriter {
       setTimeout(resolve, ms).unref();
     });
   }
-}
-
-/** Whether its status is ours to write, and has conditions: that of routes has a list of parents instead. */
-function hasConditions({ served }: OwnObject): boolean {
-  return served.hasStatus && (served.group === ownGroup || served.group.endsWith('.istio.io'));
 }
 
 function nameOf({ served, namespace, name }: OwnObject): string {

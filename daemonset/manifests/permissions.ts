@@ -17,6 +17,7 @@ const watch = ['get', 'list', 'watch'] as const;
 
 const policies = ['authorizationpolicies', 'peerauthentications'];
 const entries = ['serviceentries', 'workloadentries'];
+const gatewayKinds = ['gatewayclasses', 'gateways', 'grpcroutes', 'httproutes'];
 const statusOf = (plurals: readonly string[]): string[] => plurals.map(plural => `${plural}/status`);
 
 /** Of the whole cluster. */
@@ -31,12 +32,41 @@ export const clusterRules: readonly Rule[] = [
   { apiGroups: ['culvert.dev'], resources: ['*'], verbs: watch },
   { apiGroups: ['security.istio.io'], resources: policies, verbs: watch },
   { apiGroups: ['networking.istio.io'], resources: entries, verbs: watch },
+  { apiGroups: ['gateway.networking.k8s.io'], resources: gatewayKinds, verbs: watch },
   // What has become of them.
   { apiGroups: ['culvert.dev'], resources: ['*/status'], verbs: ['get', 'update', 'patch'] },
   { apiGroups: ['security.istio.io'], resources: statusOf(policies), verbs: ['update', 'patch'] },
   { apiGroups: ['networking.istio.io'], resources: statusOf(entries), verbs: ['update', 'patch'] },
+  {
+    apiGroups: ['gateway.networking.k8s.io'],
+    resources: statusOf(gatewayKinds),
+    verbs: ['update', 'patch'],
+  },
   // The annotation that says that a pod is enrolled.
   { apiGroups: [''], resources: ['pods'], verbs: ['patch'] },
+  // What Gateways of waypoints ask for. Their class, once; what does not exist yet can be named where it is applied.
+  {
+    apiGroups: ['gateway.networking.k8s.io'],
+    resources: ['gatewayclasses'],
+    resourceNames: ['culvert-waypoint'],
+    verbs: ['create', 'patch'],
+  },
+  { apiGroups: [''], resources: ['serviceaccounts', 'services'], verbs: ['create', 'patch'] },
+  { apiGroups: ['apps'], resources: ['deployments'], verbs: ['get', 'create', 'patch'] },
+  { apiGroups: ['policy'], resources: ['poddisruptionbudgets'], verbs: ['get', 'create', 'patch'] },
+  {
+    apiGroups: ['autoscaling'],
+    resources: ['horizontalpodautoscalers'],
+    verbs: ['get', 'create', 'patch', 'delete'],
+  },
+  // Options of a Gateway, by the name that it gives; and the roots where waypoints are.
+  { apiGroups: [''], resources: ['configmaps'], verbs: ['get'] },
+  {
+    apiGroups: [''],
+    resources: ['configmaps'],
+    resourceNames: [rootConfigMap],
+    verbs: ['create', 'patch'],
+  },
   // Who an agent is, by its token.
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
 ];

@@ -18,6 +18,9 @@ export const useWaypointNamespace = [
 /** Label of Gateways that are waypoints: `service` (default), `workload`, `all` or `none`, which traffic passes it. */
 export const waypointFor = ['culvert.dev/waypoint-for', 'istio.io/waypoint-for'] as const;
 
+/** Label of what is made for a Gateway, and of the pods of a waypoint: the name of the Gateway. */
+export const gatewayName = 'gateway.networking.k8s.io/gateway-name';
+
 /** Annotation of pods: `"false"` leaves port 53 alone. */
 export const dnsCapture = ['culvert.dev/dns-capture', 'ambient.istio.io/dns-capture'] as const;
 

@@ -6,6 +6,7 @@ import type * as z from 'zod';
 import { type AuthorizationPolicy, authorizationPolicy } from './authorization-policy.ts';
 import { type EndpointSlice, endpointSlice } from './endpoint-slice.ts';
 import { type Gateway, gateway } from './gateway.ts';
+import { type GatewayClass, gatewayClass } from './gateway-class.ts';
 import { type GrpcRouteObject, grpcRoute } from './grpc-route.ts';
 import { type HttpRouteObject, httpRoute } from './http-route.ts';
 import { type MeshConfigObject, meshConfig } from './mesh-config.ts';
@@ -31,6 +32,7 @@ export interface KindTypes {
   readonly AuthorizationPolicy: AuthorizationPolicy;
   readonly PeerAuthentication: PeerAuthentication;
   readonly MeshConfig: MeshConfigObject;
+  readonly GatewayClass: GatewayClass;
   readonly Gateway: Gateway;
   readonly HTTPRoute: HttpRouteObject;
   readonly GRPCRoute: GrpcRouteObject;
@@ -86,18 +88,13 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
     schema: peerAuthentication,
   },
   MeshConfig: { apiVersions: ['culvert.dev/v1'], namespaced: false, own: true, schema: meshConfig },
+  GatewayClass: { apiVersions: routeVersions, namespaced: false, own: false, schema: gatewayClass },
   Gateway: { apiVersions: routeVersions, namespaced: true, own: false, schema: gateway },
   HTTPRoute: { apiVersions: routeVersions, namespaced: true, own: true, schema: httpRoute },
   GRPCRoute: { apiVersions: [gatewayApi], namespaced: true, own: true, schema: grpcRoute },
 };
 
 export const kindNames = Object.keys(kinds) as readonly KindName[];
-
-/** What only waypoints go by. */
-const waypointKinds: ReadonlySet<KindName> = new Set(['Gateway', 'HTTPRoute', 'GRPCRoute']);
-
-/** What a control plane follows: waypoints run from directories only, so far. */
-export const clusterKindNames = kindNames.filter(kind => !waypointKinds.has(kind));
 
 /** API groups whose objects say what a mesh shall do: one that is not understood is never passed over lightly. */
 export const meshGroups: readonly string[] = [

@@ -21,7 +21,9 @@ function object(more: Partial<OwnObject> = {}): OwnObject {
     uid: 'uid-1',
     generation: 3,
     resourceVersion: '7',
-    conditions: [],
+    status: {},
+    parentRefs: [],
+    rules: 0,
     findings: [],
     ...more,
   };
@@ -61,13 +63,16 @@ t.test('a policy that is in force everywhere', async t => {
 
 t.test('what says so already is not written again', async t => {
   const conditions = [accepted, enforced].map(condition => ({ ...condition, lastTransitionTime: earlier }));
-  t.equal(conditionsOf(object({ conditions }), [], now), null);
-  t.equal(conditionsOf(object({ conditions }), [finding('unknown-namespace', 'there is none')], now), null);
+  t.equal(conditionsOf(object({ status: { conditions } }), [], now), null);
+  t.equal(
+    conditionsOf(object({ status: { conditions } }), [finding('unknown-namespace', 'there is none')], now),
+    null,
+  );
 });
 
 t.test('a new generation is written, and the time of the last transition stays', async t => {
   const conditions = [accepted, enforced].map(condition => ({ ...condition, lastTransitionTime: earlier }));
-  t.match(conditionsOf(object({ conditions, generation: 4 }), [], now), [
+  t.match(conditionsOf(object({ status: { conditions }, generation: 4 }), [], now), [
     { observedGeneration: 4, lastTransitionTime: earlier },
     { observedGeneration: 4, lastTransitionTime: earlier },
   ]);
@@ -81,7 +86,7 @@ t.test('a version that is refused', async t => {
     }),
   ];
   const conditions = [{ ...accepted, lastTransitionTime: earlier }];
-  t.match(conditionsOf(object({ findings, conditions }), [], now), [
+  t.match(conditionsOf(object({ findings, status: { conditions } }), [], now), [
     {
       type: 'Accepted',
       status: 'False',
@@ -119,7 +124,7 @@ t.test('one whose name is taken is not accepted', async t => {
 t.test('conditions of others stay as they are, and those of another mesh have other names', async t => {
   const theirs = { type: 'ZtunnelAccepted', status: 'True', reason: 'Accepted', message: '' };
   const served = { ...object().served, group: 'security.istio.io', apiVersion: 'security.istio.io/v1' };
-  t.match(conditionsOf(object({ served, conditions: [theirs, 'garbage'] }), [], now), [
+  t.match(conditionsOf(object({ served, status: { conditions: [theirs, 'garbage'] } }), [], now), [
     theirs,
     'garbage',
     { type: 'culvert.dev/Accepted' },

@@ -84,6 +84,7 @@ async function plane(t: Test, fake: FakeApi, identity = 'one') {
     audiences: defaultAudiences,
     dnsNames: ['localhost'],
     logLevel: 'silent',
+    waypoints: null,
     limits: { noticeMs: 10, drainMs: 500, newPodMs: 10_000 },
   };
   const control = new Control(config);

@@ -373,6 +373,11 @@ export class FakeApi implements AsyncDisposable {
         ),
       );
     }
+    const isApply = request.headers['content-type'] === 'application/apply-patch+yaml';
+    if (known === undefined && isApply) {
+      const metadata = { ...body.metadata, ...(namespace === undefined ? {} : { namespace }) };
+      return answer(response, 201, this.put(resource.plural, { ...body, metadata }, resource.apiVersion));
+    }
     if (known === undefined)
       return refuse(response, 404, 'NotFound', `${resource.plural} "${name}" not found`);
     if (request.method === 'GET') return answer(response, 200, known);
@@ -386,6 +391,10 @@ export class FakeApi implements AsyncDisposable {
         ? (merge(known, body) as FakeObject)
         : { ...body, metadata: { ...known.metadata, ...body.metadata } };
     const next = subresource === 'status' ? { ...known, status: merged.status } : merged;
+    if (request.method === 'DELETE') {
+      this.delete(resource.plural, namespace, name);
+      return answer(response, 200, { kind: 'Status', status: 'Success' });
+    }
     answer(response, 200, this.put(resource.plural, next, resource.apiVersion));
   }
 }

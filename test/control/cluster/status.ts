@@ -18,7 +18,12 @@ async function lab(t: Test) {
   const state = { leads: true, findings: new Map<string, Finding[]>() };
   const writer = new StatusWriter({
     api,
-    findingsOf: object => state.findings.get(object) ?? [],
+    knowledge: {
+      findingsOf: object => state.findings.get(object) ?? [],
+      hasWaypoint: () => true,
+      waypoint: () => null,
+      controllerOf: () => null,
+    },
     mayWrite: () => state.leads,
     log,
     timing: { lookMs: 5, settledMs: 50 },

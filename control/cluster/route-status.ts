@@ -1,0 +1,120 @@
+/**
+ * What the status of a route says about each Service that it is bound to: whether it is in force there, and whether what
+ * it refers to exists. Pure; status.ts writes it. Entries of other controllers stay as they are, ours go with the parent.
+ *
+ * Rules that can not be done answer with 500 while the others are in force: that is `PartiallyInvalid`, as Gateway API has
+ * it. A Service whose requests pass no waypoint has nobody who would follow the route, so there it is not accepted.
+ */
+import { gatewayController } from '../../model/kinds/gateway.ts';
+import type { Finding } from '../finding.ts';
+import { type Condition, type Verdict, renewed } from './conditions.ts';
+import { type OwnObject, record } from './own-object.ts';
+
+/** What there is to know beside the route itself. */
+export interface RouteKnowledge {
+  /** What the builder says about the version that is in force. */
+  readonly built: readonly Finding[];
+  /** Whether requests to a Service pass a waypoint. */
+  readonly hasWaypoint: (namespace: string, name: string) => boolean;
+}
+
+/** Gateway API takes no more. */
+const maxParents = 32;
+const maxMessage = 2_000;
+/** Findings about a backend, and what a route's status calls them. */
+const unresolved: ReadonlyMap<string, string> = new Map([
+  ['unknown-backend', 'BackendNotFound'],
+  ['invalid-backend', 'InvalidKind'],
+]);
+
+/** `status.parents` as it should be; null when it is so already. */
+export function routeParents(
+  object: OwnObject,
+  knowledge: RouteKnowledge,
+  now: string,
+): readonly unknown[] | null {
+  const { parents } = object.status;
+  const present: readonly unknown[] = Array.isArray(parents) ? parents : [];
+  const others = present.filter(entry => record(entry)['controllerName'] !== gatewayController);
+  const known = new Map(
+    present.filter(entry => !others.includes(entry)).map(entry => [identityOf(entry), entry]),
+  );
+  let isNews = known.size !== present.length - others.length;
+  const ours: { parentRef: unknown; controllerName: string; conditions: readonly Condition[] }[] = [];
+  for (const [index, parentRef] of object.parentRefs.entries()) {
+    if (record(parentRef)['kind'] !== 'Service' || ours.length + others.length >= maxParents) continue;
+    const entry = { parentRef, controllerName: gatewayController };
+    const { conditions: before } = record(known.get(identityOf(entry)));
+    const had: readonly unknown[] = Array.isArray(before) ? before : [];
+    const verdicts = verdictsOf(object, index, knowledge);
+    const { conditions, isNews: isOther } = renewed(had, verdicts, object.generation, now);
+    isNews ||= isOther || had.length !== conditions.length;
+    ours.push({ ...entry, conditions });
+  }
+  isNews ||= ours.length !== known.size;
+  return isNews ? [...others, ...ours] : null;
+}
+
+/** Whether two entries are about the same parent: by what it names, in whatever order the members are. */
+function identityOf(entry: unknown): string {
+  const { group, kind, namespace, name, sectionName, port } = record(record(entry)['parentRef']);
+  return JSON.stringify([group, kind, namespace, name, sectionName, port]);
+}
+
+function verdictsOf(object: OwnObject, index: number, knowledge: RouteKnowledge): Verdict[] {
+  const refused = object.findings.filter(({ severity }) => severity === 'error');
+  if (refused.length > 0) {
+    const message = `this version is not in force: ${messageOf(refused)}`;
+    return [
+      { type: 'Accepted', status: 'False', reason: 'UnsupportedValue', message },
+      { type: 'ResolvedRefs', status: 'Unknown', reason: 'Pending', message: 'this version is not read' },
+    ];
+  }
+  return [...acceptedAt(object, index, knowledge), resolved(knowledge.built)];
+}
+
+/** Whether the route is in force at a parent, and with all its rules. */
+function acceptedAt(object: OwnObject, index: number, { built, hasWaypoint }: RouteKnowledge): Verdict[] {
+  const refuse = (reason: string, message: string): Verdict[] => [
+    { type: 'Accepted', status: 'False', reason, message },
+  ];
+  const unknown = built.filter(
+    ({ code, field }) =>
+      code === 'unknown-parent' && field?.startsWith(`spec.parentRefs[${index}].`) === true,
+  );
+  if (unknown.length > 0) return refuse('NoMatchingParent', messageOf(unknown));
+  const { name, namespace = object.namespace } = record(object.parentRefs[index]);
+  if (!hasWaypoint(String(namespace), String(name))) {
+    const fix = 'label it or its namespace culvert.dev/use-waypoint';
+    return refuse('NoWaypoint', `Service ${String(namespace)}/${String(name)} has no waypoint: ${fix}`);
+  }
+  const faults = built.filter(
+    ({ severity, code }) => severity === 'error' && code !== 'unknown-parent' && !unresolved.has(code),
+  );
+  const accepted = { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'in force' } as const;
+  if (faults.length === 0) return [accepted];
+  const rules = new Set(faults.map(({ field }) => /^spec\.rules\[\d+\]/.exec(field ?? '')?.[0] ?? null));
+  // What is said of the route as a whole, and a route of which no rule is left, is in force nowhere.
+  if (rules.has(null) || rules.size >= Math.max(1, object.rules))
+    return refuse('UnsupportedValue', messageOf(faults));
+  const message = `Dropped Rule: ${messageOf(faults)}`;
+  return [accepted, { type: 'PartiallyInvalid', status: 'True', reason: 'UnsupportedValue', message }];
+}
+
+function resolved(built: readonly Finding[]): Verdict {
+  const against = built.filter(({ code }) => unresolved.has(code));
+  const [first] = against;
+  if (first === undefined) {
+    const message = 'every backend is there';
+    return { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message };
+  }
+  const reason = unresolved.get(first.code) ?? 'BackendNotFound';
+  return { type: 'ResolvedRefs', status: 'False', reason, message: messageOf(against) };
+}
+
+function messageOf(findings: readonly Finding[]): string {
+  const message = findings
+    .map(({ field, message }) => (field === null ? message : `${field}: ${message}`))
+    .join('; ');
+  return message.length > maxMessage ? `${message.slice(0, maxMessage)}…` : message;
+}
