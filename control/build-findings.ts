@@ -27,7 +27,9 @@ export type Aspect =
   | 'policy'
   | 'reach'
   | 'overlaps'
-  | 'references';
+  | 'references'
+  | 'traffic'
+  | 'traffic-reach';
 
 export class FindingStore {
   /** By `Finding.object`, and then by aspect; nothing is kept of objects about which there is nothing to say. */

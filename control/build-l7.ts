@@ -3,22 +3,31 @@
  */
 import type { L7Change, L7State } from '../model/l7.ts';
 import type { ObjectChange } from './build-objects.ts';
-import { RouteBook, type RouteBookOptions } from './build-route-book.ts';
+import { RouteBook } from './build-route-book.ts';
+import { TrafficBook, type TrafficBookOptions } from './build-traffic-book.ts';
+
+/** What else has changed with the objects: services by key, workloads by uid. */
+export interface L7Touched {
+  readonly services: Iterable<string>;
+  readonly workloads: Iterable<string>;
+}
 
 export class L7Books {
   readonly #routes: RouteBook;
+  readonly #traffic: TrafficBook;
 
-  constructor(options: RouteBookOptions) {
+  constructor(options: TrafficBookOptions) {
     this.#routes = new RouteBook(options);
+    this.#traffic = new TrafficBook(options);
   }
 
   /** Each list sorted by key. */
   state(): L7State {
-    return { routes: this.#routes.all() };
+    return { routes: this.#routes.all(), traffic: this.#traffic.all() };
   }
 
-  /** Takes changes of objects in; the objects are what they are now already. */
-  apply(changes: readonly ObjectChange[]): L7Change[] {
-    return this.#routes.apply(changes);
+  /** Takes changes of objects in; objects, services and endpoints are what they are now already. */
+  apply(changes: readonly ObjectChange[], { services, workloads }: L7Touched): L7Change[] {
+    return [...this.#routes.apply(changes), ...this.#traffic.apply(changes, services, workloads)];
   }
 }

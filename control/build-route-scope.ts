@@ -34,7 +34,8 @@ export class RouteScope {
   /** A backend of weight 1. Whether it exists now is for the waypoint to see; here it is only said. */
   backend(ref: BackendRef, field: string): HttpBackend {
     const namespace = ref.namespace ?? this.object.namespace;
-    const base = { service: this.key(namespace, ref.name), port: ref.port ?? 0, weight: 1, filters: [] };
+    const service = this.key(namespace, ref.name);
+    const base = { service, port: ref.port ?? 0, subset: null, weight: 1, filters: [] };
     const warn = (code: string, why: string): void =>
       this.say('warning', code, field, `${why}: its share of the requests is answered with 500`);
     const invalid = (why: string): HttpBackend => {
@@ -43,12 +44,12 @@ export class RouteScope {
     };
     if (!isService(ref)) return invalid(`a backend is a Service, not ${ref.kind}`);
     if (ref.port === undefined) return invalid('a Service as backend needs a port');
-    const service = this.context.service(namespace, ref.name);
-    if (service?.value.spec.type === 'ExternalName')
-      return invalid(`${objectName(service)} is only another name: it has no endpoints`);
-    if (service === null) warn('unknown-backend', `there is no Service ${namespace}/${ref.name}`);
-    else if (!service.value.spec.ports.some(({ port }) => port === ref.port))
-      warn('unknown-backend', `${objectName(service)} has no port ${ref.port}`);
+    const object = this.context.service(namespace, ref.name);
+    if (object?.value.spec.type === 'ExternalName')
+      return invalid(`${objectName(object)} is only another name: it has no endpoints`);
+    if (object === null) warn('unknown-backend', `there is no Service ${namespace}/${ref.name}`);
+    else if (!object.value.spec.ports.some(({ port }) => port === ref.port))
+      warn('unknown-backend', `${objectName(object)} has no port ${ref.port}`);
     return { ...base, invalid: null };
   }
 }

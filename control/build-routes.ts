@@ -64,7 +64,7 @@ function parentOf(scope: RouteScope, ref: ParentRef, field: string): HttpParent 
 
 const anyRequest: HttpRouteMatch = { headers: [], queryParams: [] };
 const anyCall: GrpcRouteMatch = { headers: [] };
-const noMore = { timeouts: { requestMs: null, backendRequestMs: null }, retry: null };
+const noMore = { timeouts: { requestMs: null, backendRequestMs: null }, retry: null, session: null };
 
 /** A rule without matches is for everything; one none of whose matches is in force is for nothing. */
 function httpRules(scope: RouteScope, { value }: Located<'HTTPRoute'>): HttpRule[] {
@@ -86,9 +86,12 @@ function httpRules(scope: RouteScope, { value }: Located<'HTTPRoute'>): HttpRule
           ? null
           : {
               attempts: retry.attempts,
+              on: ['connect-failure', 'refused-stream', 'reset', 'timeout'] as const,
               codes: retry.codes,
               backoffMs: routeDurationMs(retry.backoff ?? '0s'),
+              remoteLocalities: null,
             },
+      session: null,
     };
     return ruleOf(scope, rule, field, matches, more);
   });
@@ -111,7 +114,7 @@ function ruleOf(
   rule: HttpRouteRule | GrpcRouteRule,
   field: string,
   matches: readonly HttpMatch[],
-  more: Pick<HttpRule, 'timeouts' | 'retry'>,
+  more: Pick<HttpRule, 'timeouts' | 'retry' | 'session'>,
 ): HttpRule {
   const own = filtersOf(scope, rule.filters, `${field}.filters`, matches);
   let { problem } = own;

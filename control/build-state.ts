@@ -72,7 +72,17 @@ export class BuildState {
     });
     this.#policies = new PolicyBook({ ...options, podsByLabel: this.#podsByLabel });
     this.#references = new ReferenceBook(options);
-    this.l7 = new L7Books(options);
+    this.l7 = new L7Books({
+      ...options,
+      services: this.services,
+      membersOf: key => this.#endpoints.membersOf(key),
+      keysOf: uid => this.#endpoints.keysOf(uid),
+      labelsOf: uid =>
+        this.pods.get(uid)?.labels ??
+        this.#entries.get(uid)?.labels ??
+        this.#endpoints.outside(uid)?.spec.labels ??
+        null,
+    });
     this.#waypoints = new WaypointBook(options);
   }
 
@@ -100,16 +110,16 @@ export class BuildState {
     const policies = this.#policies.apply(touched.policies, podChanges);
     for (const uid of policies.pods) dirty.add(uid);
     this.#references.apply(changes);
-    const l7 = this.l7.apply(changes);
     if (touched.nodes.size > 0) this.#followNodes(touched.nodes, dirty);
 
     const workloads = this.#renewWorkloads(dirty);
     this.#reportHealth(serviceKeys, memberships, workloads);
+    const services = this.#renew(this.services, serviceKeys, key => this.#serviceOf(key));
     return {
       workloads,
-      services: this.#renew(this.services, serviceKeys, key => this.#serviceOf(key)),
+      services,
       policies: this.#renew(this.policies, policies.policies, key => this.#policies.get(key)),
-      l7,
+      l7: this.l7.apply(changes, { services, workloads: dirty }),
       placed: this.#placedChanges(podChanges),
     };
   }

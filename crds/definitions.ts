@@ -3,6 +3,7 @@
  */
 import type * as z from 'zod';
 import { authorizationPolicySpec } from '../model/kinds/authorization-policy.ts';
+import { destinationRuleSpec } from '../model/kinds/destination-rule.ts';
 import { meshConfigName, meshConfigSpec } from '../model/kinds/mesh-config.ts';
 import { peerAuthenticationSpec } from '../model/kinds/peer-authentication.ts';
 import { serviceEntrySpec } from '../model/kinds/service-entry.ts';
@@ -128,6 +129,21 @@ const definitions: readonly Definition[] = [
     specRequired: true,
     columns: [
       { name: 'Address', type: 'string', jsonPath: '.spec.address', description: 'Where it is.' },
+      accepted,
+      acceptedWhy,
+    ],
+  },
+  {
+    kind: 'DestinationRule',
+    plural: 'destinationrules',
+    shortName: 'cvdr',
+    scope: 'Namespaced',
+    description: 'How waypoints treat the endpoints of a service.',
+    spec: destinationRuleSpec,
+    validations: [],
+    specRequired: true,
+    columns: [
+      { name: 'Host', type: 'string', jsonPath: '.spec.host', description: 'The service.' },
       accepted,
       acceptedWhy,
     ],

@@ -4,6 +4,8 @@
  * Translated from HTTPRoute and GRPCRoute by control/build-routes.ts. Plain JSON data, like the rest of the mesh. Which
  * rule a request hits is http-match.ts, what happens to it then http-filters.ts and http-cors.ts.
  */
+import type { RateLimit } from './rate-limit.ts';
+
 export interface HttpRoute {
   readonly kind: 'HTTPRoute' | 'GRPCRoute';
   readonly namespace: string;
@@ -33,6 +35,8 @@ export interface HttpRule {
   readonly timeouts: HttpTimeouts;
   /** Null: only what no endpoint has seen is tried again. */
   readonly retry: HttpRetry | null;
+  /** Null: each request is balanced by itself. */
+  readonly session: HttpSession | null;
 }
 
 /** All of its conditions. */
@@ -65,6 +69,8 @@ export interface HttpBackend {
   /** Key of a service, `namespace/hostname`. */
   readonly service: string;
   readonly port: number;
+  /** Of its endpoints only those of a subset (traffic-policy.ts); null: all. */
+  readonly subset: string | null;
   readonly weight: number;
   /** Only for requests that go to this backend; after those of the rule. */
   readonly filters: readonly HttpFilter[];
@@ -80,12 +86,44 @@ export interface HttpTimeouts {
 }
 
 export interface HttpRetry {
-  /** Tries after the first. */
+  /** Tries after the first; 0: none at all. */
   readonly attempts: number;
-  /** Statuses that are tried again; failed connections always are. */
+  readonly on: readonly RetryCondition[];
+  /** Statuses that are tried again besides. */
   readonly codes: readonly number[];
-  /** Least pause before a further try. */
+  /** Pause before the second try; it doubles with each further one, and is drawn at random below that. */
   readonly backoffMs: number;
+  /** Whether another locality than that of the first try may be chosen; null: as balancing has it. */
+  readonly remoteLocalities: boolean | null;
+}
+
+/** What a try comes to that is worth another: `timeout` is of the try, the others are named as Envoy names them. */
+export type RetryCondition =
+  | '5xx'
+  | 'gateway-error'
+  | 'connect-failure'
+  | 'refused-stream'
+  | 'reset'
+  | 'reset-before-request'
+  | 'timeout'
+  | 'retriable-4xx'
+  | 'cancelled'
+  | 'deadline-exceeded'
+  | 'internal'
+  | 'resource-exhausted'
+  | 'unavailable';
+
+/** Requests of one session go to the endpoint that answered its first. */
+export interface HttpSession {
+  readonly type: 'cookie' | 'header';
+  /** Of the cookie, or of the header (lower-case). */
+  readonly name: string;
+  /** Of the cookie. */
+  readonly path: string;
+  /** How long the client keeps the cookie; null: until it ends its own session. */
+  readonly keepMs: number | null;
+  /** The session is over after this; null: never by itself. */
+  readonly absoluteMs: number | null;
 }
 
 export type HttpFilter =
@@ -94,7 +132,9 @@ export type HttpFilter =
   | { readonly type: 'redirect'; readonly redirect: HttpRedirect }
   | { readonly type: 'rewrite'; readonly rewrite: HttpRewrite }
   | { readonly type: 'mirror'; readonly backend: HttpBackend; readonly share: number }
-  | { readonly type: 'cors'; readonly cors: HttpCors };
+  | { readonly type: 'cors'; readonly cors: HttpCors }
+  | { readonly type: 'fault'; readonly fault: HttpFault }
+  | { readonly type: 'rate-limit'; readonly limit: RateLimit };
 
 /** Names are lower-case. `set` replaces every value a header has, `add` adds one to them. */
 export interface HeaderChange {
@@ -130,6 +170,17 @@ export interface HttpCors {
   readonly exposeHeaders: readonly string[];
   readonly allowCredentials: boolean;
   readonly maxAgeSeconds: number;
+}
+
+/** Failures for tests of those who call; shares are from 0 to 1. */
+export interface HttpFault {
+  readonly delay: { readonly share: number; readonly ms: number } | null;
+  /** `grpcStatus` null: the status of HTTP. */
+  readonly abort: {
+    readonly share: number;
+    readonly status: number;
+    readonly grpcStatus: number | null;
+  } | null;
 }
 
 /** The name a route has in changes: `kind/namespace/name`. */

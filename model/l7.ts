@@ -5,17 +5,20 @@
  */
 import { type HttpRoute, routeKey } from './http-route.ts';
 import { same } from './mesh.ts';
+import { type ServiceTraffic, trafficKey } from './traffic-policy.ts';
 
 export interface L7State {
   /** Every route that is bound to a Service. */
   readonly routes: readonly HttpRoute[];
+  /** How endpoints are treated, of every service about which somebody says so. */
+  readonly traffic: readonly ServiceTraffic[];
 }
 
 export type L7List = keyof L7State;
 export type L7Resource = L7State[L7List][number];
 
 /** The state with nothing in it. */
-export const emptyL7: L7State = { routes: [] };
+export const emptyL7: L7State = { routes: [], traffic: [] };
 
 /** One resource that is another than before; null where it is gone. */
 export interface L7Change {
@@ -27,9 +30,10 @@ export interface L7Change {
 /** The key of each resource, list by list. */
 const keysOf: { readonly [List in L7List]: (resource: L7State[List][number]) => string } = {
   routes: routeKey,
+  traffic: trafficKey,
 };
 
-export const l7Lists: readonly L7List[] = ['routes'];
+export const l7Lists: readonly L7List[] = ['routes', 'traffic'];
 
 /** What turns one state into another; both are full. */
 export function l7Changes(before: L7State, after: L7State): L7Change[] {

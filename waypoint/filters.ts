@@ -129,6 +129,10 @@ class Work {
         if (isPreflight(head)) return answered(204, flat(preflightHeaders(head, filter.cors)), 'preflight');
         this.changes.push(corsChange(responseHeaders(head, filter.cors)));
         break;
+      case 'fault':
+      case 'rate-limit':
+        // Nothing translates to these yet; what can not be done is not passed over.
+        return failure(500, 'INVALID_BACKEND', `filters of type ${filter.type} are not supported`);
       case 'mirror':
         this.#mirror(filter.backend, filter.share);
     }

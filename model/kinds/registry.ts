@@ -4,6 +4,7 @@
  */
 import type * as z from 'zod';
 import { type AuthorizationPolicy, authorizationPolicy } from './authorization-policy.ts';
+import { type DestinationRule, destinationRule } from './destination-rule.ts';
 import { type EndpointSlice, endpointSlice } from './endpoint-slice.ts';
 import { type Gateway, gateway } from './gateway.ts';
 import { type GatewayClass, gatewayClass } from './gateway-class.ts';
@@ -36,6 +37,7 @@ export interface KindTypes {
   readonly Gateway: Gateway;
   readonly HTTPRoute: HttpRouteObject;
   readonly GRPCRoute: GrpcRouteObject;
+  readonly DestinationRule: DestinationRule;
 }
 
 export type KindName = keyof KindTypes;
@@ -92,6 +94,7 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
   Gateway: { apiVersions: routeVersions, namespaced: true, own: false, schema: gateway },
   HTTPRoute: { apiVersions: routeVersions, namespaced: true, own: true, schema: httpRoute },
   GRPCRoute: { apiVersions: [gatewayApi], namespaced: true, own: true, schema: grpcRoute },
+  DestinationRule: { apiVersions: entryVersions, namespaced: true, own: true, schema: destinationRule },
 };
 
 export const kindNames = Object.keys(kinds) as readonly KindName[];

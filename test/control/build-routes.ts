@@ -99,17 +99,25 @@ rules:
           { type: 'rewrite', rewrite: { hostname: 'other', path: null } },
         ],
         backends: [
-          { service: web, port: 80, weight: 90, filters: [], invalid: null },
+          { service: web, port: 80, subset: null, weight: 90, filters: [], invalid: null },
           {
             service: web,
             port: 8080,
+            subset: null,
             weight: 10,
             filters: [{ type: 'request-headers', change: { set: [], add: [['c', 'd']], remove: [] } }],
             invalid: null,
           },
         ],
         timeouts: { requestMs: 10_000, backendRequestMs: 60_500 },
-        retry: { codes: [503], attempts: 2, backoffMs: 100 },
+        retry: {
+          attempts: 2,
+          on: ['connect-failure', 'refused-stream', 'reset', 'timeout'],
+          codes: [503],
+          backoffMs: 100,
+          remoteLocalities: null,
+        },
+        session: null,
       },
     ],
   });

@@ -25,6 +25,7 @@ const policy = 'AuthorizationPolicy';
 const peer = 'PeerAuthentication';
 const service = 'ServiceEntry';
 const workload = 'WorkloadEntry';
+const destination = 'DestinationRule';
 const selector = { matchLabels: { app: 'web' } };
 const ports = [{ number: 5432, name: 'tcp', protocol: 'TCP' }];
 
@@ -160,6 +161,47 @@ export const cases: readonly Case[] = [
   bad(workload, 'nowhere', {}, 'has an address'),
   bad(workload, 'a port that is none', { address: '192.0.2.1', ports: { tcp: 0 } }, 'ports'),
   bad(workload, 'its own machine', { address: '127.0.0.1' }, "nobody's in particular"),
+  good(destination, 'nothing but a host', { host: 'web' }),
+  good(destination, 'everything that is done', {
+    host: 'web.shop.svc.cluster.local',
+    trafficPolicy: {
+      loadBalancer: {
+        simple: 'ROUND_ROBIN',
+        localityLbSetting: { failover: [{ from: 'eu', to: 'us' }] },
+        warmup: { duration: '1m30s' },
+      },
+      connectionPool: { tcp: { maxConnections: 100, connectTimeout: '250ms' }, http: { maxRetries: 3 } },
+      outlierDetection: { consecutive5xxErrors: 3, maxEjectionPercent: 50 },
+      retryBudget: { percent: 12.5 },
+      portLevelSettings: [
+        { port: { number: 80 }, loadBalancer: { consistentHash: { httpHeaderName: 'x-user' } } },
+      ],
+    },
+    subsets: [{ name: 'v1', labels: { version: 'v1' } }],
+    exportTo: ['.'],
+  }),
+  bad(
+    destination,
+    'two things that are hashed',
+    {
+      host: 'web',
+      trafficPolicy: { loadBalancer: { consistentHash: { httpHeaderName: 'a', useSourceIp: true } } },
+    },
+    'what is hashed is one of',
+  ),
+  bad(
+    destination,
+    'a time that is none',
+    { host: 'web', trafficPolicy: { connectionPool: { tcp: { connectTimeout: '5 minutes' } } } },
+    'connectTimeout',
+  ),
+  bad(destination, 'a name of two subsets', { host: 'web', subsets: [{ name: 'a' }, { name: 'a' }] }, 'once'),
+  bad(
+    destination,
+    'more than everything',
+    { host: 'web', trafficPolicy: { outlierDetection: { maxEjectionPercent: 101 } } },
+    'maxEjectionPercent',
+  ),
   {
     what: 'the settings',
     kind: 'MeshConfig',

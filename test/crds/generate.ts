@@ -19,6 +19,7 @@ t.test('files that are missing, edited or left over are found and put right', as
     'peerauthentications.yaml',
     'serviceentries.yaml',
     'workloadentries.yaml',
+    'destinationrules.yaml',
     'meshconfigs.yaml',
     'left-over.yaml',
   ]);
@@ -75,6 +76,7 @@ t.test('each is a definition that an API server takes', async t => {
       'peerauthentications.yaml',
       'serviceentries.yaml',
       'workloadentries.yaml',
+      'destinationrules.yaml',
       'meshconfigs.yaml',
     ],
   );

@@ -41,6 +41,7 @@ export function backend(name: string, changes: Partial<HttpBackend> = {}): HttpB
   const parts = {
     service: `shop/${name}.shop.svc.cluster.local`,
     port: 80,
+    subset: null,
     weight: 1,
     filters: [],
     invalid: null,
@@ -56,6 +57,7 @@ export function rule(matches: readonly HttpMatch[], changes: Partial<HttpRule> =
     backends: [backend('web')],
     timeouts: { requestMs: null, backendRequestMs: null },
     retry: null,
+    session: null,
     ...changes,
   };
 }
