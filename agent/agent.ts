@@ -10,6 +10,7 @@ import { Ready } from '../base/ready.ts';
 import { settle } from '../base/settle.ts';
 import { Mesh } from '../model/mesh.ts';
 import type { IssuedCertificate } from '../tunnel/certificates.ts';
+import { answerInquiry } from './answer-inquiry.ts';
 import type { AgentConfig } from './config.ts';
 import type { MeshUpdate, WantedPod } from './mesh-source.ts';
 import type { FromShard, ShardMeshSettings, ToShard } from './messages.ts';
@@ -88,6 +89,8 @@ export class Agent {
     this.tasks.redirection.done();
     await shards.start();
     this.tasks.shards.done();
+    if (source.names !== null)
+      source.names.onGivenUp = names => shards.broadcast({ type: 'forgotten', names });
     const updates: MeshUpdate[] = [];
     source.onUpdate = update => updates.push(update);
     this.#adopt(await source.start());
@@ -188,9 +191,20 @@ export class Agent {
     if (message.type === 'podAdded') this.ledger.answered(shard, message.podUid, message.error);
     else if (message.type === 'podRemoved') this.ledger.giveBack(shard, message.netnsFd);
     else if (message.type === 'drained') this.#onDrained();
+    else if (message.type === 'inquire') void this.#inquire(shard, message);
   }
 
   #onDrained: () => void = () => {};
+
+  async #inquire(
+    shard: number,
+    { id, names, patient }: Extract<FromShard, { type: 'inquire' }>,
+  ): Promise<void> {
+    const { source, shards } = this.parts;
+    const timeoutMs = patient ? this.config.limits.inquiryMs : this.config.limits.hintMs;
+    const answer = await answerInquiry(source.names, names, { patient, timeoutMs });
+    shards.send(shard, { type: 'inquired', id, ...answer });
+  }
 
   /** Puts a new state into force: the shards get what changed. */
   #adopt({ delta, settings, wanted }: MeshUpdate): void {

@@ -55,6 +55,8 @@ export interface ClusterConfig {
     /** Directories of the node; null: the plugin is somebody else's to install. */
     readonly install: { readonly binDir: string; readonly confDir: string } | null;
   };
+  /** Know of the mesh what the pods of this node need, instead of everything: what is new to them is asked for. */
+  readonly onDemand: boolean;
   /** Name of the process whose probes STRICT workloads answer. */
   readonly kubelet: string;
 }
@@ -110,6 +112,13 @@ export interface AgentLimits {
   readonly endpointAttempts: number;
   /** An endpoint whose dial failed is passed over for this long, doubled at each failure up to 16 times. */
   readonly endpointPenaltyMs: number;
+  /** On demand: how long a connection waits for what its destination is. */
+  readonly inquiryMs: number;
+  /** On demand: the same for what can be done without, a name of DNS or the labels of a client. */
+  readonly hintMs: number;
+  /** On demand: connections and queries that wait at once, of one pod and of a shard. */
+  readonly inquiriesPerPod: number;
+  readonly inquiries: number;
   /** Open connections per pod, all directions together. */
   readonly connectionsPerPod: number;
   /** SIGTERM to forced close. */
@@ -123,6 +132,10 @@ export interface AgentLimits {
 export const defaultLimits: AgentLimits = {
   ...tunnelDefaults,
   endpointAttempts: 3,
+  inquiryMs: 5_000,
+  hintMs: 1_000,
+  inquiriesPerPod: 256,
+  inquiries: 4_096,
   connectionsPerPod: 50_000,
   shardHangMs: 30_000,
   heartbeatTimeoutMs: 10_000,

@@ -21,6 +21,7 @@ export interface DirectorySourceOptions {
 
 export class DirectorySource implements MeshSource {
   readonly signer: Authority;
+  readonly names = null;
   readonly #options: DirectorySourceOptions;
   readonly #configuration: Configuration;
   #current: MeshDelta = emptyMesh;

@@ -16,6 +16,7 @@ import type { H2Stream } from '../tunnel/h2/stream.ts';
 import { serveTunnel } from '../tunnel/server.ts';
 import type { Connection } from './connections.ts';
 import { deliver } from './deliver.ts';
+import { learnSource } from './learn-source.ts';
 import type { Pod } from './pod.ts';
 import { TunnelRelay } from './relay.ts';
 import { workloadOf, type ShardContext } from './shard-context.ts';
@@ -62,6 +63,7 @@ export function acceptTunnel(context: ShardContext, pod: Pod, raw: net.Socket): 
 async function openTunnel(context: ShardContext, pod: Pod, raw: net.Socket, source: string): Promise<void> {
   const { limits } = context.config;
   try {
+    if (context.inquiries !== null) await new Promise<void>(done => learnSource(context, pod, source, done));
     const server = await context.certificates.server(pod.identity, limits.certificateWaitMs);
     const tunnel: H2Connection = await serveTunnel(raw, {
       context: server.context,

@@ -52,6 +52,19 @@ export interface MeshSourceState {
   readonly findings: Readonly<Record<Severity, number>>;
 }
 
+/** Of a source that knows of the mesh only what its node needs: the rest is asked for by name. */
+export interface MeshNames {
+  /** Whether an answer can be expected now. */
+  readonly reachable: boolean;
+  /**
+   * Resolves once what `<network>/<ip>` or `namespace/hostname` stands for has been told as an update, with all that is
+   * part of it, or with `missing`. Later changes come too. Rejects with the signal's reason.
+   */
+  want(name: string, signal: AbortSignal): Promise<'found' | 'missing'>;
+  /** Told of names that were missing and of which no news will come any more. */
+  onGivenUp: (names: readonly string[]) => void;
+}
+
 export interface MeshSource {
   /** Signs the certificates of this node's pods. */
   readonly signer: CertificateSource;
@@ -59,6 +72,8 @@ export interface MeshSource {
   start(): Promise<MeshUpdate>;
   /** Told of every state after the first. */
   onUpdate: (update: MeshUpdate) => void;
+  /** Null where the updates bring the whole mesh. */
+  readonly names: MeshNames | null;
   /** Hears after every look at the pods what came of the wishes. */
   enrolled(states: EnrolmentStates): void;
   state(): MeshSourceState;

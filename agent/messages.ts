@@ -59,6 +59,15 @@ export type ToShard =
   | { readonly type: 'podRemove'; readonly podUid: string; readonly reason: string }
   | { readonly type: 'logLevel'; readonly level: string }
   | { readonly type: 'reopenLogs' }
+  /** To `inquire`; what is not missing came as a change of the mesh before. */
+  | {
+      readonly type: 'inquired';
+      readonly id: number;
+      readonly answered: boolean;
+      readonly missing: readonly string[];
+    }
+  /** Names that nothing had, and of which no news will come any more. */
+  | { readonly type: 'forgotten'; readonly names: readonly string[] }
   /** Starting is over: give memory back. */
   | { readonly type: 'settle' }
   | { readonly type: 'drain'; readonly deadlineMs: number }
@@ -69,6 +78,13 @@ export type Question = 'ping' | 'metrics' | 'connections';
 export type FromShard =
   | { readonly type: 'started' }
   | { readonly type: 'podAdded'; readonly podUid: string; readonly error: string | null }
+  /** Names that the shard knows nothing of; `patient`: also while the control plane is away. */
+  | {
+      readonly type: 'inquire';
+      readonly id: number;
+      readonly names: readonly string[];
+      readonly patient: boolean;
+    }
   | { readonly type: 'podRemoved'; readonly netnsFd: number }
   | { readonly type: 'drained'; readonly forced: number }
   | { readonly type: 'answer'; readonly id: number; readonly answer: ShardAnswer };

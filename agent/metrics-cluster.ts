@@ -40,6 +40,13 @@ export function clusterFamilies(state: () => ClusterState): Family[] {
       'Responses that were refused in part or whole',
       byType(() => counters().nacks),
     ),
+    {
+      name: 'culvert_xds_names',
+      type: 'gauge',
+      help: 'On demand: names that were asked for, by what there is',
+      samples: () =>
+        Object.entries(state().names ?? {}).map(([answer, value]) => ({ labels: { answer }, value })),
+    },
     gauge('culvert_xds_connected', 'Whether the control plane is heard', () => Number(state().xds.connected)),
     gauge('culvert_reports_connected', 'Whether the control plane hears which pods are enrolled', () =>
       Number(state().reportsTrouble === null),

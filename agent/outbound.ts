@@ -9,11 +9,13 @@ import { isIP } from 'node:net';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { canonicalIp, formatHostPort } from '../model/address.ts';
 import { resolve, type Route } from '../model/route.ts';
+import { routeNeeds } from '../model/route-needs.ts';
 import type { Service } from '../model/service.ts';
 import type { Workload } from '../model/workload.ts';
 import * as native from '../native/native.ts';
 import type { Connection, Direction } from './connections.ts';
 import { deliver } from './deliver.ts';
+import type { Inquiries } from './inquiries.ts';
 import type { Pod } from './pod.ts';
 import { clientGone, type AttemptResult, type Outgoing } from './outgoing.ts';
 import { refuse } from './plaintext.ts';
@@ -45,10 +47,31 @@ export function acceptOutbound(context: ShardContext, pod: Pod, client: net.Sock
     target,
     tried: new Set(),
   };
-  attempt(context, outgoing);
+  if (context.inquiries === null) attempt(context, outgoing);
+  else attemptWhenKnown(context, outgoing, context.inquiries);
 }
 
 function ignore(): void {}
+
+/** What the control plane has said nothing of may be anything: it is not guessed. */
+function attemptWhenKnown(context: ShardContext, outgoing: Outgoing, inquiries: Inquiries): void {
+  const { pod, client, target } = outgoing;
+  const address = canonicalIp(target.address);
+  inquiries.learn({
+    pod: pod.workloadUid,
+    needs: () => (address === null ? [] : routeNeeds(context.mesh, clientOf(context, pod), address)),
+    patient: true,
+    done: error => {
+      if (pod.gone || client.destroyed) reset(client);
+      else if (error === null) attempt(context, outgoing);
+      else refuseUnknown(context, outgoing, error);
+    },
+  });
+}
+
+function refuseUnknown(context: ShardContext, outgoing: Outgoing, error: CulvertError): void {
+  refuse(start(context, outgoing, null), outgoing.client, error);
+}
 
 function attempt(context: ShardContext, outgoing: Outgoing): void {
   const route = resolve(context.mesh, {
@@ -89,8 +112,8 @@ function attempt(context: ShardContext, outgoing: Outgoing): void {
   }
 }
 
-function workloadOfRoute(route: Route): Workload | null {
-  if (route.kind === 'refuse') return null;
+function workloadOfRoute(route: Route | null): Workload | null {
+  if (route === null || route.kind === 'refuse') return null;
   return route.workload;
 }
 
@@ -99,11 +122,11 @@ function portOf(route: Route): number | null {
   return route.kind === 'waypoint' ? route.hbonePort : route.port;
 }
 
-/** Opens the record of this attempt. */
-function start(context: ShardContext, outgoing: Outgoing, route: Route): Connection {
+/** Opens the record of this attempt; without a route of one that is not made. */
+function start(context: ShardContext, outgoing: Outgoing, route: Route | null): Connection {
   const { pod, target } = outgoing;
-  const direction: Direction = route.kind === 'local' ? 'local' : 'outbound';
-  const known = route.kind !== 'refuse';
+  const direction: Direction = route?.kind === 'local' ? 'local' : 'outbound';
+  const known = route !== null && route.kind !== 'refuse';
   const workload = workloadOfRoute(route);
   const connection = context.connections.start(
     direction,
@@ -116,7 +139,7 @@ function start(context: ShardContext, outgoing: Outgoing, route: Route): Connect
     },
     {
       address: known ? route.address : target.address,
-      port: portOf(route) ?? target.port,
+      port: (known ? portOf(route) : null) ?? target.port,
       workload,
       identity: null,
     },

@@ -10,6 +10,7 @@ import * as native from '../native/native.ts';
 import { kubeletProbe } from './authorise.ts';
 import type { Connection } from './connections.ts';
 import { deliver } from './deliver.ts';
+import { learnSource } from './learn-source.ts';
 import type { Pod } from './pod.ts';
 import { encodeIndex, isKubelet } from './redirect-abi.ts';
 import { PairRelay } from './relay.ts';
@@ -29,25 +30,35 @@ export function acceptPlaintext(context: ShardContext, pod: Pod, client: net.Soc
     client.destroy();
     return;
   }
-  const sourceWorkload = context.mesh.workloadByAddress(context.settings.network, source);
+  const from = { address: source, port: client.remotePort };
+  const to = { address: destination, port: client.localPort };
+  client.on('error', onEarlyError);
+  learnSource(context, pod, source, () => {
+    if (pod.gone || client.destroyed) reset(client);
+    else admit(context, pod, client, from, to);
+  });
+}
+
+interface Address {
+  readonly address: string;
+  readonly port: number;
+}
+
+function onEarlyError(): void {}
+
+function admit(context: ShardContext, pod: Pod, client: net.Socket, from: Address, to: Address): void {
+  const sourceWorkload = context.mesh.workloadByAddress(context.settings.network, from.address);
   const connection = context.connections.start(
     'inbound',
     pod,
     // Known by its address only: good for a log line, never for a decision.
-    { address: source, port: client.remotePort, workload: sourceWorkload, identity: null },
-    {
-      address: destination,
-      port: client.localPort,
-      workload: workloadOf(context, pod),
-      identity: pod.identity,
-    },
+    { ...from, workload: sourceWorkload, identity: null },
+    { ...to, workload: workloadOf(context, pod), identity: pod.identity },
   );
   if (isFromKubelet(context, client)) {
     connection.exemption = kubeletProbe;
     context.count('KUBELET_PROBE');
   }
-  const onEarlyError = (): void => {};
-  client.on('error', onEarlyError);
   deliver(context, pod, connection, (error, server) => {
     if (server === null || client.destroyed) {
       refuse(connection, client, error);

@@ -7,12 +7,21 @@ import { CulvertError } from '../base/errors.ts';
 import { createLogger } from '../base/log.ts';
 import * as native from '../native/native.ts';
 import { DnsServer } from './dns/server.ts';
-import type { DnsEndpoint, DnsPod } from './dns/context.ts';
+import type { DnsEndpoint, DnsPod, DnsServerOptions } from './dns/context.ts';
 import type { ShardPodMessage } from './messages.ts';
 import { fdOf } from './socket-handle.ts';
 import type { Pod } from './pod.ts';
 import { decodeDnsServers, encodeDnsClient } from './redirect-abi.ts';
 import type { ShardContext } from './shard-context.ts';
+
+/** A name that nobody answers for in time is passed on: whoever else knows the Service gives the same addresses. */
+function learning({ inquiries }: ShardContext): Pick<DnsServerOptions, 'learn'> {
+  if (inquiries === null) return {};
+  return {
+    learn: ({ workloadUid: pod }, needs, done) =>
+      inquiries.learn({ pod, needs, patient: false, done: () => done() }),
+  };
+}
 
 export class PodDns {
   readonly #server: DnsServer;
@@ -28,6 +37,7 @@ export class PodDns {
       metrics: context.metrics.dns,
       count: code => context.count(code),
       settings: () => context.settings,
+      ...learning(context),
       originalServerUdp: (cookie, port, family) => this.#originalServer(cookie, port, family),
       originalServerTcp: socket => native.originalDestination(context.originalDestinationMap, fdOf(socket)),
       upstreamSocket: (pod, family) => {

@@ -8,6 +8,7 @@ import type { AgentConfig } from './config.ts';
 import type { Connections } from './connections.ts';
 import type { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import type { EndpointNames } from './endpoint-names.ts';
+import type { Inquiries } from './inquiries.ts';
 import type { ShardMeshSettings } from './messages.ts';
 import { newbornWorkload } from './newborn.ts';
 import type { Pod } from './pod.ts';
@@ -31,6 +32,8 @@ export interface ShardContext {
   readonly podsByWorkload: Map<string, Pod>;
   /** Ports inside pods that belong to the mesh. */
   readonly agentPorts: ReadonlySet<number>;
+  /** Null where the mesh is known as a whole. */
+  readonly inquiries: Inquiries | null;
   settings: ShardMeshSettings;
   draining: boolean;
   readonly metrics: ShardMetrics;

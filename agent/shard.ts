@@ -10,6 +10,7 @@ import { rejudge } from './authorise.ts';
 import { Connections } from './connections.ts';
 import { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import { EndpointNames } from './endpoint-names.ts';
+import { Inquiries } from './inquiries.ts';
 import { listen } from './listen.ts';
 import type { FromShard, Question, ShardAnswer, ShardPodMessage, ShardStart, ToShard } from './messages.ts';
 import { Observer } from './observe.ts';
@@ -59,6 +60,10 @@ export class Shard {
       ]),
       pods: new Map(),
       podsByWorkload: new Map(),
+      inquiries:
+        config.source.kind === 'cluster' && config.source.onDemand
+          ? new Inquiries(config.limits, send)
+          : null,
       settings: {
         trustDomain: 'cluster.local',
         network: '',
@@ -105,6 +110,12 @@ export class Shard {
         return;
       case 'reopenLogs':
         this.#observer.reopen();
+        return;
+      case 'inquired':
+        context.inquiries?.answered(message.id, message.answered, message.missing);
+        return;
+      case 'forgotten':
+        context.inquiries?.forget(message.names);
         return;
       case 'settle':
         collectGarbage();

@@ -66,6 +66,11 @@ program
     'with --control: where the plugin asks (default: beside the state directory)',
   )
   .option('--kubelet <name>', 'with --control: the process whose probes STRICT workloads answer', 'kubelet')
+  .addOption(
+    new Option('--mesh-state <how>', 'with --control: know the whole mesh, or what pods here connect to')
+      .choices(['whole', 'on-demand'])
+      .default('whole'),
+  )
   .option(
     '--detach-on-exit',
     'leave the mesh when stopped, instead of keeping every pod in its declared mode',

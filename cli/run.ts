@@ -36,6 +36,7 @@ export interface RunOptions {
   readonly cniNodeConfDir?: string;
   readonly cniSocket?: string;
   readonly kubelet: string;
+  readonly meshState: string;
   readonly node: string;
   readonly stateDir?: string;
   readonly cgroupRoot?: string;
@@ -203,6 +204,7 @@ function source(options: RunOptions, stateDir: string, problems: string[]): Sour
       install,
     },
     kubelet: options.kubelet,
+    onDemand: options.meshState === 'on-demand',
   };
 }
 

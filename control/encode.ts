@@ -11,6 +11,7 @@ import {
   encodeService,
   encodeSettings,
   encodeWorkload,
+  entriesName,
   resourceTypes,
   settingsName,
 } from '../xds/codec.ts';
@@ -46,7 +47,12 @@ export function offersOf({
 }
 
 function serviceOffer(service: Service): Offer {
-  return { name: serviceKey(service), content: encodeService(service), aliases: addressNames(service) };
+  const aliases = addressNames(service);
+  return {
+    name: serviceKey(service),
+    content: encodeService(service),
+    aliases: service.canonical ? aliases : [...aliases, entriesName],
+  };
 }
 
 function workloadOffer(workload: Workload): Offer {

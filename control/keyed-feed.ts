@@ -105,10 +105,14 @@ export class KeyedFeed implements Feed, Watcher {
     }
     // What is a whole is settled first, or a part might be told and taken back at once.
     for (const name of this.#touched) this.#follow(name);
-    for (const name of this.#touched) {
-      if (batch.bytes > maxBytes) return batch.news(false);
-      this.#touched.delete(name);
-      this.#settle(name, batch);
+    // Parts come before their whole, even if it takes several responses: who has a service has all its endpoints.
+    for (const wholes of [false, true]) {
+      for (const name of this.#touched) {
+        if (this.#wholes.has(name) !== wholes) continue;
+        if (batch.bytes > maxBytes) return batch.news(false);
+        this.#touched.delete(name);
+        this.#settle(name, batch);
+      }
     }
     return batch.news(true);
   }

@@ -50,6 +50,7 @@ export const agentArguments: readonly Template[] = [
   text`--cni-node-conf-dir=${value('node.cniConfDir')}`,
   `--cgroup-root=${paths.cgroupRoot}`,
   text`--cri-socket=${value('node.criSocket')}`,
+  text`--mesh-state=${value('agent.meshState')}`,
   '--metrics-address=$(POD_IP)',
   '--access-log=-',
   text`--log-level=${value('logLevel')}`,

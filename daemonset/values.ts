@@ -59,6 +59,11 @@ const nodeSchema = z.strictObject({
 });
 
 const agentSchema = z.strictObject({
+  meshState: z
+    .enum(['whole', 'on-demand'])
+    .describe(
+      'What it knows: the whole mesh, 2 MB for each 1 000 pods; or, for larger clusters, what the pods of its node connect to, asked for at the first connection.',
+    ),
   resources,
   tolerations,
   nodeSelector,
@@ -148,6 +153,7 @@ export const defaultValues: Values = {
     cniConfDir: '/etc/cni/net.d',
   },
   agent: {
+    meshState: 'whole',
     resources: { requests: { cpu: '100m', memory: '192Mi' }, limits: { memory: '1Gi' } },
     tolerations: [{ operator: 'Exists' }],
     nodeSelector: { 'kubernetes.io/os': 'linux' },

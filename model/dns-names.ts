@@ -43,6 +43,25 @@ export function lookupName(mesh: DnsMesh, client: DnsClient, name: string, domai
   return null;
 }
 
+/**
+ * Services, by key, that `lookupName` would look for in vain: for agents that do not know the whole mesh and may ask about
+ * them first. Hosts of ServiceEntries are not among them, since agents know all of those.
+ */
+export function nameNeeds(mesh: DnsMesh, client: DnsClient, name: string, domain: string): readonly string[] {
+  const needs = new Set<string>();
+  const noting: DnsMesh = {
+    service: key => {
+      const service = mesh.service(key);
+      if (service === null) needs.add(key);
+      return service;
+    },
+    serviceByHost: (host, namespace) => mesh.serviceByHost(host, namespace),
+    endpoints: key => mesh.endpoints(key),
+  };
+  lookupName(noting, client, name, domain);
+  return [...needs];
+}
+
 type Found = Omit<DnsHost, 'alias'>;
 
 function lookupExact(mesh: DnsMesh, client: DnsClient, name: string, domain: string): Found | null {

@@ -33,6 +33,8 @@ export interface XdsClientOptions {
   readonly subscriptions: readonly ResourceType[];
   /** Of type `address` only what `want` asks for, and what the server thinks this node needs. */
   readonly onDemand: boolean;
+  /** On demand: names that are asked for from the beginning, and never given up. */
+  readonly always: readonly string[];
   readonly log: Logger;
   /** One call per response. If it throws the response is refused, and asked for again on the next stream. */
   readonly onUpdate: (update: XdsUpdate) => void;
@@ -41,6 +43,8 @@ export interface XdsClientOptions {
   readonly connectTimeoutMs: number;
   /** On demand: names that nothing has, which are kept. */
   readonly maxMissingNames: number;
+  /** On demand: names that were answered `missing`, and of which no news will come any more. */
+  readonly onGivenUp: (names: readonly string[]) => void;
   readonly clock: Clock;
   /** 0 ≤ x < 1 */
   readonly random: () => number;
@@ -72,16 +76,18 @@ export class XdsClient {
   ) {
     this.#options = {
       onDemand: false,
+      always: [],
       onState: () => {},
       connectTimeoutMs: 10_000,
       maxMissingNames: 10_000,
+      onGivenUp: () => {},
       clock: systemClock,
       random: Math.random,
       ...given,
     };
     this.#channel = new ControlChannel(this.#options.endpoint);
     this.#knowledge = new Map(this.#options.subscriptions.map(type => [type, new Knowledge()]));
-    this.#onDemand = this.#options.onDemand ? new OnDemand(this.#options.maxMissingNames) : null;
+    this.#onDemand = this.#options.onDemand ? new OnDemand(this.#options) : null;
     this.#since = this.#options.clock.now();
   }
 
@@ -128,6 +134,11 @@ export class XdsClient {
   want(name: string, signal: AbortSignal): Promise<Answer> {
     if (this.#onDemand === null) return Promise.reject(new Error('this client has everything already'));
     return this.#onDemand.want(name, signal);
+  }
+
+  /** On demand: how many names were asked for, by their answer; null for a client that has everything. */
+  wanted(): ReturnType<OnDemand['counts']> | null {
+    return this.#onDemand?.counts() ?? null;
   }
 
   #connect(): void {

@@ -32,6 +32,9 @@ export type ResourceType = keyof typeof resourceTypes;
 /** The name of the one resource of type `settings`. */
 export const settingsName = 'mesh';
 
+/** An alias that all services have which no Kubernetes Service stands for: one name to ask for all of them. */
+export const entriesName = 'culvert.dev/service-entries';
+
 /** The other names a workload or service can be asked for by, `<network>/<ip>`. A prefix has none. */
 export function addressNames(subject: Workload | Service): readonly string[] {
   const places =

@@ -1,11 +1,13 @@
 /**
  * The mode of a client that does not want the whole of a type but what it is asked about, by name.
  *
- * Whoever asks waits until the answer is in force. What is asked for in one turn of the event loop goes in one message; while
- * there is no stream, names wait for the first request of the next.
+ * Whoever asks waits until the answer is in force. What is asked for at one time goes in one message; while there is no
+ * stream, names wait for the first request of the next.
  */
 import type { Sparse } from '../proto/load.ts';
 import type { WireDeltaRequest, WireDeltaResponse } from '../proto/messages.ts';
+import type { Clock } from '../tunnel/clock.ts';
+import { ProvidedNames } from './provided.ts';
 import type { Reading } from './reading.ts';
 import { WantedNames } from './wanted-names.ts';
 import type { Answer } from './wanted-names.ts';
@@ -15,15 +17,39 @@ type Names = Pick<
   'resourceNamesSubscribe' | 'resourceNamesUnsubscribe' | 'initialResourceVersions'
 >;
 
+export interface OnDemandOptions {
+  /** Asked for on every stream. */
+  readonly always: readonly string[];
+  readonly maxMissingNames: number;
+  /** Hears of names that were missing, and of which no news will come any more. */
+  readonly onGivenUp: (names: readonly string[]) => void;
+  readonly clock: Clock;
+}
+
+/** Between two requests for names: a pod that scans addresses costs the control plane no more than this. */
+const pauseMs = 10;
 const everything = '*';
 
 export class OnDemand {
+  readonly #clock: Clock;
+  readonly #always: readonly string[];
   readonly #names: WantedNames;
+  readonly #provided = new ProvidedNames();
+  readonly #onGivenUp: (names: readonly string[]) => void;
   #send: ((names: Names) => void) | null = null;
   #isDue = false;
+  #sentAt = Number.NEGATIVE_INFINITY;
 
-  constructor(maxMissingNames: number) {
+  constructor({ always, maxMissingNames, onGivenUp, clock }: OnDemandOptions) {
+    this.#clock = clock;
+    this.#always = always;
     this.#names = new WantedNames(maxMissingNames);
+    this.#onGivenUp = onGivenUp;
+  }
+
+  /** How many names there are by what is known of them. */
+  counts(): Readonly<Record<Answer | 'pending', number>> {
+    return this.#names.counts();
   }
 
   /** What the first request of a stream asks for; later ones go to `send`. */
@@ -32,7 +58,7 @@ export class OnDemand {
     const pending = this.#names.pending().map(name => [name, ''] as const);
     return {
       // To take everything back in the same message is how the protocol says "nothing but these".
-      resourceNamesSubscribe: [everything, ...this.#names.all()],
+      resourceNamesSubscribe: [everything, ...this.#always, ...this.#names.all()],
       resourceNamesUnsubscribe: [everything],
       initialResourceVersions: Object.fromEntries([...pending, ...known]),
     };
@@ -63,22 +89,36 @@ export class OnDemand {
   answered(response: WireDeltaResponse, { remember }: Reading): void {
     const inForce = new Set(remember.map(({ name }) => name));
     for (const { name, aliases } of response.resources) {
-      const answer = inForce.has(name) ? 'found' : 'missing';
-      for (const asked of [name, ...aliases]) this.#names.answered(asked, answer);
+      const stands = inForce.has(name);
+      const wanted = [name, ...aliases].filter(asked => this.#names.has(asked));
+      this.#lost(this.#provided.set(name, stands ? wanted : []));
+      for (const asked of wanted) this.#names.answered(asked, stands ? 'found' : 'missing');
     }
-    for (const name of response.removedResources) this.#names.answered(name, 'missing');
+    for (const name of response.removedResources) {
+      this.#lost([name, ...this.#provided.set(name, [])]);
+    }
     this.#sendSoon();
+  }
+
+  #lost(names: readonly string[]): void {
+    const givenUp = names.flatMap(name => this.#names.answered(name, 'missing'));
+    if (givenUp.length > 0) this.#onGivenUp(givenUp);
   }
 
   #sendSoon(): void {
     if (this.#isDue || this.#send === null) return;
     this.#isDue = true;
-    queueMicrotask(() => {
-      this.#isDue = false;
-      if (this.#send === null) return;
-      const { added, dropped } = this.#names.changes();
-      if (added.length + dropped.length === 0) return;
-      this.#send({ resourceNamesSubscribe: added, resourceNamesUnsubscribe: dropped });
-    });
+    const early = Math.min(pauseMs, this.#sentAt + pauseMs - this.#clock.now());
+    if (early > 0) this.#clock.after(early, () => this.#sendNow());
+    else queueMicrotask(() => this.#sendNow());
+  }
+
+  #sendNow(): void {
+    this.#isDue = false;
+    if (this.#send === null) return;
+    const { added, dropped } = this.#names.changes();
+    if (added.length + dropped.length === 0) return;
+    this.#sentAt = this.#clock.now();
+    this.#send({ resourceNamesSubscribe: added, resourceNamesUnsubscribe: dropped });
   }
 }

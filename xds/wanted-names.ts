@@ -36,6 +36,17 @@ export class WantedNames {
     return [...this.#wanted].filter(([, { answer }]) => answer === null).map(([name]) => name);
   }
 
+  has(name: string): boolean {
+    return this.#wanted.has(name);
+  }
+
+  /** How many there are by their answer. */
+  counts(): Readonly<Record<Answer | 'pending', number>> {
+    const counts = { found: 0, missing: 0, pending: 0 };
+    for (const { answer } of this.#wanted.values()) counts[answer ?? 'pending'] += 1;
+    return counts;
+  }
+
   /** What to subscribe to and unsubscribe from since the last call. */
   changes(): { readonly added: readonly string[]; readonly dropped: readonly string[] } {
     const changes = { added: [...this.#added], dropped: [...this.#dropped] };
@@ -65,10 +76,10 @@ export class WantedNames {
     };
   }
 
-  /** Something came under this name, or the server said that there is nothing. */
-  answered(name: string, answer: Answer): void {
+  /** Something came under this name, or the server said that there is nothing. Returns the names given up for it. */
+  answered(name: string, answer: Answer): readonly string[] {
     const wanted = this.#wanted.get(name);
-    if (wanted === undefined) return;
+    if (wanted === undefined) return [];
     if (wanted.answer === 'missing') this.#missing -= 1;
     wanted.answer = answer;
     if (answer === 'missing') {
@@ -79,16 +90,17 @@ export class WantedNames {
     }
     for (const callback of wanted.waiting) callback(answer);
     wanted.waiting.clear();
-    if (this.#missing > this.#limit) this.#dropOldest();
+    return this.#missing > this.#limit ? this.#dropOldest() : [];
   }
 
-  #dropOldest(): void {
+  #dropOldest(): readonly string[] {
     for (const [name, { answer }] of this.#wanted) {
       if (answer !== 'missing') continue;
       this.#missing -= 1;
       this.#drop(name);
-      return;
+      return [name];
     }
+    return [];
   }
 
   #drop(name: string): void {

@@ -13,10 +13,17 @@ import type { WireNode } from '../../proto/messages.ts';
 import { CertificateService } from '../../xds/certificate-service.ts';
 import type { ControlEndpoint } from '../../xds/channel.ts';
 import { XdsClient } from '../../xds/client.ts';
-import { resourceTypes, type ResourceType } from '../../xds/codec.ts';
+import { entriesName, resourceTypes, type ResourceType } from '../../xds/codec.ts';
 import type { XdsUpdate } from '../../xds/reading.ts';
 import type { XdsCounters, XdsState } from '../../xds/state.ts';
-import type { EnrolmentStates, MeshSource, MeshSourceState, MeshUpdate, WantedPod } from '../mesh-source.ts';
+import type {
+  EnrolmentStates,
+  MeshNames,
+  MeshSource,
+  MeshSourceState,
+  MeshUpdate,
+  WantedPod,
+} from '../mesh-source.ts';
 import type { ShardMeshSettings } from '../messages.ts';
 import { Admission, type AdmissionLimits } from './admission.ts';
 import { type CniAnswer, type CniQuestion, mayStart } from './cni-protocol.ts';
@@ -49,6 +56,8 @@ export interface ClusterSourceOptions {
     readonly install: CniPlaces | null;
   };
   readonly admission: AdmissionLimits;
+  /** Of the mesh only what is asked for, and what is on this node. */
+  readonly onDemand: boolean;
   readonly log: Logger;
 }
 
@@ -56,6 +65,8 @@ export interface ClusterSourceOptions {
 export interface ClusterState {
   readonly xds: Omit<XdsState, 'lastError'> & { readonly trouble: string | null };
   readonly xdsCounters: XdsCounters;
+  /** Names that were asked for, by what the control plane said; null where everything is known. */
+  readonly names: { readonly found: number; readonly missing: number; readonly pending: number } | null;
   /** What the types of resources are called on the wire. */
   readonly typeUrls: Readonly<Record<ResourceType, string>>;
   readonly runtime: RuntimeState;
@@ -75,6 +86,7 @@ const defaultTtlMs = 24 * 3_600_000;
 
 export class ClusterSource implements MeshSource {
   readonly signer: CertificateService;
+  readonly names: MeshNames | null;
   readonly #options: ClusterSourceOptions;
   readonly #pods = new NodePods();
   readonly #namespaces: EnrolledNamespaces;
@@ -126,10 +138,15 @@ export class ClusterSource implements MeshSource {
       endpoint,
       node,
       subscriptions: ['settings', 'nodePod', 'authorization', 'address'],
+      onDemand: options.onDemand,
+      // Who looks up one of their hosts cannot know the namespace that is part of its name.
+      always: [entriesName],
+      onGivenUp: names => this.names?.onGivenUp(names),
       log,
       onUpdate: update => this.#received(update),
       onState: state => this.#heard(state),
     });
+    this.names = options.onDemand ? namesOf(this.#xds) : null;
     this.#reports = new Reports({ endpoint, channel: this.#xds.channel, log });
   }
 
@@ -174,6 +191,7 @@ export class ClusterSource implements MeshSource {
     return {
       xds: { ...xds, trouble: lastError === null ? null : describeError(lastError) },
       xdsCounters: this.#xds.counters(),
+      names: this.#xds.wanted(),
       typeUrls: resourceTypes,
       runtime: this.#runtime.state,
       cni: this.#install?.state ?? null,
@@ -217,7 +235,9 @@ export class ClusterSource implements MeshSource {
 
   /** The first time that everything is known is the beginning. */
   #heard(state: XdsState): void {
-    if (this.#early === null || !state.synced || this.#pods.settings === null) return;
+    // On demand too the workloads of this node come first: nobody could be let in to them.
+    const isWhole = state.synced && state.types.address?.synced === true;
+    if (this.#early === null || !isWhole || this.#pods.settings === null) return;
     const delta = this.#early.snapshot();
     this.#early = null;
     this.#tell(delta);
@@ -263,6 +283,16 @@ export class ClusterSource implements MeshSource {
     const netns = typeof place === 'object' ? place.path : question.netns;
     return this.#admission.answer({ ...question, netns }, signal);
   }
+}
+
+function namesOf(xds: XdsClient): MeshNames {
+  return {
+    get reachable() {
+      return xds.state().connected;
+    },
+    want: (name, signal) => xds.want(name, signal),
+    onGivenUp: () => {},
+  };
 }
 
 function asSeenHere(sandbox: Sandbox): Sandbox[] {

@@ -40,6 +40,7 @@ export function openClusterSource(
     criSocket: cluster.criSocket,
     cni,
     admission: defaultAdmissionLimits,
+    onDemand: cluster.onDemand,
     log,
   });
 }

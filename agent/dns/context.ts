@@ -4,10 +4,10 @@
 import type { Socket } from 'node:net';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import type { DnsMesh } from '../../model/dns-names.ts';
+import { nameNeeds, type DnsMesh } from '../../model/dns-names.ts';
 import type { Mesh } from '../../model/mesh.ts';
 import { rule, type DnsProtocol, type Ruling } from './answer.ts';
-import { rcodeOf, readQuestion, serverFailure, nameError, type Question } from './codec.ts';
+import { rcodeOf, readQuery, readQuestion, serverFailure, nameError, type Question } from './codec.ts';
 import type { DnsMetrics, DnsRow } from './metrics.ts';
 import { writeFailure } from './reply.ts';
 
@@ -69,6 +69,11 @@ export interface DnsServerOptions {
   readonly upstreamSocket: (pod: DnsPod, family: 4 | 6) => number;
   /** A socket inside the pod's namespace that is on its way to the given server. */
   readonly upstreamTcp: (pod: DnsPod, address: string, port: number) => Socket;
+  /**
+   * Where the mesh is not known as a whole: asks for services by key until `needs` names none, or that is in vain, and then
+   * calls `done`.
+   */
+  readonly learn?: (pod: DnsPod, needs: () => readonly string[], done: () => void) => void;
   readonly limits?: Partial<DnsLimits>;
   /** Of the answers from the mesh; 30 unless given. */
   readonly ttlSeconds?: number;
@@ -95,6 +100,21 @@ export class DnsContext {
     this.limits = { ...defaultDnsLimits, ...options.limits };
     this.#ttlSeconds = options.ttlSeconds ?? 30;
     this.#random = options.random ?? Math.random;
+  }
+
+  /** Calls back when all is known that an answer depends on: at once but for names that the mesh may have and nobody used. */
+  prepare(pod: DnsPod, packet: Buffer, done: () => void): void {
+    const { learn, mesh, settings } = this.options;
+    const query = learn === undefined ? null : readQuery(packet);
+    if (learn === undefined || query === null) {
+      done();
+      return;
+    }
+    const needs = (): readonly string[] => {
+      const { clusterDomain, network } = settings();
+      return nameNeeds(mesh, { namespace: pod.namespace, network }, query.name, clusterDomain);
+    };
+    learn(pod, needs, done);
   }
 
   /** Reads and judges one query (`isQuery`). Never throws: what we fail to understand is passed on. */

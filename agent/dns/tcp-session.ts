@@ -40,6 +40,8 @@ export class TcpSession {
   readonly #idle: NodeJS.Timeout;
   /** Queries that went on, oldest first. */
   #pending: Pending[] = [];
+  /** Queries whose names the mesh is asked about. */
+  #preparing = 0;
   #upstream: Socket | null = null;
   #ended = false;
   #nextTurn: NodeJS.Immediate | null = null;
@@ -94,25 +96,41 @@ export class TcpSession {
       this.#idle.refresh();
       this.#query(packet);
     }
-    if (this.#ended && this.#pending.length === 0) this.#client.end();
+    if (this.#ended && this.#underWay === 0) this.#client.end();
     this.#client.resume();
+  }
+
+  get #underWay(): number {
+    return this.#pending.length + this.#preparing;
   }
 
   #hasRoom(): boolean {
     return (
-      this.#pending.length < this.#context.limits.tcpQueriesPerConnection &&
+      this.#underWay < this.#context.limits.tcpQueriesPerConnection &&
       this.#client.writableLength < highWater &&
       (this.#upstream?.writableLength ?? 0) < highWater
     );
   }
 
   #query(packet: Buffer): void {
-    const { count, log } = this.#context.options;
     if (packet.length < headerSize || !isQuery(packet)) {
-      count('DNS_NOT_A_QUERY');
+      this.#context.options.count('DNS_NOT_A_QUERY');
       this.close();
       return;
     }
+    let isNow = true;
+    this.#preparing += 1;
+    this.#context.prepare(this.#pod, packet, () => {
+      this.#preparing -= 1;
+      if (this.#client.destroyed) return;
+      this.#take(packet);
+      if (!isNow) this.#pump();
+    });
+    isNow = false;
+  }
+
+  #take(packet: Buffer): void {
+    const { count, log } = this.#context.options;
     const incoming = this.#context.receive(this.#pod, packet, 'tcp');
     try {
       if (incoming.ruling.kind === 'answer') this.#reply(incoming.ruling.reply);
@@ -196,7 +214,7 @@ export class TcpSession {
   }
 
   #checkIdle(): void {
-    if (this.#pending.length === 0) this.close();
+    if (this.#underWay === 0) this.close();
     else this.#idle.refresh();
   }
 }

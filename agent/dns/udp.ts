@@ -32,6 +32,7 @@ export class UdpPod {
   readonly #own = new Set<Exchange>();
   /** Of all pods of the shard. */
   readonly #all: Set<Exchange>;
+  #closed = false;
 
   /** Takes over the descriptors. Throws when one is no UDP socket; all of them are closed then. */
   constructor(context: DnsContext, pod: DnsPod, all: Set<Exchange>) {
@@ -50,6 +51,7 @@ export class UdpPod {
   }
 
   close(): void {
+    this.#closed = true;
     for (const socket of this.#sockets) socket.close();
     for (const exchange of this.#own) exchange.abandon();
   }
@@ -69,11 +71,17 @@ export class UdpPod {
   }
 
   #receive(socket: Socket, packet: Buffer, client: RemoteInfo): void {
-    const { count, log } = this.#context.options;
     if (!isQuery(packet)) {
-      count('DNS_NOT_A_QUERY');
+      this.#context.options.count('DNS_NOT_A_QUERY');
       return;
     }
+    this.#context.prepare(this.#pod, packet, () => {
+      if (!this.#closed) this.#take(socket, packet, client);
+    });
+  }
+
+  #take(socket: Socket, packet: Buffer, client: RemoteInfo): void {
+    const { count, log } = this.#context.options;
     const reply: Reply = bytes => {
       // A client that has gone is no error.
       socket.send(bytes, client.port, client.address, () => {});

@@ -8,6 +8,7 @@ const options: RunOptions = {
   controlRoot: '/roots/root.pem',
   token: '/token',
   clusterId: 'east',
+  meshState: 'whole',
   kubelet: 'kubelet',
   stateDir: '/run/culvert/agent',
   cniBinDir: '/host/opt/cni/bin',

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import t from 'tap';
-import { lookupName } from '../../model/dns-names.ts';
+import { lookupName, nameNeeds } from '../../model/dns-names.ts';
 import { mesh, port, service, workload } from './objects.ts';
 
 const vip = (address: string, network = ''): { network: string; address: string } => ({ network, address });
@@ -199,4 +199,25 @@ t.test('pods of a StatefulSet have the names their Service gives them, and no ot
   const found = (name: string) => lookupName(m, client, name, 'cluster.local')?.addresses ?? null;
   t.same(found('db-0.db.shop.svc.cluster.local'), ['10.0.0.1']);
   t.equal(found('db-0.other.shop.svc.cluster.local'), null);
+});
+
+t.test('whoever does not know everything may ask about the Services that a name could mean', t => {
+  const from = { namespace: 'shop', network: '' };
+  const needs = (name: string, of = given): readonly string[] => nameNeeds(of, from, name, 'cluster.local');
+  const nothing = mesh({});
+  t.same(needs('web.shop.svc.cluster.local'), []);
+  t.same(needs('web.shop.svc.cluster.local', nothing), ['shop/web.shop.svc.cluster.local']);
+  t.same(needs('db-0.db.shop.svc.cluster.local', nothing), [
+    'shop/db.shop.svc.cluster.local',
+    'db/db-0.db.svc.cluster.local',
+  ]);
+  t.same(needs('web', nothing), ['shop/web.shop.svc.cluster.local']);
+  t.same(needs('example.com', nothing), ['com/example.com.svc.cluster.local']);
+  t.same(needs('www.example.com', nothing), [], 'no Service is called like that');
+  t.same(needs('www.example.com.shop.svc.cluster.local', nothing), []);
+  t.same(needs('web.bank.shop.svc.cluster.local', nothing), [
+    'shop/bank.shop.svc.cluster.local',
+    'bank/web.bank.svc.cluster.local',
+  ]);
+  t.end();
 });

@@ -77,6 +77,7 @@ const source = new ClusterSource({
     enrolledNamespacesOnNode: path('conf/culvert-enrolled-namespaces'),
     install: { binDir: path('bin'), confDir: path('conf') },
   },
+  onDemand: false,
   admission: { enrolMs: 30_000, unknownMs: 30_000 },
   log,
 });

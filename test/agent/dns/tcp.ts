@@ -92,3 +92,28 @@ t.test('a client that reads nothing holds back only itself', async t => {
   );
   t.pass('and its connection ends or its queries wait in the kernel');
 });
+
+t.test('a query whose name the mesh is asked about waits, and the connection with it', async t => {
+  const waiting: (() => void)[] = [];
+  const asked: (readonly string[])[] = [];
+  const here = await place(t, {
+    limits: { tcpIdleMs: 120_000, tcpQueriesPerConnection: 2 },
+    learn: (_, needs, done) => {
+      asked.push(needs());
+      waiting.push(done);
+    },
+  });
+  const stream = await tcpClient(t, here);
+  stream.socket.write(Buffer.concat([1, 2, 3].map(id => frame(query('new.shop', { id })))));
+  stream.socket.end();
+  await eventually(() => waiting.length === 2);
+  t.strictSame(asked[0], ['shop/new.shop.svc.cluster.local']);
+  waiting[1]?.();
+  t.match(read(await stream.next()), { id: 2, answers: [{ ttl: 999 }] }, 'others are not kept waiting');
+  await eventually(() => waiting.length === 3);
+  waiting[2]?.();
+  t.match(read(await stream.next()), { id: 3 });
+  waiting[0]?.();
+  t.match(read(await stream.next()), { id: 1 });
+  if (!stream.socket.readableEnded) await once(stream.socket, 'end');
+});

@@ -258,3 +258,25 @@ t.test('a dual-stack socket serves both families and tells which', async t => {
   }
   t.strictSame(families, [4, 6]);
 });
+
+t.test('a query whose name the mesh is asked about waits, unless its pod goes', async t => {
+  const waiting: (() => void)[] = [];
+  const here = await place(t, {
+    learn: (_, needs, done) => {
+      if (needs().length === 0) done();
+      else waiting.push(done);
+    },
+  });
+  const client = await udpClient(t, here);
+  client.send(query('new.shop', { id: 1 }));
+  await eventually(() => waiting.length === 1);
+  client.send(query('web.shop', { id: 2 }));
+  t.match(read(await client.next()), { id: 2, answers: [{ ttl: 30 }] }, 'others are not kept waiting');
+  waiting[0]?.();
+  t.match(read(await client.next()), { id: 1, answers: [{ ttl: 999 }] });
+  client.send(query('newer.shop', { id: 3 }));
+  await eventually(() => waiting.length === 2);
+  here.server.close();
+  waiting[1]?.();
+  t.strictSame(here.counted, {});
+});
