@@ -4,6 +4,7 @@
  */
 import { isIPv6 } from 'node:net';
 import t from 'tap';
+import type { AgentStatus } from '../../agent/status.ts';
 import { peerAuthentication } from '../help/policies.ts';
 import { machineLayout } from '../lab/cluster/cgroups.ts';
 import { defaultName } from '../lab/cluster/cluster.ts';
@@ -69,4 +70,23 @@ t.test('and the kubelet has its answers', async t => {
   await kubectl.waitFor('condition=Ready', ['pod/late', `--namespace=${namespace}`]);
   await mesh.untilEnrolled(namespace, ['late']);
   t.pass('a pod that is probed becomes ready');
+});
+
+t.test('agents that know only what their nodes need carry the first connection already', async t => {
+  await mesh.change('agent.meshState=on-demand');
+  const before = await mesh.admin<AgentStatus>('node-a', '/status');
+  t.equal(before.mesh.services, 0, 'no Service was asked for');
+  await mesh.untilEnrolled(namespace, players);
+  const song = '/canary-on-demand';
+  const heard = await mesh.overheard(async () => {
+    const { podIPs } = (await stage.pod('far')).status;
+    for (const { ip } of podIPs) t.equal((await ask('client', ip, song)).code, 0, ip);
+    const asked = await stage.ask('client', 'far', song);
+    t.equal(asked.code, 0, `by name ${asked.stderr}`);
+  });
+  t.notOk(heard.contains(song), 'nobody heard it');
+  const after = await mesh.admin<AgentStatus>('node-a', '/status');
+  t.equal(after.mesh.services, 1);
+  t.ok((await mesh.metric('node-a', 'culvert_xds_names', 'answer="found"')) >= 2);
+  await mesh.line('node-b', { direction: 'inbound', 'src.workload': 'client' });
 });

@@ -83,6 +83,24 @@ export class Mesh {
     await this.rolledOut();
   }
 
+  /** Another value for what Helm has installed. */
+  async change(value: string): Promise<void> {
+    const kubeconfig = `--kubeconfig=${this.cluster.kubectl.kubeconfig}`;
+    const chart = join(checkout, 'daemonset/helm');
+    await helm([
+      'upgrade',
+      'culvert',
+      chart,
+      '--namespace',
+      system,
+      '--reuse-values',
+      '--set',
+      value,
+      kubeconfig,
+    ]);
+    await this.rolledOut();
+  }
+
   /** In a cluster that was kept pods may run an older image of the same name. */
   async #renew(archive: string): Promise<void> {
     const { kubectl, directory } = this.cluster;
