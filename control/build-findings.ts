@@ -13,6 +13,7 @@ export type Aspect =
   | 'namespace'
   | 'waypoint'
   | 'route'
+  | 'telemetry'
   | 'enrolment'
   | 'claims'
   | 'account'

@@ -4,6 +4,7 @@
 import type { L7Change, L7State } from '../model/l7.ts';
 import type { ObjectChange } from './build-objects.ts';
 import { RouteBook } from './build-route-book.ts';
+import { TelemetryBook } from './build-telemetry-book.ts';
 import { TrafficBook, type TrafficBookOptions } from './build-traffic-book.ts';
 
 /** What else has changed with the objects: services by key, workloads by uid. */
@@ -15,19 +16,29 @@ export interface L7Touched {
 export class L7Books {
   readonly #routes: RouteBook;
   readonly #traffic: TrafficBook;
+  readonly #telemetry: TelemetryBook;
 
   constructor(options: TrafficBookOptions) {
     this.#routes = new RouteBook(options);
     this.#traffic = new TrafficBook(options);
+    this.#telemetry = new TelemetryBook(options);
   }
 
   /** Each list sorted by key. */
   state(): L7State {
-    return { routes: this.#routes.all(), traffic: this.#traffic.all() };
+    return {
+      routes: this.#routes.all(),
+      traffic: this.#traffic.all(),
+      telemetry: this.#telemetry.all(),
+    };
   }
 
   /** Takes changes of objects in; objects, services and endpoints are what they are now already. */
   apply(changes: readonly ObjectChange[], { services, workloads }: L7Touched): L7Change[] {
-    return [...this.#routes.apply(changes), ...this.#traffic.apply(changes, services, workloads)];
+    return [
+      ...this.#routes.apply(changes),
+      ...this.#traffic.apply(changes, services, workloads),
+      ...this.#telemetry.apply(changes),
+    ];
   }
 }

@@ -7,6 +7,7 @@ import { destinationRuleSpec } from '../model/kinds/destination-rule.ts';
 import { meshConfigName, meshConfigSpec } from '../model/kinds/mesh-config.ts';
 import { peerAuthenticationSpec } from '../model/kinds/peer-authentication.ts';
 import { serviceEntrySpec } from '../model/kinds/service-entry.ts';
+import { telemetrySpec } from '../model/kinds/telemetry.ts';
 import { workloadEntrySpec } from '../model/kinds/workload-entry.ts';
 import { type Structural, structuralSchema } from './structural.ts';
 
@@ -73,6 +74,17 @@ const definitions: readonly Definition[] = [
       enforced,
       acceptedWhy,
     ],
+  },
+  {
+    kind: 'Telemetry',
+    plural: 'telemetries',
+    shortName: 'cvtel',
+    scope: 'Namespaced',
+    description: 'What waypoints tell about requests: spans, metrics and access lines.',
+    spec: telemetrySpec,
+    validations: [],
+    specRequired: false,
+    columns: [accepted, acceptedWhy],
   },
   {
     kind: 'PeerAuthentication',

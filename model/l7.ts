@@ -5,6 +5,7 @@
  */
 import { type HttpRoute, routeKey } from './http-route.ts';
 import { same } from './mesh.ts';
+import { type Telemetry, telemetryKey } from './telemetry.ts';
 import { type ServiceTraffic, trafficKey } from './traffic-policy.ts';
 
 export interface L7State {
@@ -12,13 +13,15 @@ export interface L7State {
   readonly routes: readonly HttpRoute[];
   /** How endpoints are treated, of every service about which somebody says so. */
   readonly traffic: readonly ServiceTraffic[];
+  /** What is told about requests; of MeshConfig in any case. */
+  readonly telemetry: readonly Telemetry[];
 }
 
 export type L7List = keyof L7State;
 export type L7Resource = L7State[L7List][number];
 
 /** The state with nothing in it. */
-export const emptyL7: L7State = { routes: [], traffic: [] };
+export const emptyL7: L7State = { routes: [], traffic: [], telemetry: [] };
 
 /** One resource that is another than before; null where it is gone. */
 export interface L7Change {
@@ -31,9 +34,10 @@ export interface L7Change {
 const keysOf: { readonly [List in L7List]: (resource: L7State[List][number]) => string } = {
   routes: routeKey,
   traffic: trafficKey,
+  telemetry: telemetryKey,
 };
 
-export const l7Lists: readonly L7List[] = ['routes', 'traffic'];
+export const l7Lists: readonly L7List[] = ['routes', 'traffic', 'telemetry'];
 
 /** What turns one state into another; both are full. */
 export function l7Changes(before: L7State, after: L7State): L7Change[] {

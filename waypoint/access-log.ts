@@ -1,6 +1,6 @@
 /**
- * One JSON line for each request, and for each connection that was carried as it is: who asked whom for what, by which
- * rule, how often it was tried, and what came of it. Field names are those of the agents' lines where both have them.
+ * One line for each request, and for each connection that was carried as it is: who asked whom for what, by which rule, how
+ * often it was tried, and what came of it. JSON, or text of `name=value`, with the fields that MeshConfig chooses. Field names are those of the agents' lines where both have them.
  */
 import { LineFile, type LineFileOptions } from '../base/line-file.ts';
 import type { CulvertError } from '../base/errors.ts';
@@ -8,6 +8,7 @@ import { formatHostPort } from '../model/address.ts';
 import type { HttpHead } from '../model/http-head.ts';
 import type { RouteHit } from '../model/http-match.ts';
 import { ruleName } from '../model/http-route.ts';
+import type { LineFormat } from '../model/telemetry.ts';
 import type { Way } from './balance.ts';
 import type { Client, Destination } from './context.ts';
 
@@ -36,12 +37,17 @@ export interface RequestRecord extends ConnectionRecord {
   readonly attempts: number;
   readonly traceId: string | null;
   readonly requestId: string;
+  /** Of gRPC, from the client and from the server. */
+  readonly requestMessages: number;
+  readonly responseMessages: number;
 }
 
 const flushMs = 100;
 
 export class AccessLog {
   readonly #file: LineFile;
+  /** Changes with the configuration; null is JSON with everything. */
+  format: LineFormat | null = null;
 
   /** @param path file, or null for standard output */
   constructor(path: string | null, onTrouble: NonNullable<LineFileOptions['onTrouble']>) {
@@ -52,7 +58,7 @@ export class AccessLog {
     const { head, hit, status, grpcStatus, attempts, traceId, requestId, version } = record;
     const target = head.query === null ? head.path : `${head.path}?${head.query}`;
     this.#file.write(
-      line(record, 'request', {
+      line(record, 'request', this.format, {
         method: head.method,
         path: target,
         authority: head.authority,
@@ -68,7 +74,7 @@ export class AccessLog {
   }
 
   connection(record: ConnectionRecord): void {
-    this.#file.write(line(record, 'connection', { protocol: 'TCP' }));
+    this.#file.write(line(record, 'connection', this.format, { protocol: 'TCP' }));
   }
 
   reopen(): void {
@@ -82,7 +88,12 @@ export class AccessLog {
 
 type Value = string | number | null | undefined;
 
-function line(record: ConnectionRecord, what: string, more: Readonly<Record<string, Value>>): string {
+function line(
+  record: ConnectionRecord,
+  what: string,
+  format: LineFormat | null,
+  more: Readonly<Record<string, Value>>,
+): string {
   const { client, destination, way, error } = record;
   const service = destination.kind === 'service' ? destination.service.hostname : null;
   const fields: Record<string, Value> = {
@@ -111,6 +122,25 @@ function line(record: ConnectionRecord, what: string, more: Readonly<Record<stri
     fix: error?.fix,
     msg: `${what} ${error === null ? 'complete' : 'failed'}`,
   };
-  // Fields without a value are left out.
+  const chosen = format === null || format.fields.length === 0 ? fields : choose(fields, format.fields);
+  return format?.encoding === 'text' ? textOf(chosen) : jsonOf(chosen);
+}
+
+/** Fields without a value are left out. */
+function jsonOf(fields: Readonly<Record<string, Value>>): string {
   return `${JSON.stringify(fields, (_key, value: unknown) => value ?? undefined)}\n`;
+}
+
+/** `name=value`, quoted as JSON where a reader could not tell where the value ends. */
+function textOf(fields: Readonly<Record<string, Value>>): string {
+  const parts = Object.entries(fields).flatMap(([name, value]) => {
+    if (value === null || value === undefined) return [];
+    const text = String(value);
+    return [`${name}=${/^[\w.:/@%+*,-]+$/.test(text) ? text : JSON.stringify(text)}`];
+  });
+  return `${parts.join(' ')}\n`;
+}
+
+function choose(fields: Readonly<Record<string, Value>>, names: readonly string[]): Record<string, Value> {
+  return Object.fromEntries(names.map(name => [name, fields[name]]));
 }

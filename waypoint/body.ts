@@ -3,11 +3,14 @@
  * until it is more than may be kept, and from then on there is no other try.
  */
 import { Readable } from 'node:stream';
+import type { GrpcMessages } from '../model/grpc-messages.ts';
 
 export class RequestBody {
   readonly #source: Readable;
   readonly #isWhole: () => boolean;
   readonly #keepBytes: number;
+  /** Sees every byte once, however often it is sent. */
+  messages: GrpcMessages | null = null;
   #kept: Buffer[] | null = [];
   #bytes = 0;
   #reader: BodyReader | null = null;
@@ -91,6 +94,7 @@ export class RequestBody {
 
   #arrived(chunk: Buffer): void {
     this.#bytes += chunk.length;
+    this.messages?.take(chunk);
     if (this.#bytes > this.#keepBytes) this.#kept = null;
     else this.#kept?.push(chunk);
     if (this.#reader?.give(chunk) === false) this.#source.pause();

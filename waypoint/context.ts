@@ -14,6 +14,7 @@ import type { TunnelPool } from '../tunnel/pool.ts';
 import type { AccessLog } from './access-log.ts';
 import type { WaypointConfig } from './config.ts';
 import type { RequestMetrics } from './metrics.ts';
+import type { TelemetryStore } from './telemetry.ts';
 
 export interface MeshNames {
   readonly trustDomain: string;
@@ -36,6 +37,8 @@ export interface WaypointContext {
   readonly access: AccessLog | null;
   readonly dialTcp: DialTcp;
   readonly metrics: RequestMetrics;
+  /** What is told about requests. */
+  readonly telemetry: TelemetryStore;
   /** Changes with the configuration. */
   names: MeshNames;
   /** The workload this process is; null while the configuration has none. */

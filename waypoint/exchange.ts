@@ -13,6 +13,7 @@ import { pickWay, type Way } from './balance.ts';
 import { ownIdentity, type WaypointContext } from './context.ts';
 import { planOf, type AnswerPlan, type ForwardPlan } from './filters.ts';
 import { withContext, type Traced } from './forwarded.ts';
+import { GrpcMessages } from '../model/grpc-messages.ts';
 import type { Incoming } from './incoming.ts';
 import { isGrpc, localAnswer } from './local-answer.ts';
 import { matchOf, type Match } from './match.ts';
@@ -20,6 +21,8 @@ import { sendMirrors } from './mirror.ts';
 import { h2Cancel, type OutgoingCall, type OutgoingError, type OutgoingHandlers } from './outgoing.ts';
 import { poolsOf } from './pools.ts';
 import { join } from './relay.ts';
+import { report } from './report.ts';
+import type { Telling } from './telemetry.ts';
 import { sendUpgrade } from './upgrade-out.ts';
 
 /** Tries after the first of a request that no endpoint can have seen, without a retry in its rule. */
@@ -38,6 +41,9 @@ class Exchange implements OutgoingHandlers {
   readonly #match: Match;
   readonly #traced: Traced;
   readonly #tried = new Set<string>();
+  readonly #telling: Telling;
+  /** Null where it is no gRPC. */
+  readonly #messages: GrpcMessages | null;
   #plan: ForwardPlan | null = null;
   #call: OutgoingCall | null = null;
   #way: Way | null = null;
@@ -53,7 +59,12 @@ class Exchange implements OutgoingHandlers {
   constructor(context: WaypointContext, incoming: Incoming) {
     this.#context = context;
     this.#incoming = incoming;
-    this.#traced = withContext(incoming.head, incoming.client, ownIdentity(context) ?? '');
+    this.#telling = context.telemetry.for(incoming.destination);
+    const { tracing } = this.#telling;
+    const sampling = tracing === null ? null : { share: tracing.share, random: Math.random };
+    this.#traced = withContext(incoming.head, incoming.client, ownIdentity(context) ?? '', sampling);
+    this.#messages = isGrpc(incoming.head) ? new GrpcMessages() : null;
+    if (this.#messages !== null && incoming.body !== null) incoming.body.messages = new GrpcMessages();
     this.#match = matchOf(context, incoming);
     incoming.onClose = () => this.#clientGone();
     incoming.onDrain = () => this.#call?.resume();
@@ -125,6 +136,7 @@ class Exchange implements OutgoingHandlers {
 
   onData(chunk: Buffer): boolean {
     this.#down += chunk.length;
+    this.#messages?.take(chunk);
     return this.#incoming.write(chunk);
   }
 
@@ -249,9 +261,10 @@ class Exchange implements OutgoingHandlers {
       error,
       traceId: this.#traced.traceId,
       requestId: this.#traced.requestId,
+      requestMessages: body?.messages?.count ?? 0,
+      responseMessages: this.#messages?.count ?? 0,
     };
-    this.#context.metrics.request(record);
-    this.#context.access?.request(record);
+    report(this.#context, record, this.#telling, this.#traced.span);
   }
 }
 

@@ -1,47 +1,36 @@
 /**
- * What a waypoint counts: requests under the labels that mesh dashboards read (`istio_requests_total`, durations), and how
- * the waypoint itself fares. Rows are found by one text per kind of request, and are bounded: what is beyond shares one.
+ * What a waypoint counts: requests and connections under the labels that mesh dashboards read (`istio_requests_total`,
+ * durations, sizes), and how the waypoint itself fares.
  */
 import type { Registry } from 'prom-client';
 import { register, type Sample } from '../base/metrics-family.ts';
-import type { Labels } from '../base/series.ts';
-import { trafficLabels } from '../model/traffic-labels.ts';
-import type { RequestRecord } from './access-log.ts';
-
-/** Upper bounds in milliseconds, as those dashboards know them. */
-const bounds = [
-  0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000,
-  1_800_000, 3_600_000,
-];
-const maxRows = 5_000;
-/** A row that nothing was counted on for this long is forgotten. */
-const expireMs = 600_000;
-
-interface Row {
-  readonly labels: Labels;
-  count: number;
-  sumMs: number;
-  /** Not cumulative; the last one is above all bounds. */
-  readonly buckets: Float64Array;
-  usedAt: number;
-}
+import type { ConnectionRecord, RequestRecord } from './access-log.ts';
+import { ConnectionSeries } from './connection-series.ts';
+import { RequestSeries } from './request-series.ts';
+import type { Telling } from './telemetry.ts';
 
 export class RequestMetrics {
-  readonly #rows = new Map<string, Row>();
+  readonly #requests = new RequestSeries();
+  readonly #connections = new ConnectionSeries();
   readonly #refused = new Map<string, number>();
   readonly #mirrored = new Map<string, number>();
+  readonly #spans = new Map<string, number>();
   #retries = 0;
+  #lineErrors = 0;
 
-  request(record: RequestRecord): void {
-    const key = keyOf(record);
-    let row = this.#rows.get(key);
-    if (row === undefined) row = this.#add(key, labelsOf(record));
-    row.count += 1;
-    row.sumMs += record.ms;
-    row.usedAt = Date.now();
-    let at = bounds.findIndex(bound => record.ms <= bound);
-    if (at < 0) at = bounds.length;
-    row.buckets[at] = (row.buckets[at] ?? 0) + 1;
+  /** A request that is over. */
+  request(record: RequestRecord, changes: Telling['metrics'] = null): void {
+    this.#requests.add(record, changes);
+  }
+
+  /** A connection that is carried as it is, from when its endpoint is reached; `connectionOver` ends it. */
+  connectionOpen(record: Pick<ConnectionRecord, 'client' | 'destination' | 'way' | 'error'>): void {
+    this.#connections.open(record);
+  }
+
+  /** Also one that never reached an endpoint. */
+  connectionOver(record: ConnectionRecord): void {
+    this.#connections.over(record);
   }
 
   retried(): void {
@@ -49,29 +38,51 @@ export class RequestMetrics {
   }
 
   mirrored(result: string): void {
-    this.#mirrored.set(result, (this.#mirrored.get(result) ?? 0) + 1);
+    increase(this.#mirrored, result, 1);
   }
 
   /** A tunnel, connection or request that was not taken. */
   refused(code: string): void {
-    this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
+    increase(this.#refused, code, 1);
+  }
+
+  /** What came of spans: `exported`, or why not. */
+  spans(result: string, count: number): void {
+    increase(this.#spans, result, count);
+  }
+
+  /** A filter of access lines that could not say; the line was written. */
+  lineFilterFailed(): void {
+    this.#lineErrors += 1;
   }
 
   register(registry: Registry): void {
+    const requests = this.#requests;
     register(registry, {
       name: 'istio_requests_total',
       help: 'Requests, by who sent them where and what came of it.',
       type: 'counter',
-      samples: () => this.#live().map(({ labels, count }) => ({ labels, value: count })),
+      samples: () => requests.counts('requests'),
     });
-    register(registry, {
-      name: 'istio_request_duration_milliseconds',
-      help: 'From the head of a request to the end of its response.',
-      type: 'histogram',
-      samples: () => this.#live().flatMap(histogram),
-    });
+    const histogram = (
+      name: string,
+      help: string,
+      metric: 'duration' | 'request-size' | 'response-size',
+    ): void =>
+      register(registry, { name, help, type: 'histogram', samples: () => requests.histograms(metric, name) });
+    const duration = 'From the head of a request to the end of its response.';
+    histogram('istio_request_duration_milliseconds', duration, 'duration');
+    histogram('istio_request_bytes', 'Bytes of the bodies of requests.', 'request-size');
+    histogram('istio_response_bytes', 'Bytes of the bodies of responses.', 'response-size');
     const counter = (name: string, help: string, samples: () => readonly Sample[]): void =>
       register(registry, { name, help, type: 'counter', samples });
+    counter('istio_request_messages_total', 'Messages of gRPC from clients.', () =>
+      requests.messages('requestMessages'),
+    );
+    counter('istio_response_messages_total', 'Messages of gRPC from servers.', () =>
+      requests.messages('responseMessages'),
+    );
+    for (const family of this.#connections.families()) register(registry, family);
     counter('culvert_waypoint_refused_total', 'What was not taken, by code.', () =>
       byLabel('code', this.#refused),
     );
@@ -81,90 +92,18 @@ export class RequestMetrics {
     counter('culvert_waypoint_retries_total', 'Tries after the first.', () => [
       { labels: {}, value: this.#retries },
     ]);
-  }
-
-  #add(key: string, labels: Labels): Row {
-    if (this.#rows.size >= maxRows) {
-      const overflow = this.#rows.get('overflow');
-      if (overflow !== undefined) return overflow;
-      return this.#make('overflow', Object.fromEntries(Object.keys(labels).map(name => [name, 'overflow'])));
-    }
-    return this.#make(key, labels);
-  }
-
-  #make(key: string, labels: Labels): Row {
-    const row: Row = { labels, count: 0, sumMs: 0, buckets: new Float64Array(bounds.length + 1), usedAt: 0 };
-    this.#rows.set(key, row);
-    return row;
-  }
-
-  #live(): Row[] {
-    const oldest = Date.now() - expireMs;
-    for (const [key, { usedAt }] of this.#rows) if (usedAt < oldest) this.#rows.delete(key);
-    return [...this.#rows.values()];
+    counter('culvert_waypoint_spans_total', 'Spans, by what came of them.', () =>
+      byLabel('result', this.#spans),
+    );
+    counter('culvert_waypoint_expression_errors_total', 'Expressions that had no value, by where.', () => [
+      { labels: { of: 'label' }, value: requests.expressionErrors },
+      { labels: { of: 'access-log-filter' }, value: this.#lineErrors },
+    ]);
   }
 }
 
-/** Everything that the labels are made of, in one text. */
-function keyOf({ client, destination, way, status, grpcStatus, version, error }: RequestRecord): string {
-  const service = destination.kind === 'service' ? destination.service.hostname : '';
-  return `${client.identity} ${client.workload?.uid ?? ''} ${service} ${way?.service?.hostname ?? ''} ${way?.workload.workloadName ?? ''} ${way?.workload.canonicalRevision ?? ''} ${way?.workload.namespace ?? ''} ${status} ${grpcStatus ?? ''} ${version} ${error?.code ?? ''}`;
-}
-
-function labelsOf(record: RequestRecord): Labels {
-  const { client, destination, way, status, grpcStatus, error } = record;
-  const labels = trafficLabels(
-    {
-      reporter: 'destination',
-      source: client.workload,
-      destination: way?.workload ?? (destination.kind === 'workload' ? destination.workload : null),
-      service: way?.service ?? (destination.kind === 'service' ? destination.service : null),
-      sourceIdentity: client.identity,
-      destinationIdentity: way?.identities?.[0] ?? null,
-      mutualTls: true,
-    },
-    '-',
-  );
-  return {
-    ...labels,
-    reporter: 'waypoint',
-    request_protocol: grpcStatus === null ? 'http' : 'grpc',
-    response_code: String(status),
-    grpc_response_status: grpcStatus ?? '',
-    response_flags: flagOf(error?.code ?? null),
-  };
-}
-
-/** The words that dashboards know from Envoy's access logs. */
-function flagOf(code: string | null): string {
-  if (code === null) return '-';
-  const known: Readonly<Record<string, string>> = {
-    NO_ROUTE: 'NR',
-    NO_HEALTHY_ENDPOINT: 'UH',
-    BACKEND_TIMEOUT: 'UT',
-    REQUEST_TIMEOUT: 'UT',
-    CLIENT_GONE: 'DC',
-    UPSTREAM_FAILED: 'UC',
-    UPSTREAM_RESET: 'UR',
-    NO_BACKEND: 'NC',
-    INVALID_BACKEND: 'NC',
-  };
-  return known[code] ?? 'UF';
-}
-
-function histogram({ labels, count, sumMs, buckets }: Row): Sample[] {
-  const name = 'istio_request_duration_milliseconds';
-  let sum = 0;
-  const samples: Sample[] = bounds.map((bound, at) => {
-    sum += buckets[at] ?? 0;
-    return { labels, value: sum, name: `${name}_bucket`, extra: { le: String(bound) } };
-  });
-  samples.push({ labels, value: count, name: `${name}_bucket`, extra: { le: '+Inf' } });
-  samples.push(
-    { labels, value: sumMs, name: `${name}_sum` },
-    { labels, value: count, name: `${name}_count` },
-  );
-  return samples;
+function increase(counts: Map<string, number>, key: string, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by);
 }
 
 function byLabel(label: string, counts: ReadonlyMap<string, number>): Sample[] {

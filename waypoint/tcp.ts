@@ -29,16 +29,11 @@ export function serveTcp(
   looked: Looked | null,
 ): void {
   const started = performance.now();
-  const finish = (way: Way | null, error: CulvertError | null, up: number, down: number): void =>
-    context.access?.connection({
-      client,
-      destination,
-      way,
-      error,
-      up,
-      down,
-      ms: performance.now() - started,
-    });
+  const finish = (way: Way | null, error: CulvertError | null, up: number, down: number): void => {
+    const record = { client, destination, way, error, up, down, ms: performance.now() - started };
+    context.metrics.connectionOver(record);
+    if (context.telemetry.for(destination).hasLine) context.access?.connection(record);
+  };
   if (looked === null) {
     stream.pause();
     stream.handlers = { onData: () => {}, onEnd: () => {}, onDrain: () => {}, onReset: () => {} };
@@ -52,7 +47,10 @@ export function serveTcp(
     }
     if (looked === null) stream.respond(200);
     const socket = looked?.socket ?? new StreamSocket(stream);
-    const carry = (): void => join(socket, server, (error, up, down) => finish(way, error, up, down));
+    const carry = (): void => {
+      context.metrics.connectionOpen({ client, destination, way, error: null });
+      join(socket, server, (error, up, down) => finish(way, error, up, down));
+    };
     if (looked === null || looked.spoke || socket.readableEnded) carry();
     else firstWords(socket, server, carry, looked.serveHttp);
   };

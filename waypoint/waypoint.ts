@@ -29,6 +29,8 @@ import { drainHttp2 } from './http2-in.ts';
 import { openSource, type WaypointSource } from './mesh-source.ts';
 import { RequestMetrics } from './metrics.ts';
 import { closePools } from './pools.ts';
+import { flushSpans } from './report.ts';
+import { TelemetryStore } from './telemetry.ts';
 import { acceptTunnel, type OpenTunnels } from './tunnel-in.ts';
 import { dialTcp, makePool } from './tunnel-out.ts';
 
@@ -74,6 +76,7 @@ export class Waypoint {
       access: accessLog === '' ? null : new AccessLog(accessLog === '-' ? null : accessLog, reportTrouble),
       dialTcp: dial,
       metrics: new RequestMetrics(),
+      telemetry: new TelemetryStore(`${config.gateway.namespace}/${config.gateway.name}`),
       names: { trustDomain: '', network: '', clusterDomain: '' },
       self: null,
       draining: false,
@@ -143,6 +146,7 @@ export class Waypoint {
     clearTimeout(this.#settling);
     this.#server?.close();
     for (const tunnel of this.#tunnels) tunnel.destroy();
+    await flushSpans(this.context);
     await closePools(this.context);
     this.context.pool.close(new CulvertError('STOPPED', 'the waypoint has ended'));
     this.#certificates?.close();
@@ -178,6 +182,8 @@ export class Waypoint {
     context.mesh.apply(diff(this.#mesh, mesh));
     this.#mesh = mesh;
     context.routes.replace(l7.routes);
+    context.telemetry.replace(l7.telemetry);
+    if (context.access !== null) context.access.format = context.telemetry.lineFormat();
     context.self = this.#findSelf();
     const identity = context.self === null ? null : workloadIdentity(context.self);
     if (identity === null) {

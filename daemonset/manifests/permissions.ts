@@ -32,11 +32,13 @@ export const clusterRules: readonly Rule[] = [
   { apiGroups: ['culvert.dev'], resources: ['*'], verbs: watch },
   { apiGroups: ['security.istio.io'], resources: policies, verbs: watch },
   { apiGroups: ['networking.istio.io'], resources: entries, verbs: watch },
+  { apiGroups: ['telemetry.istio.io'], resources: ['telemetries'], verbs: watch },
   { apiGroups: ['gateway.networking.k8s.io'], resources: gatewayKinds, verbs: watch },
   // What has become of them.
   { apiGroups: ['culvert.dev'], resources: ['*/status'], verbs: ['get', 'update', 'patch'] },
   { apiGroups: ['security.istio.io'], resources: statusOf(policies), verbs: ['update', 'patch'] },
   { apiGroups: ['networking.istio.io'], resources: statusOf(entries), verbs: ['update', 'patch'] },
+  { apiGroups: ['telemetry.istio.io'], resources: ['telemetries/status'], verbs: ['update', 'patch'] },
   {
     apiGroups: ['gateway.networking.k8s.io'],
     resources: statusOf(gatewayKinds),

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { dnsLabel, dnsSubdomain, metadata } from './metadata.ts';
+import { portNumber } from './struct.ts';
 
 const second = 1_000;
 const unitMs = new Map([
@@ -29,6 +30,59 @@ const ttl = z
       },
     ],
   });
+
+const collector = z.strictObject({
+  name: dnsLabel.describe('What Telemetry objects call it.'),
+  service: dnsSubdomain.describe('Host name of its Service, such as otel.observability.svc.cluster.local.'),
+  namespace: dnsLabel
+    .describe('Of the Service or ServiceEntry; by default what follows the first dot of the host name.')
+    .optional(),
+  port: portNumber.describe('Of the Service; it takes OTLP over HTTP.').default(4318),
+  path: z
+    .string()
+    .regex(/^\/[!-~]*$/, 'a path begins with /')
+    .max(1024)
+    .describe('Of its requests.')
+    .default('/v1/traces'),
+  headers: z
+    .record(
+      z.string().regex(/^[A-Za-z0-9-]+$/, 'a header has letters, digits and - only'),
+      z.string().max(4096),
+    )
+    .describe('Sent with every request.')
+    .meta({ maxProperties: 32 })
+    .default({}),
+});
+
+const tracing = z
+  .strictObject({
+    collectors: z.array(collector).max(16).describe('Servers that take spans.').default([]),
+    collector: dnsLabel
+      .describe('Where spans go, unless a Telemetry says otherwise; without it, none are made.')
+      .optional(),
+    samplingPercentage: z
+      .number()
+      .min(0)
+      .max(100)
+      .describe('Of requests that belong to no trace yet.')
+      .default(1),
+  })
+  .describe('Spans of the requests that pass waypoints.')
+  .refine(
+    ({ collectors, collector: name }) => name === undefined || collectors.some(item => item.name === name),
+    { message: 'there is no collector of this name', path: ['collector'] },
+  );
+
+const requestLog = z
+  .strictObject({
+    encoding: z.enum(['json', 'text']).describe('JSON, or name=value in one line.').default('json'),
+    fields: z
+      .array(z.string().regex(/^[a-z._]+$/, 'a field has lower-case letters, . and _ only'))
+      .max(64)
+      .describe('Names of the fields that are written, in this order; without it, all.')
+      .default([]),
+  })
+  .describe('How waypoints write access lines.');
 
 export const meshConfigSpec = z.strictObject({
   trustDomain: z
@@ -75,6 +129,8 @@ export const meshConfigSpec = z.strictObject({
     .default(['kube-system', 'culvert-system']),
   certificateTtl: ttl.describe('Lifetime of workload certificates, such as 24h.').default('24h'),
   accessLog: z.boolean().describe('Whether every connection writes one access line.').default(true),
+  tracing: tracing.prefault({}),
+  requestLog: requestLog.prefault({}),
 });
 
 export const meshConfigName = 'default';
@@ -103,6 +159,8 @@ export interface MeshConfig {
   readonly excludedNamespaces: readonly string[];
   readonly certificateTtlMs: number;
   readonly accessLog: boolean;
+  readonly tracing: z.output<typeof tracing>;
+  readonly requestLog: z.output<typeof requestLog>;
 }
 
 /** The settings of an object; those of an empty one when there is none. */

@@ -18,6 +18,7 @@ import { type Pod, pod } from './pod.ts';
 import { type ServiceEntry, serviceEntry } from './service-entry.ts';
 import { type ServiceAccount, serviceAccount } from './service-account.ts';
 import { type Service, service } from './service.ts';
+import { type TelemetryObject, telemetry } from './telemetry.ts';
 import { type WorkloadEntry, workloadEntry } from './workload-entry.ts';
 
 /** Every kind that is read, by name, with the type its schema gives. */
@@ -32,6 +33,7 @@ export interface KindTypes {
   readonly WorkloadEntry: WorkloadEntry;
   readonly AuthorizationPolicy: AuthorizationPolicy;
   readonly PeerAuthentication: PeerAuthentication;
+  readonly Telemetry: TelemetryObject;
   readonly MeshConfig: MeshConfigObject;
   readonly GatewayClass: GatewayClass;
   readonly Gateway: Gateway;
@@ -88,6 +90,12 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
     namespaced: true,
     own: true,
     schema: peerAuthentication,
+  },
+  Telemetry: {
+    apiVersions: ['culvert.dev/v1', 'telemetry.istio.io/v1', 'telemetry.istio.io/v1alpha1'],
+    namespaced: true,
+    own: true,
+    schema: telemetry,
   },
   MeshConfig: { apiVersions: ['culvert.dev/v1'], namespaced: false, own: true, schema: meshConfig },
   GatewayClass: { apiVersions: routeVersions, namespaced: false, own: false, schema: gatewayClass },

@@ -16,6 +16,7 @@ t.test('files that are missing, edited or left over are found and put right', as
   const directory = t.testdir({ 'left-over.yaml': 'x', 'README.md': 'x' });
   t.same(outdated(directory), [
     'authorizationpolicies.yaml',
+    'telemetries.yaml',
     'peerauthentications.yaml',
     'serviceentries.yaml',
     'workloadentries.yaml',
@@ -73,6 +74,7 @@ t.test('each is a definition that an API server takes', async t => {
     [...files.keys()],
     [
       'authorizationpolicies.yaml',
+      'telemetries.yaml',
       'peerauthentications.yaml',
       'serviceentries.yaml',
       'workloadentries.yaml',

@@ -220,14 +220,18 @@ export class World implements AsyncDisposable {
   }
 
   lines(): Record<string, unknown>[] {
+    return this.text()
+      .split('\n')
+      .filter(Boolean)
+      .map(line => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  /** The access log as it is. */
+  text(): string {
     try {
-      const text = readFileSync(this.#accessLog, 'utf8');
-      return text
-        .split('\n')
-        .filter(Boolean)
-        .map(line => JSON.parse(line) as Record<string, unknown>);
+      return readFileSync(this.#accessLog, 'utf8');
     } catch {
-      return [];
+      return '';
     }
   }
 

@@ -1,0 +1,63 @@
+/** The labels of one request's metrics, as mesh dashboards read them. */
+import type { Labels } from '../base/series.ts';
+import { trafficLabels } from '../model/traffic-labels.ts';
+import type { ConnectionRecord, RequestRecord } from './access-log.ts';
+
+/** Everything that the labels are made of, in one text. */
+export function keyOf(record: RequestRecord): string {
+  const { client, destination, way, status, grpcStatus, version, error } = record;
+  const service = destination.kind === 'service' ? destination.service.hostname : '';
+  return `${client.identity} ${client.workload?.uid ?? ''} ${service} ${way?.service?.hostname ?? ''} ${way?.workload.workloadName ?? ''} ${way?.workload.canonicalRevision ?? ''} ${way?.workload.namespace ?? ''} ${status} ${grpcStatus ?? ''} ${version} ${error?.code ?? ''}`;
+}
+
+export function requestLabels(record: RequestRecord): Labels {
+  const { status, grpcStatus, error } = record;
+  return {
+    ...peersOf(record),
+    reporter: 'waypoint',
+    request_protocol: grpcStatus === null ? 'http' : 'grpc',
+    response_code: String(status),
+    grpc_response_status: grpcStatus ?? '',
+    response_flags: flagOf(error?.code ?? null),
+  };
+}
+
+export function connectionLabels(record: Omit<ConnectionRecord, 'up' | 'down' | 'ms'>): Labels {
+  return { ...peersOf(record), reporter: 'waypoint', response_flags: flagOf(record.error?.code ?? null) };
+}
+
+function peersOf({
+  client,
+  destination,
+  way,
+}: Pick<ConnectionRecord, 'client' | 'destination' | 'way'>): Labels {
+  return trafficLabels(
+    {
+      reporter: 'destination',
+      source: client.workload,
+      destination: way?.workload ?? (destination.kind === 'workload' ? destination.workload : null),
+      service: way?.service ?? (destination.kind === 'service' ? destination.service : null),
+      sourceIdentity: client.identity,
+      destinationIdentity: way?.identities?.[0] ?? null,
+      mutualTls: true,
+    },
+    '-',
+  );
+}
+
+/** The words that dashboards know from Envoy's access logs. */
+export function flagOf(code: string | null): string {
+  if (code === null) return '-';
+  const known: Readonly<Record<string, string>> = {
+    NO_ROUTE: 'NR',
+    NO_HEALTHY_ENDPOINT: 'UH',
+    BACKEND_TIMEOUT: 'UT',
+    REQUEST_TIMEOUT: 'UT',
+    CLIENT_GONE: 'DC',
+    UPSTREAM_FAILED: 'UC',
+    UPSTREAM_RESET: 'UR',
+    NO_BACKEND: 'NC',
+    INVALID_BACKEND: 'NC',
+  };
+  return known[code] ?? 'UF';
+}
