@@ -4,7 +4,9 @@
  * The constructor does no I/O. `start` puts the parts together (parts.ts) and leaves nothing behind when it fails;
  * `drain` stops accepting and waits; `stop` ends. Connections themselves live in the shards.
  */
-import { CulvertError } from '../base/errors.ts';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CulvertError, describeError } from '../base/errors.ts';
 import { createLogger, logDestination, setLevels, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
 import { settle } from '../base/settle.ts';
@@ -12,15 +14,21 @@ import { Mesh } from '../model/mesh.ts';
 import type { IssuedCertificate } from '../tunnel/certificates.ts';
 import { answerInquiry } from './answer-inquiry.ts';
 import type { AgentConfig } from './config.ts';
+import type { Inheritance } from './handover/estate.ts';
+import { Place } from './handover/place.ts';
+import type { Predecessor } from './handover/predecessor.ts';
+import { type Outcome, Successors } from './handover/successors.ts';
 import type { MeshUpdate, WantedPod } from './mesh-source.ts';
 import type { FromShard, ShardMeshSettings, ToShard } from './messages.ts';
-import { openParts, type Parts, type Undo } from './parts.ts';
+import { openParts, type Parts, standingOf, type Undo } from './parts.ts';
 import { ShardLedger } from './shard-ledger.ts';
 
-/** How often namespaces are looked at, and failed enrolments tried again. */
-const recheckMs = 1_000;
 /** After the start, when the first connections have come and gone. */
 const settleAfterMs = 2_000;
+/** The one before serves meanwhile, so there is time; but one identity that nobody signs holds up no agent. */
+const certificatesMs = 10_000;
+/** One that gets ready while this agent is told to stop is waited for. */
+const successorMs = 15_000;
 
 export class Agent {
   readonly config: AgentConfig;
@@ -43,10 +51,22 @@ export class Agent {
   #wanted: readonly WantedPod[] = [];
   #parts: Parts | null = null;
   #draining = false;
+  #inheritance: Inheritance | null = null;
+  #successors: Successors | null = null;
+  readonly place: Place;
+  /** Times that this agent gave its place, refused to, or was given it. */
+  readonly handovers: Record<Outcome | 'taken', number> = {
+    taken: 0,
+    given: 0,
+    refused: 0,
+    failed: 0,
+    returned: 0,
+  };
 
   constructor(config: AgentConfig) {
     this.config = config;
     this.log = createLogger({ component: 'agent', level: config.logLevel });
+    this.place = new Place(this, join(config.stateDir, 'agent.lock'));
   }
 
   /** What runs; throws before `start` has come that far. */
@@ -69,6 +89,19 @@ export class Agent {
     return this.#draining;
   }
 
+  /** Who may take over; null before this agent serves. */
+  get successors(): Successors | null {
+    return this.#successors;
+  }
+
+  /** A server socket of the agent before, which is the caller's from then on. */
+  inheritedPort(address: string, port: number): number | null {
+    return this.#inheritance?.takePort(address, port) ?? null;
+  }
+
+  /** Another agent serves, and nothing is left to do here; set by whoever owns this one. */
+  onRetired: () => void = () => {};
+
   /** Someone on the admin port wants this process to end; set by whoever owns it. */
   onShutdownRequest: () => void = () => {};
 
@@ -83,9 +116,12 @@ export class Agent {
 
   async #start(): Promise<void> {
     this.#parts = await openParts(this, this.#undo);
-    const { redirect, source, shards, pods, capture } = this.#parts;
-    // From here on, however long the rest of the start takes: pods that an earlier agent enrolled depend on it.
-    this.#every(Math.floor(this.config.limits.heartbeatTimeoutMs / 5), () => redirect.heartbeat());
+    const { source, shards, predecessor } = this.#parts;
+    if (predecessor === null) {
+      // However long the rest of the start takes.
+      this.place.beat();
+      await source.begin();
+    }
     this.tasks.redirection.done();
     await shards.start();
     this.tasks.shards.done();
@@ -94,30 +130,125 @@ export class Agent {
     const updates: MeshUpdate[] = [];
     source.onUpdate = update => updates.push(update);
     this.#adopt(await source.start());
-    for (const update of updates) this.#adopt(update);
+    for (const update of updates.splice(0)) this.#adopt(update);
     this.tasks.configuration.done();
+    const prefetched = predecessor === null ? [] : await this.#takeOver(predecessor);
+    for (const update of updates) this.#adopt(update);
     source.onUpdate = update => {
       const before = this.#wanted;
       this.#adopt(update);
       // Most changes of a large mesh are about pods elsewhere.
-      if (this.#wanted !== before) void this.#reconcile();
+      if (this.#wanted !== before) void this.recheck();
     };
-    await this.#reconcile();
+    await this.recheck();
+    if (predecessor !== null) await this.#serveInPlaceOf(predecessor);
+    for (const identity of prefetched) this.#release(identity);
     this.tasks.pods.done();
-    capture.start();
+    this.place.look();
     const collecting = setTimeout(() => shards.broadcast({ type: 'settle' }), settleAfterMs);
     const settling = setTimeout(settle, 1.5 * settleAfterMs);
     this.#undo.push(() => [collecting, settling].forEach(clearTimeout));
-    this.#every(recheckMs, () => void pods.recheck().then(() => this.#tellEnrolments()));
+    this.#offerPlace();
+  }
+
+  /**
+   * Everything is prepared; now the agent before stops accepting, and what waits in its sockets is ours. Returns the
+   * identities that are held until their pods are enrolled.
+   */
+  async #takeOver(predecessor: Predecessor): Promise<ReadonlySet<string>> {
+    const { certificates, pods } = this.parts;
+    const identities = new Set(this.#wanted.map(pod => pod.identity));
+    await certificates.ready(identities, certificatesMs);
+    try {
+      this.#inheritance = await predecessor.take();
+      this.place.inherit();
+      pods.inherit(this.#inheritance);
+    } catch (error) {
+      // One that has died is no reason to fail; one that has thought better of it holds the lock.
+      this.log.warn({ err: describeError(error) }, 'the agent before has not given its place');
+      this.place.claim();
+    }
+    this.place.beat();
+    return identities;
+  }
+
+  #release(identity: string): void {
+    if (this.parts.certificates.release(identity)) this.identityGone(identity);
+  }
+
+  async #serveInPlaceOf(predecessor: Predecessor): Promise<void> {
+    await this.parts.source.begin();
+    if (!this.place.held)
+      throw new CulvertError('HANDOVER_LOST', 'the agent before has taken its place back', {
+        fix: 'its log says why',
+      });
+    predecessor.serving();
+    this.handovers.taken += 1;
+    this.log.info({ build: predecessor.build }, 'took over from the agent before');
+  }
+
+  #offerPlace(): void {
+    const { config, log } = this;
+    const successors = new Successors({
+      directory: config.stateDir,
+      standing: standingOf(config),
+      giver: this.place,
+      log,
+      count: outcome => (this.handovers[outcome] += 1),
+    });
+    successors.listen();
+    this.#undo.push(() => successors.close());
+    this.#successors = successors;
   }
 
   /** Accepts nothing new and waits for connections to end; the rest is cut at the deadline. */
   async drain(): Promise<void> {
     if (this.#draining || this.#parts === null) return;
+    // Another one is about to take over, or has: nobody is refused.
+    if (this.#successors?.present === true)
+      await Promise.race([this.#successors.settled, delay(successorMs, null, { ref: false })]);
     this.#draining = true;
-    const { shards, pods } = this.#parts;
+    const { shards, pods, predecessor } = this.#parts;
+    this.log.info({ deadlineMs: this.config.limits.drainMs }, 'draining');
+    if (this.place.retiring) {
+      this.#successors?.close();
+      await this.place.retired;
+    } else if (predecessor?.present === true && (await this.#giveBack(predecessor))) {
+      await this.#drainShards(true);
+    } else {
+      const drained = this.#drainShards(false);
+      if (shards.running > 0) await pods.stopListening();
+      await drained;
+    }
+  }
+
+  /** Told to stop while the agent before is still there: it serves again, and nobody is refused. */
+  async #giveBack(predecessor: Predecessor): Promise<boolean> {
+    const { pods, shards, source } = this.parts;
+    await pods.suspend();
+    shards.broadcast({ type: 'pause' });
+    if (!(await predecessor.giveBack())) return false;
+    this.place.rest();
+    this.#successors?.stopListening();
+    await source.end();
+    return true;
+  }
+
+  /**
+   * Lets connections end, for another agent serves. Not before that one has lasted a while: it may still be called off.
+   * Without a cluster nobody else ends this process.
+   */
+  async retire(calledOff: AbortSignal, leastMs: number): Promise<void> {
+    await Promise.all([
+      this.#drainShards(true, calledOff),
+      delay(leastMs, null, { signal: calledOff }).catch(() => {}),
+    ]);
+    if (!calledOff.aborted && this.config.source.kind === 'directory') this.onRetired();
+  }
+
+  async #drainShards(successor: boolean, calledOff: AbortSignal | null = null): Promise<void> {
+    const { shards } = this.parts;
     const { drainMs } = this.config.limits;
-    this.log.info({ deadlineMs: drainMs }, 'draining');
     let waiting = shards.running;
     if (waiting === 0) return;
     const drained = new Promise<void>(resolve => {
@@ -125,10 +256,10 @@ export class Agent {
         waiting -= 1;
         if (waiting === 0) resolve();
       };
+      calledOff?.addEventListener('abort', () => resolve(), { once: true });
       setTimeout(resolve, drainMs + 1_000).unref();
     });
-    shards.broadcast({ type: 'drain', deadlineMs: drainMs });
-    await pods.stopListening();
+    shards.broadcast({ type: 'drain', deadlineMs: drainMs, successor });
     await drained;
   }
 
@@ -218,19 +349,12 @@ export class Agent {
     shards.broadcast({ type: 'mesh', delta });
   }
 
-  async #reconcile(): Promise<void> {
-    await this.parts.pods.reconcile(this.#wanted);
-    await this.#tellEnrolments();
-  }
-
-  async #tellEnrolments(): Promise<void> {
+  /** Makes what is enrolled equal to what is wanted, and says what came of it; for one that serves. */
+  async recheck(): Promise<void> {
     const { pods, capture, source } = this.parts;
+    await pods.reconcile(this.#wanted);
+    if (!this.place.held) return;
     source.enrolled(pods.states());
     await capture.follow();
-  }
-
-  #every(ms: number, act: () => void): void {
-    const timer = setInterval(act, ms);
-    this.#undo.push(() => clearInterval(timer));
   }
 }

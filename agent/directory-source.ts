@@ -57,6 +57,15 @@ export class DirectorySource implements MeshSource {
     }
   }
 
+  /** Everything in a directory is for any number of readers. */
+  begin(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  end(): Promise<void> {
+    return Promise.resolve();
+  }
+
   start(): Promise<MeshUpdate> {
     this.#configuration.onChange = built => this.onUpdate(this.#update(built));
     return Promise.resolve(this.#update(this.#configuration.current));

@@ -4,22 +4,21 @@
  */
 import net from 'node:net';
 import { acceptTunnel } from './inbound.ts';
-import type { ShardPodMessage } from './messages.ts';
 import { acceptOutbound } from './outbound.ts';
 import { acceptPlaintext } from './plaintext.ts';
+import { backlog, type ListenerSet } from './pod-listeners.ts';
 import type { Pod } from './pod.ts';
 import type { ShardContext } from './shard-context.ts';
 import { reset } from './socket-handle.ts';
 
-/** Backlog of every listener; the kernel caps it at net.core.somaxconn of the pod's namespace. */
-export const backlog = 4096;
-
-/** Starts to accept on the pod's three listeners. */
-export function listen(context: ShardContext, pod: Pod, listeners: ShardPodMessage['listeners']): void {
-  adopt(context, pod, listeners.outbound, true, socket => acceptOutbound(context, pod, socket));
-  adopt(context, pod, listeners.plaintext, true, socket => acceptPlaintext(context, pod, socket));
-  // TLS reads by itself from the first byte.
-  adopt(context, pod, listeners.hbone, false, socket => acceptTunnel(context, pod, socket));
+/** Starts to accept on the three listeners of each set. */
+export function listen(context: ShardContext, pod: Pod, sets: readonly ListenerSet[]): void {
+  for (const { outbound, plaintext, hbone } of sets) {
+    adopt(context, pod, outbound, true, socket => acceptOutbound(context, pod, socket));
+    adopt(context, pod, plaintext, true, socket => acceptPlaintext(context, pod, socket));
+    // TLS reads by itself from the first byte.
+    adopt(context, pod, hbone, false, socket => acceptTunnel(context, pod, socket));
+  }
 }
 
 function adopt(

@@ -66,6 +66,10 @@ export interface MeshNames {
 }
 
 export interface MeshSource {
+  /** Begins what only one agent of a node may do, such as answering for it. */
+  begin(): Promise<void>;
+  /** Another agent does it from now on; the mesh is followed all the same. May begin again. */
+  end(): Promise<void>;
   /** Signs the certificates of this node's pods. */
   readonly signer: CertificateSource;
   /** Resolves with the whole mesh as soon as it is known; rejects when it never can be. */

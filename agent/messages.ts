@@ -9,6 +9,7 @@ import type { MeshDelta } from '../model/mesh.ts';
 import type { IssuedCertificate } from '../tunnel/certificates.ts';
 import type { ShardSnapshot } from './shard-metrics.ts';
 import type { ConnectionView } from './connections.ts';
+import type { ListenerSet } from './pod-listeners.ts';
 
 /** What a shard is started with. */
 export interface ShardStart {
@@ -30,13 +31,7 @@ export interface ShardPodMessage {
   readonly cookie: bigint;
   /** Lent by the main thread until `podRemoved` names it: a number that is reused early would be another namespace. */
   readonly netnsFd: number;
-  readonly listeners: {
-    readonly outbound: number;
-    readonly plaintext: number;
-    readonly hbone: number;
-    readonly dnsUdp: number | null;
-    readonly dnsTcp: number | null;
-  };
+  readonly listeners: readonly ListenerSet[];
 }
 
 /** Settings of the mesh that shards need; from MeshConfig. */
@@ -46,6 +41,11 @@ export interface ShardMeshSettings {
   readonly clusterDomain: string;
   readonly clusterId: string;
   readonly accessLog: boolean;
+}
+
+export interface PodListeners {
+  readonly podUid: string;
+  readonly listeners: readonly ListenerSet[];
 }
 
 export type ToShard =
@@ -70,7 +70,11 @@ export type ToShard =
   | { readonly type: 'forgotten'; readonly names: readonly string[] }
   /** Starting is over: give memory back. */
   | { readonly type: 'settle' }
-  | { readonly type: 'drain'; readonly deadlineMs: number }
+  /** Another agent accepts from now on, on the same sockets. */
+  | { readonly type: 'pause' }
+  /** It does not any more: this one accepts again, and is the owner of these descriptors. */
+  | { readonly type: 'resume'; readonly pods: readonly PodListeners[] }
+  | { readonly type: 'drain'; readonly deadlineMs: number; readonly successor: boolean }
   | { readonly type: 'ask'; readonly id: number; readonly question: Question };
 
 export type Question = 'ping' | 'metrics' | 'connections';

@@ -6,16 +6,20 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroup2MountPoint, enterCgroup, leaveCgroup } from '../base/cgroup.ts';
-import { lock } from '../base/lock.ts';
+import { versionString } from '../base/version.ts';
 import * as native from '../native/native.ts';
 import { Certificates } from '../tunnel/certificates.ts';
 import type { Agent } from './agent.ts';
 import { CaptureWatch } from './capture-watch.ts';
 import { KubeletWatch } from './cluster/kubelet-watch.ts';
+import type { AgentConfig } from './config.ts';
 import { DirectorySource } from './directory-source.ts';
+import { Predecessor } from './handover/predecessor.ts';
+import { spoken, type Standing } from './handover/protocol.ts';
 import type { MeshSource } from './mesh-source.ts';
 import { ownCgroup, seeCgroupsOfNode } from './own-cgroup.ts';
 import { Pods } from './pods.ts';
+import { abi } from './redirect-abi.ts';
 import { Redirect } from './redirect.ts';
 import { Shards } from './shards.ts';
 
@@ -30,27 +34,51 @@ export interface Parts {
   readonly pods: Pods;
   readonly capture: CaptureWatch;
   readonly cgroupRoot: string;
+  /** Null without a cluster. */
+  readonly kubelet: KubeletWatch | null;
+  /** The agent whose place this one takes; null where none runs. */
+  readonly predecessor: Predecessor | null;
   /** Told when a shard is lost, so that its counters are kept. */
   lostShard: (index: number) => void;
+}
+
+/** What decides whether one agent may take the place of another. */
+export function standingOf({ node, podPorts }: AgentConfig): Standing {
+  return { protocols: spoken, build: versionString(), node, layout: abi, podPorts };
 }
 
 export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
   const { config } = agent;
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
-  undo.push(lock(join(config.stateDir, 'agent.lock')));
+  // Noted first, so that the one before hears last that a start has failed: nothing is in its way any more then.
+  const predecessor = await Predecessor.find(config.stateDir, standingOf(config));
+  if (predecessor === null) agent.place.claim();
+  else undo.push(() => predecessor.close());
+  undo.push(() => agent.place.leave());
   native.raiseFileLimit();
   const source = await openSource(agent);
   undo.push(() => source.close());
   const certificates = openCertificates(agent, source);
   undo.push(() => certificates.close());
-  const { redirect, cgroupRoot } = openRedirect(agent, undo);
+  const { redirect, cgroupRoot, kubelet } = openRedirect(agent, undo, predecessor !== null);
   const shards = openShards(agent, redirect);
   undo.push(() => shards.stop());
   const pods = openPods(agent, { redirect, shards, certificates });
   undo.push(() => pods.close());
   const capture = new CaptureWatch({ pods, redirect, log: agent.log, task: agent.tasks.capture });
   undo.push(() => capture.stop());
-  return { source, certificates, redirect, shards, pods, capture, cgroupRoot, lostShard: () => {} };
+  return {
+    source,
+    certificates,
+    redirect,
+    shards,
+    pods,
+    capture,
+    cgroupRoot,
+    kubelet,
+    predecessor,
+    lostShard: () => {},
+  };
 }
 
 async function openSource({ config, log }: Agent): Promise<MeshSource> {
@@ -78,8 +106,12 @@ function openCertificates(agent: Agent, source: MeshSource): Certificates {
   });
 }
 
-function openRedirect(agent: Agent, undo: Undo[]): { redirect: Redirect; cgroupRoot: string } {
-  const { config } = agent;
+function openRedirect(
+  agent: Agent,
+  undo: Undo[],
+  shared: boolean,
+): Pick<Parts, 'redirect' | 'cgroupRoot' | 'kubelet'> {
+  const { config, log } = agent;
   if (config.source.kind === 'cluster') seeCgroupsOfNode();
   const mount = config.cgroupRoot === null ? mountedCgroup2(config.stateDir) : null;
   const cgroupRoot = config.cgroupRoot ?? mount ?? '';
@@ -89,25 +121,23 @@ function openRedirect(agent: Agent, undo: Undo[]): { redirect: Redirect; cgroupR
     agentCgroup,
     bpffs: config.bpffs,
     instance: config.node,
+    shared,
     ports: config.podPorts,
     heartbeatTimeoutMs: config.limits.heartbeatTimeoutMs,
   });
-  undo.push(() => (config.detachOnExit ? redirect.detach() : redirect.close()));
-  if (config.source.kind === 'cluster') {
-    const { kubelet: name } = config.source;
-    const watch = new KubeletWatch({
-      redirect,
-      expected: true,
-      netns: null,
-      cgroupRoot,
-      name,
-      cgroup: null,
-      log: agent.log,
-    });
-    watch.start();
-    undo.push(() => watch.stop());
-  }
-  return { redirect, cgroupRoot };
+  undo.push(() => (config.detachOnExit && agent.place.held ? redirect.detach() : redirect.close()));
+  if (config.source.kind === 'directory') return { redirect, cgroupRoot, kubelet: null };
+  const kubelet = new KubeletWatch({
+    redirect,
+    expected: true,
+    netns: null,
+    cgroupRoot,
+    name: config.source.kubelet,
+    cgroup: null,
+    log,
+  });
+  undo.push(() => kubelet.stop());
+  return { redirect, cgroupRoot, kubelet };
 }
 
 /** In a container the agent has one already. */

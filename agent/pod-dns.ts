@@ -7,8 +7,8 @@ import { CulvertError } from '../base/errors.ts';
 import { createLogger } from '../base/log.ts';
 import * as native from '../native/native.ts';
 import { DnsServer } from './dns/server.ts';
-import type { DnsEndpoint, DnsPod, DnsServerOptions } from './dns/context.ts';
-import type { ShardPodMessage } from './messages.ts';
+import type { DnsEndpoint, DnsListener, DnsPod, DnsServerOptions } from './dns/context.ts';
+import type { ListenerSet } from './pod-listeners.ts';
 import { fdOf } from './socket-handle.ts';
 import type { Pod } from './pod.ts';
 import { decodeDnsServers, encodeDnsClient } from './redirect-abi.ts';
@@ -57,17 +57,24 @@ export class PodDns {
     });
   }
 
-  add(pod: Pod, { dnsUdp, dnsTcp }: ShardPodMessage['listeners']): void {
-    if (dnsUdp === null || dnsTcp === null) return;
+  add(pod: Pod, sets: readonly ListenerSet[]): void {
+    const listeners = (fds: (number | null)[]): DnsListener[] =>
+      fds.flatMap(fd => (fd === null ? [] : [{ fd, family: familyOf(fd) }]));
+    const udp = listeners(sets.map(set => set.dnsUdp));
+    const tcp = listeners(sets.map(set => set.dnsTcp));
+    if (udp.length === 0) return;
     this.#pods.set(pod.cookie, pod);
-    const family = native.socketAddress(dnsUdp).address.includes(':') ? 6 : 4;
-    this.#server.addPod({
-      cookie: pod.cookie,
-      workloadUid: pod.workloadUid,
-      namespace: pod.namespace,
-      udp: [{ fd: dnsUdp, family }],
-      tcp: [{ fd: dnsTcp, family }],
-    });
+    const { cookie, workloadUid, namespace } = pod;
+    this.#server.addPod({ cookie, workloadUid, namespace, udp, tcp });
+  }
+
+  /** Takes no more queries; those under way are answered. */
+  retire(): void {
+    this.#server.retire();
+  }
+
+  get busy(): boolean {
+    return this.#server.queriesUnderWay > 0;
   }
 
   remove(pod: Pod): void {
@@ -88,4 +95,8 @@ export class PodDns {
       native.mapLookup(this.#serversMap, encodeDnsClient(cookie, 0, family));
     return found === null ? null : (decodeDnsServers(found)[0] ?? null);
   }
+}
+
+function familyOf(socket: number): 4 | 6 {
+  return native.socketAddress(socket).address.includes(':') ? 6 : 4;
 }

@@ -9,12 +9,11 @@ import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import * as native from '../native/native.ts';
 import type { PodPorts } from './config.ts';
-import { backlog } from './listen.ts';
+import type { Inheritance, PodEstate } from './handover/estate.ts';
 import type { EnrolmentStates, WantedPod } from './mesh-source.ts';
 import type { ShardPodMessage } from './messages.ts';
+import { closeSet, type ListenerSet, openListeners, setsOfShard } from './pod-listeners.ts';
 import type { Redirect } from './redirect.ts';
-
-type ShardListeners = ShardPodMessage['listeners'];
 
 interface EnrolledPod {
   readonly wanted: WantedPod;
@@ -23,8 +22,8 @@ interface EnrolledPod {
   readonly cookie: bigint;
   /** What `net.ipv4.tcp_tw_reuse` was in there. */
   readonly timeWaitReuse: string;
-  /** One set for each shard; kept open here, so that a dead shard's successor takes over its backlog. */
-  readonly listeners: ShardListeners[];
+  /** At least one set for each shard; kept open here, so that a dead shard's successor takes over its backlog. */
+  readonly listeners: ListenerSet[];
 }
 
 export interface PodsOptions {
@@ -52,6 +51,11 @@ export class Pods {
   #wanted: readonly WantedPod[] = [];
   #work: Promise<void> = Promise.resolve();
   #stopped = false;
+  /** Another agent has them now, and may give them back. */
+  #suspended = false;
+  #inheritance: Inheritance | null = null;
+  /** Pods that the agent before has enrolled and our own sources have not spoken of yet. */
+  #kept: readonly WantedPod[] = [];
   #started = 0;
   #retired = 0;
 
@@ -109,8 +113,49 @@ export class Pods {
 
   /** A new shard's copy of everything, with descriptors of its own. */
   introduce(index: number): ShardPodMessage[] {
-    if (this.#stopped) return [];
+    if (this.#stopped || this.#suspended) return [];
     return [...this.#enrolled.values()].map(pod => this.#message(pod, index));
+  }
+
+  /**
+   * The pods of the agent before, with the connections that wait in their sockets. Those that nobody wants here stay for
+   * a moment: where they run may not have been heard yet.
+   */
+  inherit(inheritance: Inheritance): void {
+    this.#inheritance = inheritance;
+    this.#kept = inheritance.wanted();
+    const forget = (): void => {
+      this.#kept = [];
+      this.#inheritance = null;
+      inheritance.close();
+    };
+    setTimeout(forget, keptMs).unref();
+  }
+
+  /** What another agent needs to take over; nothing changes any more until `resume`. */
+  async suspend(): Promise<PodEstate[]> {
+    this.#suspended = true;
+    await this.#work;
+    return [...this.#enrolled.values()].map(({ wanted, cookie, timeWaitReuse, listeners }) => ({
+      wanted,
+      cookie,
+      timeWaitReuse,
+      sets: listeners,
+    }));
+  }
+
+  /** They are ours again; what has changed meanwhile comes with the next look. */
+  resume(): void {
+    this.#suspended = false;
+  }
+
+  /** Where a shard is to accept again. */
+  listenersOf(index: number): { readonly podUid: string; readonly listeners: ListenerSet[] }[] {
+    if (this.#stopped) return [];
+    return [...this.#enrolled].map(([podUid, pod]) => ({
+      podUid,
+      listeners: setsOfShard(pod.listeners, index, this.#options.shards),
+    }));
   }
 
   /** Gives up the listeners, or new connections would wait in a backlog for nobody: pods fall into their declared mode. */
@@ -140,8 +185,8 @@ export class Pods {
   }
 
   async #reconcile(): Promise<void> {
-    if (this.#stopped) return;
-    const wanted = new Map(this.#wanted.map(pod => [pod.podUid, pod]));
+    if (this.#stopped || this.#suspended) return;
+    const wanted = new Map([...this.#kept, ...this.#wanted].map(pod => [pod.podUid, pod]));
     for (const [uid, pod] of this.#enrolled) {
       const reason = reasonToRetire(pod, wanted.get(uid));
       if (reason !== null) this.#retire(uid, pod, reason);
@@ -191,47 +236,20 @@ export class Pods {
     const { redirect, shards, ports } = this.#options;
     this.#leaving.get(wanted.podUid)?.();
     const netnsFd = native.openNetns(wanted.netns);
-    const opened: number[] = [netnsFd];
+    let listeners: ListenerSet[] = [];
     try {
-      const ipv6 = native.hasIpv6(netnsFd);
-      const tcp = (port: number): number => {
-        const fd = native.tcpListener(netnsFd, {
-          address: ipv6 ? '::' : '0.0.0.0',
-          port,
-          backlog,
-          reusePort: true,
-          v6Only: false,
-        });
-        opened.push(fd);
-        return fd;
-      };
-      const listeners: ShardListeners[] = [];
-      for (let index = 0; index < shards; index += 1) {
-        let dnsUdp: number | null = null;
-        if (wanted.dnsCapture) {
-          dnsUdp = native.udpSocket(netnsFd, {
-            address: ipv6 ? '::' : '0.0.0.0',
-            port: ports.dns,
-            reusePort: true,
-            v6Only: false,
-          });
-          opened.push(dnsUdp);
-        }
-        listeners.push({
-          outbound: tcp(ports.outbound),
-          plaintext: tcp(ports.plaintext),
-          hbone: tcp(ports.hbone),
-          dnsUdp,
-          dnsTcp: wanted.dnsCapture ? tcp(ports.dns) : null,
-        });
-      }
+      const cookie = native.netnsCookie(netnsFd);
+      const inherited = this.#inheritance?.takePod(cookie) ?? null;
+      const sets = { shards, dns: wanted.dnsCapture };
+      listeners = openListeners(netnsFd, ports, sets, inherited?.sets ?? []);
+      // All of its IPv6 connections now go to one address and port: without reuse it runs out of source ports.
+      const timeWaitReuse = native.netnsSysctl(netnsFd, 'ipv4/tcp_tw_reuse', '1');
       const pod: EnrolledPod = {
         wanted,
         netnsFd,
         netnsInode: statSync(wanted.netns, { bigint: true }).ino,
-        cookie: native.netnsCookie(netnsFd),
-        // All of its IPv6 connections now go to one address and port: without reuse it runs out of source ports.
-        timeWaitReuse: native.netnsSysctl(netnsFd, 'ipv4/tcp_tw_reuse', '1'),
+        cookie,
+        timeWaitReuse: inherited?.timeWaitReuse ?? timeWaitReuse,
         listeners,
       };
       await this.#tellShards(pod);
@@ -239,7 +257,7 @@ export class Pods {
       if (first === undefined) throw new CulvertError('ENROL_FAILED', 'no shards');
       redirect.enrol({
         netnsFd,
-        cookie: pod.cookie,
+        cookie,
         addresses: wanted.addresses,
         failMode: wanted.failMode,
         dnsCapture: wanted.dnsCapture,
@@ -259,13 +277,14 @@ export class Pods {
       );
     } catch (error) {
       this.#options.removeFromShards(wanted.podUid, 'enrolment failed');
-      for (const fd of opened) native.close(fd);
+      listeners.forEach(closeSet);
+      native.close(netnsFd);
       throw error;
     }
   }
 
   async #tellShards(pod: EnrolledPod): Promise<void> {
-    const answers = pod.listeners.map((_, index) =>
+    const answers = Array.from({ length: this.#options.shards }, (_, index) =>
       this.#options.addToShard(index, this.#message(pod, index)),
     );
     for (const error of await Promise.all(answers)) {
@@ -274,9 +293,6 @@ export class Pods {
   }
 
   #message(pod: EnrolledPod, index: number): ShardPodMessage {
-    const own = pod.listeners[index];
-    if (own === undefined) throw new CulvertError('INTERNAL', `no listeners for shard ${index}`);
-    const copy = (fd: number | null): number | null => (fd === null ? null : native.duplicate(fd));
     return {
       podUid: pod.wanted.podUid,
       workloadUid: pod.wanted.workloadUid,
@@ -286,13 +302,7 @@ export class Pods {
       addresses: pod.wanted.addresses,
       cookie: pod.cookie,
       netnsFd: native.duplicate(pod.netnsFd),
-      listeners: {
-        outbound: native.duplicate(own.outbound),
-        plaintext: native.duplicate(own.plaintext),
-        hbone: native.duplicate(own.hbone),
-        dnsUdp: copy(own.dnsUdp),
-        dnsTcp: copy(own.dnsTcp),
-      },
+      listeners: setsOfShard(pod.listeners, index, this.#options.shards),
     };
   }
 
@@ -313,6 +323,8 @@ export class Pods {
 }
 
 const leftMesh = 'no longer in the mesh';
+/** Longer than a container runtime takes to list what runs. */
+const keptMs = 5_000;
 
 function isThere({ wanted, netnsInode }: EnrolledPod): boolean {
   try {
@@ -328,9 +340,7 @@ function closeAll(pod: EnrolledPod): void {
 }
 
 function closeListeners(pod: EnrolledPod): void {
-  for (const { outbound, plaintext, hbone, dnsUdp, dnsTcp } of pod.listeners.splice(0)) {
-    for (const fd of [outbound, plaintext, hbone, dnsUdp, dnsTcp]) if (fd !== null) native.close(fd);
-  }
+  pod.listeners.splice(0).forEach(closeSet);
 }
 
 function reasonToRetire(pod: EnrolledPod, wanted: WantedPod | undefined): string | null {

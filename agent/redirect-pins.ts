@@ -34,8 +34,11 @@ export class Pins {
     for (const path of [this.#maps, this.#links]) makeDirectory(path);
   }
 
-  /** Opens the pinned maps or, where there are none of this shape, makes and pins fresh ones. */
-  openMaps(): { readonly maps: Maps; readonly adopted: boolean } {
+  /**
+   * Opens the pinned maps or, where there are none of this shape, makes and pins fresh ones.
+   * @param shared an agent works with those that are pinned: throws HANDOVER_LAYOUT instead of replacing them
+   */
+  openMaps(shared = false): { readonly maps: Maps; readonly adopted: boolean } {
     const fresh = createMaps();
     const pinned = openAll(name => join(this.#maps, name));
     if (pinned !== null && mapNames.every(name => sameShape(pinned[name], fresh[name]))) {
@@ -43,6 +46,12 @@ export class Pins {
       return { maps: pinned, adopted: true };
     }
     if (pinned !== null) closeAll(pinned);
+    if (shared) {
+      closeAll(fresh);
+      throw new CulvertError('HANDOVER_LAYOUT', 'the running agent has maps of other shapes', {
+        fix: 'stop the running agent first; until the new one is ready its pods are in their declared mode',
+      });
+    }
     // Links first: programs on maps that nobody can reach would hold every pod in the mode of an agent that is gone.
     this.#removeBelow(this.#links);
     this.#removeBelow(this.#maps);

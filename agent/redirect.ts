@@ -39,6 +39,8 @@ export interface RedirectOptions extends ProgramSettings {
   readonly bpffs: string;
   /** Keeps agents on one machine apart; any text. */
   readonly instance: string;
+  /** An agent runs on what is pinned: it is taken over as it is, or not at all. */
+  readonly shared?: boolean;
 }
 
 export interface PodRedirect {
@@ -77,13 +79,14 @@ export class Redirect implements AsyncDisposable {
    * Loads and attaches everything, or takes over what is pinned: its programs are replaced one by one while traffic
    * goes on, and pods whose namespace is gone are retired. Counts as the first heartbeat.
    *
-   * @throws CulvertError REDIRECT_AGENT_CGROUP, REDIRECT_NO_CGROUP2, REDIRECT_NO_BPFFS, REDIRECT_LOAD_FAILED
+   * @throws CulvertError REDIRECT_AGENT_CGROUP, REDIRECT_NO_CGROUP2, REDIRECT_NO_BPFFS, REDIRECT_LOAD_FAILED; for what is
+   * shared HANDOVER_LAYOUT
    */
   static open(options: RedirectOptions): Redirect {
     const agentCgroup = agentCgroupId(options.cgroupRoot, options.agentCgroup);
     const pins = new Pins(options.bpffs, options.instance);
     try {
-      const { maps, adopted } = pins.openMaps();
+      const { maps, adopted } = pins.openMaps(options.shared === true);
       const redirect = new Redirect(options, pins, maps, adopted);
       try {
         redirect.#takeOver(agentCgroup);
@@ -207,6 +210,11 @@ export class Redirect implements AsyncDisposable {
     const entry = native.mapLookup(this.#maps.pods, encodeCookie(pod.cookie));
     const parts = { pins: this.#pins, maps: this.#maps, cgroupRoot, agentCgroup };
     return selfTest(parts, pod, entry === null ? null : decodePod(entry));
+  }
+
+  /** Puts this agent's programs in the place of those of another one that has failed. */
+  takeBack(): void {
+    this.#takeOver(agentCgroupId(this.#options.cgroupRoot, this.#options.agentCgroup));
   }
 
   /** Uninstalls: no pod is captured any more, and nothing of this instance is left in the kernel. */

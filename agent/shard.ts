@@ -12,18 +12,29 @@ import { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import { EndpointNames } from './endpoint-names.ts';
 import { Inquiries } from './inquiries.ts';
 import { listen } from './listen.ts';
-import type { FromShard, Question, ShardAnswer, ShardPodMessage, ShardStart, ToShard } from './messages.ts';
+import type {
+  FromShard,
+  PodListeners,
+  Question,
+  ShardAnswer,
+  ShardPodMessage,
+  ShardStart,
+  ToShard,
+} from './messages.ts';
 import { Observer } from './observe.ts';
 import { Pod } from './pod.ts';
 import { PodDns } from './pod-dns.ts';
 import { CurrentCertificates } from '../tunnel/current-certificates.ts';
 import type { ShardContext } from './shard-context.ts';
+import { ShardDrain } from './shard-drain.ts';
 import { ShardMetrics, type ShardGauges } from './shard-metrics.ts';
 import { SourceCaps } from '../tunnel/source-caps.ts';
 import { makePool } from './tunnel-out.ts';
 
 /** Bytes of connections that stay open reach the metrics this often. */
 const countEveryMs = 5_000;
+/** With a successor there is time for what was accepted last to become a connection. */
+const leastMs = 2_000;
 
 export class Shard {
   readonly #context: ShardContext;
@@ -33,6 +44,7 @@ export class Shard {
   readonly #dns: PodDns;
   readonly #log: Logger;
   readonly #metrics = new ShardMetrics();
+  #draining: ShardDrain | null = null;
 
   constructor(start: ShardStart, send: (message: FromShard) => void) {
     const { config } = start;
@@ -120,8 +132,14 @@ export class Shard {
       case 'settle':
         collectGarbage();
         return;
+      case 'pause':
+        this.#pause();
+        return;
+      case 'resume':
+        this.#resume(message.pods);
+        return;
       case 'drain':
-        this.#drain(message.deadlineMs);
+        this.#drain(message.deadlineMs, message.successor);
         return;
       case 'ask':
         this.#send({ type: 'answer', id: message.id, answer: this.#answer(message.question) });
@@ -156,33 +174,42 @@ export class Shard {
     this.#send({ type: 'podRemoved', netnsFd: pod.netnsFd });
   }
 
+  /** Leaves to another agent what waits in the listeners; all that was accepted goes on here. */
+  #pause(): void {
+    for (const pod of this.#context.pods.values()) pod.stopAccepting();
+    this.#dns.retire();
+  }
+
+  #resume(pods: readonly PodListeners[]): void {
+    this.#draining?.cancel();
+    this.#draining = null;
+    for (const { podUid, listeners } of pods) {
+      const pod = this.#context.pods.get(podUid);
+      if (pod === undefined) continue;
+      listen(this.#context, pod, listeners);
+      this.#dns.add(pod, listeners);
+    }
+  }
+
   /** Accepts nothing more, lets connections end by themselves until the deadline, then cuts the rest. */
-  #drain(deadlineMs: number): void {
+  #drain(deadlineMs: number, successor: boolean): void {
     const context = this.#context;
-    context.draining = true;
+    // With a successor nobody is turned away: who is here already may still need a tunnel.
+    context.draining = !successor;
     for (const pod of context.pods.values()) {
       pod.stopAccepting();
-      pod.pool.drain();
-      for (const tunnel of pod.inboundTunnels) tunnel.goaway();
+      if (!successor) pod.pool.drain();
     }
-    const finish = (): void => {
-      clearInterval(poll);
-      clearTimeout(deadline);
-      const left = context.connections.all();
-      for (const connection of left) {
-        const error = new CulvertError('DRAIN_DEADLINE', `still open ${deadlineMs} ms after shutdown began`, {
-          side: 'us',
-        });
-        connection.cut(error);
-        connection.closed(error);
-      }
-      this.#observer.flush();
-      this.#send({ type: 'drained', forced: left.length });
-    };
-    const poll = setInterval(() => {
-      if (context.connections.size === 0) finish();
-    }, 50);
-    const deadline = setTimeout(finish, deadlineMs);
+    this.#draining?.cancel();
+    this.#draining = new ShardDrain(context, {
+      deadlineMs,
+      leastMs: successor ? leastMs : 0,
+      idle: () => !successor || (context.caps.empty && !this.#dns.busy),
+      onDone: forced => {
+        this.#observer.flush();
+        this.#send({ type: 'drained', forced });
+      },
+    });
   }
 
   #answer(question: Question): ShardAnswer {

@@ -10,6 +10,7 @@ import type { ClusterState } from './cluster/cluster-source.ts';
 export interface AgentStatus {
   readonly version: string;
   readonly node: string;
+  readonly pid: number;
   readonly ready: boolean;
   readonly pending: readonly string[];
   readonly draining: boolean;
@@ -52,6 +53,7 @@ export function statusOf(agent: Agent): AgentStatus {
   return {
     version: versionString(),
     node: config.node,
+    pid: process.pid,
     ready: agent.ready.ready && !agent.draining,
     pending: agent.ready.pending(),
     draining: agent.draining,

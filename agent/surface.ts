@@ -7,9 +7,12 @@ import { HttpServer, jsonReply, type HttpRoutes } from '../base/http.ts';
 import { createLogger, levels, logDestination, type Logger } from '../base/log.ts';
 import { readyRoutes } from '../base/ready.ts';
 import { versionString } from '../base/version.ts';
+import * as native from '../native/native.ts';
 import type { Agent } from './agent.ts';
 import type { ClusterState } from './cluster/cluster-source.ts';
 import type { ConnectionView } from './connections.ts';
+import type { PortEstate } from './handover/estate.ts';
+import type { Ports } from './handover/place.ts';
 import type { MeshSource } from './mesh-source.ts';
 import { Metrics, metricsRoutes } from './metrics.ts';
 import { statusOf } from './status.ts';
@@ -17,10 +20,12 @@ import { statusOf } from './status.ts';
 /** Shards are asked at scrapes; this keeps series and event-loop numbers fresh when nobody scrapes. */
 const refreshMs = 15_000;
 
-export class Surface {
+export class Surface implements Ports {
   readonly #agent: Agent;
   readonly #log: Logger;
   readonly #servers: HttpServer[] = [];
+  /** Copies of the listening sockets, while another agent serves on them. */
+  readonly #lent: PortEstate[] = [];
   readonly #metrics: Metrics;
   #timer: NodeJS.Timeout | null = null;
   #refreshing: Promise<void> | null = null;
@@ -82,13 +87,36 @@ export class Surface {
   }
 
   async stop(): Promise<void> {
+    await this.release();
+    for (const { fd } of this.#lent.splice(0)) native.close(fd);
+  }
+
+  /** The sockets, for the agent that takes over; copies are kept, so that they can be served again. */
+  estate(): readonly PortEstate[] {
+    for (const { address, port, fd } of this.#servers)
+      this.#lent.push({ address, port, fd: native.duplicate(fd) });
+    return this.#lent;
+  }
+
+  async release(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     await Promise.all(this.#servers.splice(0).map(server => server.close()));
   }
 
+  async takeBack(): Promise<void> {
+    if (this.#servers.length === 0) await this.start();
+    for (const { fd } of this.#lent.splice(0)) native.close(fd);
+  }
+
+  #inherited(address: string, port: number): number | null {
+    const own = this.#lent.find(lent => lent.address === address && lent.port === port);
+    return own === undefined ? this.#agent.inheritedPort(address, port) : native.duplicate(own.fd);
+  }
+
   async #serve(address: string, port: number, routes: HttpRoutes, localOnly: boolean): Promise<void> {
     try {
-      this.#servers.push(await HttpServer.listen({ address, port, routes, log: this.#log, localOnly }));
+      const fd = this.#inherited(address, port);
+      this.#servers.push(await HttpServer.listen({ address, port, fd, routes, log: this.#log, localOnly }));
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new CulvertError('PORT_UNAVAILABLE', `cannot serve on ${address}:${port}: ${why}`, {

@@ -41,6 +41,8 @@ export interface HttpServerOptions {
   /** Whole request, milliseconds. */
   readonly requestTimeoutMs?: number;
   readonly maxConnections?: number;
+  /** A socket that listens there already, to be served from here on; its owner is the server. */
+  readonly fd?: number | null;
 }
 
 const maxBodyBytes = 64 * 1024;
@@ -86,7 +88,8 @@ export class HttpServer implements AsyncDisposable {
     server.timeout = stalledMs;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host: options.address, port: options.port }, () => {
+      const { address: host, port, fd } = options;
+      server.listen(typeof fd === 'number' ? { fd } : { host, port }, () => {
         server.off('error', reject);
         resolve();
       });
@@ -101,6 +104,15 @@ export class HttpServer implements AsyncDisposable {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Descriptor of the listening socket; stays the server's. */
+  get fd(): number {
+    // The one name for it that Node has; there is no public one.
+    // oxlint-disable-next-line no-underscore-dangle
+    return (
+      (this.#server as unknown as { readonly _handle: { readonly fd: number } | null })._handle?.fd ?? -1
+    );
   }
 
   /** Stops listening and drops what is open. */

@@ -6,10 +6,10 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { dirname } from 'node:path';
 import { CulvertError } from './errors.ts';
 
-/** Takes the lock or throws ALREADY_RUNNING. Returns what gives it back. */
+/** Takes the lock or throws ALREADY_RUNNING. Returns what gives it back, if it is still ours then. */
 export function lock(path: string): () => void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const mine = `${process.pid} ${startTime(process.pid) ?? '0'}`;
+  const mine = ownerLine();
   try {
     writeFileSync(path, mine, { flag: 'wx', mode: 0o600 });
   } catch (error) {
@@ -25,10 +25,32 @@ export function lock(path: string): () => void {
         fix: 'stop that agent, or give this one another --state-dir and --node',
       });
     }
-    writeFileSync(`${path}.new`, mine, { mode: 0o600 });
-    renameSync(`${path}.new`, path);
+    return takeLock(path);
   }
-  return () => rmSync(path, { force: true });
+  return () => release(path);
+}
+
+/** Takes it from whoever has it, who has agreed to that or is dead. */
+export function takeLock(path: string): () => void {
+  writeFileSync(`${path}.new`, ownerLine(), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+  return () => release(path);
+}
+
+function release(path: string): void {
+  if (isOurs(path)) rmSync(path, { force: true });
+}
+
+export function isOurs(path: string): boolean {
+  try {
+    return readFileSync(path, 'utf8') === ownerLine();
+  } catch {
+    return false;
+  }
+}
+
+function ownerLine(): string {
+  return `${process.pid} ${startTime(process.pid) ?? '0'}`;
 }
 
 /** Field 22 of /proc/PID/stat (proc(5)): clock ticks after boot; null when there is no such process. */

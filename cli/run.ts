@@ -64,6 +64,7 @@ export async function run(options: RunOptions): Promise<void> {
   const agent = new Agent(config);
   await agent.start();
   const surface = new Surface(agent);
+  agent.place.ports = surface;
   try {
     await surface.start();
   } catch (error) {
@@ -83,7 +84,8 @@ export async function run(options: RunOptions): Promise<void> {
   await untilTold(agent);
   await surface.stop();
   await agent.stop();
-  if (!config.detachOnExit) {
+  if (agent.place.left) agent.log.info('stopped; another agent serves');
+  else if (!config.detachOnExit) {
     agent.log.info(
       `stopped; every pod stays in its declared mode until the agent is back, or: culvert detach --node ${config.node}`,
     );
@@ -91,7 +93,7 @@ export async function run(options: RunOptions): Promise<void> {
   process.exit(0);
 }
 
-/** Returns when the agent has drained after a signal or a request on the admin port. */
+/** Returns when the agent has drained: after a signal, a request on the admin port, or when another one took its place. */
 async function untilTold(agent: Agent): Promise<void> {
   process.on('SIGHUP', () => agent.reopenLogs());
   await new Promise<void>(done => {
@@ -107,6 +109,7 @@ async function untilTold(agent: Agent): Promise<void> {
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
     agent.onShutdownRequest = stop;
+    agent.onRetired = done;
   });
 }
 

@@ -9,6 +9,7 @@
       'src/attach_types.cc',
       'src/batch.cc',
       'src/bpf_kind.cc',
+      'src/descriptors.cc',
       'src/error.cc',
       'src/filesystem.cc',
       'src/info.cc',

@@ -73,6 +73,20 @@ export const duplicate: (fd: number) => number = native('duplicate');
 /** Closes a descriptor that no Node object owns. */
 export const close: (fd: number) => void = native('close');
 
+// ── Descriptors for another process (SCM_RIGHTS, unix(7)) ───────────────────────────────────────────────────────
+
+/** Binds a datagram socket at a path, mode 0600, that descriptors can be sent to. */
+export const descriptorSocket: (path: string) => number = native('descriptorSocket');
+
+/** Sends copies of 1–253 descriptors to the socket at a path, at once or not at all. They stay the caller's. */
+export const sendDescriptors: (path: string, fds: readonly number[]) => void = native('sendDescriptors');
+
+/** Takes the descriptors of one message that has been sent already; throws EAGAIN where there is none. */
+export const receiveDescriptors: (fd: number) => number[] = native('receiveDescriptors');
+
+/** Returns the user id of the process at the other end of a connected Unix socket (SO_PEERCRED). */
+export const peerUser: (fd: number) => number = native('peerUser');
+
 // ── What BPF remembers of a socket (BPF_MAP_TYPE_SK_STORAGE of struct culvert_addr, bpf/culvert.h) ───────────────
 
 /** Returns where the client of an accepted socket wanted to go, or null where nothing was recorded: not redirected. */

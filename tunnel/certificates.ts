@@ -70,6 +70,8 @@ interface Held {
 
 /** Looks at the clock this often even if nothing is due: it may have been set, or the machine slept. */
 const maxNapMs = 30_000;
+/** While somebody waits for certificates. */
+const lookEveryMs = 20;
 
 export class Certificates {
   readonly #options: CertificatesOptions;
@@ -126,6 +128,16 @@ export class Certificates {
   current(identity: string): IssuedCertificate | null {
     const certificate = this.#held.get(identity)?.certificate ?? null;
     return certificate !== null && certificate.notAfter > this.#options.clock.now() ? certificate : null;
+  }
+
+  /** As `hold` for all of them; resolves when all have certificates, or after `timeoutMs`. */
+  async ready(identities: ReadonlySet<string>, timeoutMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const until = clock.now() + timeoutMs;
+    for (const identity of identities) this.hold(identity);
+    const missing = (): boolean => [...identities].some(identity => this.current(identity) === null);
+    while (missing() && clock.now() < until && !this.#closed)
+      await new Promise<void>(resolve => clock.after(lookEveryMs, resolve));
   }
 
   /** Why `current` is null, as an error to show; null when it isn't. */

@@ -26,6 +26,8 @@ interface Entry {
 }
 
 const sweepMs = 5_000;
+/** New tunnels that may say goodbye before they took a stream, for one caller. */
+const mostFarewells = 3;
 
 export class TunnelPool {
   readonly #entries = new Map<string, Entry>();
@@ -56,6 +58,7 @@ export class TunnelPool {
   /** A tunnel with room, opened if need be. Rejects with the CulvertError of the attempt. */
   async acquire(target: TunnelTarget): Promise<Tunnel> {
     const key = keyOf(target);
+    let farewells = 0;
     for (;;) {
       if (this.#closed !== null) throw this.#closed;
       const tunnel = this.ready(target);
@@ -68,6 +71,11 @@ export class TunnelPool {
       entry.opening ??= this.#openInto(entry);
       const opened = await entry.opening;
       if (opened.hasRoom(Date.now())) return opened;
+      // Whoever took it was about to leave, and another one listens there now.
+      if (opened.connection.draining && farewells < mostFarewells) {
+        farewells += 1;
+        continue;
+      }
       if (opened.connection.maxStreams === 0 || opened.isSpent(Date.now())) {
         throw new CulvertError(
           'TUNNEL_CLOSED',

@@ -13,6 +13,11 @@ export class SourceCaps {
     this.#maxTunnels = maxTunnels;
   }
 
+  /** No tunnel is open and none in its handshake. */
+  get empty(): boolean {
+    return this.#tunnels.size === 0;
+  }
+
   /** Counts one more tunnel in its handshake, or returns false and counts nothing. */
   enter(source: string): boolean {
     const handshakes = this.#handshakes.get(source) ?? 0;

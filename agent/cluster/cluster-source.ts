@@ -91,11 +91,11 @@ export class ClusterSource implements MeshSource {
   readonly #pods = new NodePods();
   readonly #namespaces: EnrolledNamespaces;
   readonly #admission: Admission;
-  readonly #server: CniServer;
-  readonly #install: CniInstall | null;
+  #server: CniServer;
+  #install: CniInstall | null;
   readonly #runtime: Runtime;
   readonly #xds: XdsClient;
-  readonly #reports: Reports;
+  #reports: Reports;
   /** What has come before the whole was there. */
   #early: Mesh | null = new Mesh();
   #begin: (update: MeshUpdate) => void = () => {};
@@ -120,12 +120,6 @@ export class ClusterSource implements MeshSource {
       limits: admission,
       log,
     });
-    this.#server = new CniServer({
-      socket: cni.socket,
-      answer: (question, signal) => this.#answer(question, signal),
-      log,
-    });
-    this.#install = cni.install === null ? null : installer(options, cni.install);
     this.#runtime = new Runtime({
       socket: options.criSocket,
       onSandboxes: sandboxes => {
@@ -147,18 +141,34 @@ export class ClusterSource implements MeshSource {
       onState: state => this.#heard(state),
     });
     this.names = options.onDemand ? namesOf(this.#xds) : null;
-    this.#reports = new Reports({ endpoint, channel: this.#xds.channel, log });
+    this.#server = this.#newServer();
+    this.#install = this.#newInstall();
+    this.#reports = this.#newReports();
   }
 
-  /** Resolves with the first whole state of the mesh, however long the control plane takes. Throws CNI_SOCKET, CNI_INSTALL. */
-  async start(): Promise<MeshUpdate> {
-    const first = new Promise<MeshUpdate>(resolve => (this.#begin = resolve));
+  /** Throws CNI_SOCKET, CNI_INSTALL. */
+  async begin(): Promise<void> {
     // Whoever asks finds somebody, before anybody is sent here.
     await this.#server.start();
     this.#install?.start();
+    this.#reports.start();
+  }
+
+  async end(): Promise<void> {
+    const [server, install, reports] = [this.#server, this.#install, this.#reports];
+    this.#server = this.#newServer();
+    this.#install = this.#newInstall();
+    this.#reports = this.#newReports();
+    install?.close();
+    reports.close();
+    await server.close();
+  }
+
+  /** Resolves with the first whole state of the mesh, however long the control plane takes. */
+  async start(): Promise<MeshUpdate> {
+    const first = new Promise<MeshUpdate>(resolve => (this.#begin = resolve));
     this.#runtime.start();
     this.#xds.start();
-    this.#reports.start();
     return first;
   }
 
@@ -209,6 +219,25 @@ export class ClusterSource implements MeshSource {
     this.#reports.close();
     this.#xds.close();
     this.signer.close();
+  }
+
+  #newServer(): CniServer {
+    const { cni, log } = this.#options;
+    return new CniServer({
+      socket: cni.socket,
+      answer: (question, signal) => this.#answer(question, signal),
+      log,
+    });
+  }
+
+  #newInstall(): CniInstall | null {
+    const { install } = this.#options.cni;
+    return install === null ? null : installer(this.#options, install);
+  }
+
+  #newReports(): Reports {
+    const { endpoint, log } = this.#options;
+    return new Reports({ endpoint, channel: this.#xds.channel, log });
   }
 
   #received({ delta, settings, nodePods }: XdsUpdate): void {

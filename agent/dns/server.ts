@@ -64,6 +64,14 @@ export class DnsServer implements Disposable {
     served.tcp.close();
   }
 
+  /** Takes no more queries of any pod, leaving what waits in its sockets to whoever shares them; ends what is under way. */
+  retire(): void {
+    for (const { udp, tcp } of this.#pods.values()) {
+      udp.retire();
+      tcp.retire();
+    }
+  }
+
   close(): void {
     for (const cookie of this.#pods.keys()) this.removePod(cookie);
   }

@@ -20,8 +20,13 @@ export class TcpPod {
     for (const listener of pod.tcp) this.#listen(listener);
   }
 
+  /** Accepts no more; sessions go on. */
+  retire(): void {
+    for (const server of this.#servers.splice(0)) server.close();
+  }
+
   close(): void {
-    for (const server of this.#servers) server.close();
+    this.retire();
     for (const session of this.#sessions) session.close();
   }
 

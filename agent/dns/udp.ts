@@ -33,6 +33,9 @@ export class UdpPod {
   /** Of all pods of the shard. */
   readonly #all: Set<Exchange>;
   #closed = false;
+  #retiring = false;
+  /** Queries of which it is not known yet whether they go on. */
+  #preparing = 0;
 
   /** Takes over the descriptors. Throws when one is no UDP socket; all of them are closed then. */
   constructor(context: DnsContext, pod: DnsPod, all: Set<Exchange>) {
@@ -50,10 +53,24 @@ export class UdpPod {
     }
   }
 
+  /**
+   * Stops to take queries at the first moment when none is under way: until then the sockets are needed for the answers,
+   * and what has been read from them by then can be answered by nobody else.
+   */
+  retire(): void {
+    this.#retiring = true;
+    this.#closeWhenIdle();
+  }
+
   close(): void {
     this.#closed = true;
-    for (const socket of this.#sockets) socket.close();
+    for (const socket of this.#sockets.splice(0)) socket.close();
     for (const exchange of this.#own) exchange.abandon();
+  }
+
+  #closeWhenIdle(): void {
+    if (!this.#retiring || this.#own.size + this.#preparing > 0) return;
+    for (const socket of this.#sockets.splice(0)) socket.close();
   }
 
   #listen({ fd, family }: DnsListener): void {
@@ -75,7 +92,9 @@ export class UdpPod {
       this.#context.options.count('DNS_NOT_A_QUERY');
       return;
     }
+    this.#preparing += 1;
     this.#context.prepare(this.#pod, packet, () => {
+      this.#preparing -= 1;
       if (!this.#closed) this.#take(socket, packet, client);
     });
   }
@@ -85,6 +104,7 @@ export class UdpPod {
     const reply: Reply = bytes => {
       // A client that has gone is no error.
       socket.send(bytes, client.port, client.address, () => {});
+      this.#closeWhenIdle();
     };
     const incoming = this.#context.receive(this.#pod, packet, 'udp');
     try {

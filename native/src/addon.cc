@@ -29,6 +29,11 @@ constexpr Export kExports[] = {
     {"setKeepalive", SetKeepalive},
     {"duplicate", Duplicate},
     {"close", Close},
+    // descriptors for another process
+    {"descriptorSocket", DescriptorSocket},
+    {"sendDescriptors", SendDescriptors},
+    {"receiveDescriptors", ReceiveDescriptors},
+    {"peerUser", PeerUser},
     // what BPF remembers of a socket
     {"originalDestination", OriginalDestination},
     {"setPeerName", SetPeerName},

@@ -19,6 +19,12 @@ Napi::Value SetKeepalive(const Napi::CallbackInfo& info);
 Napi::Value Duplicate(const Napi::CallbackInfo& info);
 Napi::Value Close(const Napi::CallbackInfo& info);
 
+// descriptors.cc
+Napi::Value DescriptorSocket(const Napi::CallbackInfo& info);
+Napi::Value SendDescriptors(const Napi::CallbackInfo& info);
+Napi::Value ReceiveDescriptors(const Napi::CallbackInfo& info);
+Napi::Value PeerUser(const Napi::CallbackInfo& info);
+
 // storage.cc
 Napi::Value OriginalDestination(const Napi::CallbackInfo& info);
 Napi::Value SetPeerName(const Napi::CallbackInfo& info);

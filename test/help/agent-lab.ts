@@ -97,6 +97,25 @@ export class AgentLab implements AsyncDisposable {
     return agent;
   }
 
+  /** Starts another agent beside the one that runs, and waits until it has taken its place; returns both. */
+  async replaceAgent(
+    node: string,
+    options: Partial<AgentProcessOptions> = {},
+  ): Promise<{ old: AgentProcess; fresh: AgentProcess }> {
+    const old = this.agent(node);
+    const fresh = await this.startAgent(node, { ...options, waitUntilReady: false });
+    await eventually(
+      async () => {
+        if (!fresh.process.running) await fresh.ready();
+        const status = await fresh.get(15_000, '/status');
+        return status !== null && (JSON.parse(status) as AgentStatus).pid === fresh.process.pid;
+      },
+      { what: `the new agent on ${node} to have taken over`, timeoutMs: 30_000 },
+    );
+    await fresh.ready();
+    return { old, fresh };
+  }
+
   /** The program of a pod, or of the machine outside, that makes socket calls. One each. */
   sockets(place: Place | string): Promise<RemoteSockets> {
     const where = typeof place === 'string' ? this.pod(place) : place;

@@ -141,6 +141,7 @@ const tellPods = (...pods: readonly NodePod[]): void =>
 
 t.test('the first whole state is the beginning', async t => {
   runtime.set({ id: 'box-old', uid: 'old', netns: await place('old'), ips: ['10.0.0.1'] });
+  await source.begin();
   const beginning = source.start();
   stream.current = await control.streams.take();
   const web = workload('web', { addresses: ['10.0.0.1'] });
