@@ -125,3 +125,23 @@ export async function isServed(api: Api, apiVersion: string): Promise<boolean> {
     throw error;
   }
 }
+
+/** All objects of a collection, page by page; none where the server does not know the kind. */
+export async function listed<T>(api: Api, path: string): Promise<T[]> {
+  const items: T[] = [];
+  try {
+    for (let next = ''; ;) {
+      const more = next === '' ? '' : `&continue=${encodeURIComponent(next)}`;
+      const page = (await api.json({ path: `${path}?limit=500${more}` })) as {
+        items: T[];
+        metadata?: { continue?: string };
+      };
+      items.push(...page.items);
+      next = page.metadata?.continue ?? '';
+      if (next === '') return items;
+    }
+  } catch (error) {
+    if (hasStatus(error, 404)) return items;
+    throw error;
+  }
+}

@@ -2,10 +2,11 @@
  * `culvert status --cluster`: what runs, which pods each node has enrolled, which should be and are not, and which objects
  * the control plane did not take as they are. Exits 1 when something is not as it should be.
  */
-import { type Api, KubeApi, hasStatus } from '../control/cluster/api.ts';
+import { type Api, KubeApi } from '../control/cluster/api.ts';
 import { definitions } from '../daemonset/installation.ts';
 import { dataplaneMode, firstMark, redirection, sidecarStatus } from '../model/kinds/marks.ts';
 import { meshConfigSpec } from '../model/kinds/mesh-config.ts';
+import { listed } from './cluster-objects.ts';
 import { rolloutOf, type Rollout } from './cluster-rollout.ts';
 import { table } from './table.ts';
 
@@ -136,26 +137,6 @@ async function problems(api: Api): Promise<ClusterStatus['problems'][number][]> 
     }
   }
   return found;
-}
-
-/** All objects of a collection, page by page; none where the server does not know the kind. */
-async function listed<T>(api: Api, path: string): Promise<T[]> {
-  const items: T[] = [];
-  try {
-    for (let next = ''; ;) {
-      const more = next === '' ? '' : `&continue=${encodeURIComponent(next)}`;
-      const page = (await api.json({ path: `${path}?limit=500${more}` })) as {
-        items: T[];
-        metadata?: { continue?: string };
-      };
-      items.push(...page.items);
-      next = page.metadata?.continue ?? '';
-      if (next === '') return items;
-    }
-  } catch (error) {
-    if (hasStatus(error, 404)) return items;
-    throw error;
-  }
 }
 
 function describe({ components, nodes, notEnrolled, problems }: ClusterStatus): string {

@@ -9,6 +9,8 @@ const badConfiguration = new Set([
   'STATE_DIR_UNUSABLE',
   'HELM_INSTALLATION',
   'NOT_INSTALLED',
+  'GATEWAY_API_MISSING',
+  'WAYPOINT_TAKEN',
 ]);
 
 /** 1 for a cluster that is not there yet, 64 for what the user wrote, 69 for what the machine lacks, 70 for what we did not expect. */

@@ -196,6 +196,36 @@ waypoint
   .option('--limit <name=value...>', 'change a deadline or cap, see docs/waypoint.md')
   .action(async options => (await import('./waypoint-command.ts')).runWaypoint(options));
 
+ofWaypoints('apply', 'a waypoint in a cluster: makes its Gateway, or changes what is there')
+  .option('--name <name>', 'of the Gateway', 'waypoint')
+  .addOption(
+    new Option('--for <traffic>', 'what passes it')
+      .choices(['service', 'workload', 'all', 'none'])
+      .default('service'),
+  )
+  .option('-A, --all-namespaces', 'other namespaces may use it too')
+  .option('--enroll-namespace', 'its namespace uses it from now on')
+  .option('--overwrite', 'also where the namespace uses another one')
+  .option('--wait', 'until traffic can pass it')
+  .option('--timeout <time>', 'with --wait, such as 90s or 5m', '90s')
+  .action(async options => (await import('./cluster-waypoint.ts')).applyWaypoint(options));
+
+ofWaypoints('list', 'the waypoints of a namespace')
+  .option('-A, --all-namespaces', 'of all')
+  .action(async options => (await import('./cluster-waypoint.ts')).listWaypoints(options));
+
+ofWaypoints('status', 'what the control plane says about them; 1 unless traffic can pass')
+  .argument('[name...]', 'which ones (default: all of the namespace)')
+  .option('-A, --all-namespaces', 'of all')
+  .option('--wait', 'until traffic can pass')
+  .option('--timeout <time>', 'with --wait, such as 90s or 5m', '90s')
+  .action(async (names, options) => (await import('./cluster-waypoint.ts')).waypointStatus(names, options));
+
+ofWaypoints('delete', 'waypoints of a cluster; traffic goes directly from then on')
+  .argument('[name...]', 'which ones')
+  .option('--all', 'all of the namespace')
+  .action(async (names, options) => (await import('./cluster-waypoint.ts')).deleteWaypoints(names, options));
+
 const authority = program.command('authority').description('the embedded certificate authority');
 
 authority
@@ -236,6 +266,16 @@ function inCluster(name: string, description: string): Command {
     .option('--namespace <name>', 'where it is installed', 'culvert-system')
     .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)')
     .option('--timeout <time>', 'how long to wait for the cluster, such as 90s or 5m', '5m');
+}
+
+/** A command about the waypoints of a cluster. */
+function ofWaypoints(name: string, description: string): Command {
+  return waypoint
+    .command(name)
+    .description(description)
+    .addOption(output())
+    .option('-n, --namespace <name>', 'of the waypoint (default: that of the kubeconfig)')
+    .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)');
 }
 
 function output(): Option {

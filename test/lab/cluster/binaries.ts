@@ -107,7 +107,7 @@ function buildCoreDns(progress: Progress): Promise<string> {
 }
 
 /** One file of the standard library's Go, so that no module is needed. */
-function buildGo(name: string): Promise<string> {
+export function buildGo(name: string): Promise<string> {
   return cached(name, [readFileSync(source(`${name}.go`))], async path => {
     await go(['build', '-ldflags=-s -w', '-o', path, source(`${name}.go`)], tmpdir(), { GOFLAGS: '' });
   });

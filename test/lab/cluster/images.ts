@@ -20,7 +20,7 @@ import { basename, dirname, join } from 'node:path';
 import { writeImage } from '../../../daemonset/image/archive.ts';
 import { defaultValues } from '../../../daemonset/values.ts';
 import { run } from '../run.ts';
-import type { Binaries } from './binaries.ts';
+import { type Binaries, buildGo } from './binaries.ts';
 import { cached } from './cache.ts';
 
 /** What the container runtime starts first in every pod, to hold its namespaces. */
@@ -43,6 +43,13 @@ export async function buildImages(binaries: Binaries): Promise<string[]> {
     await image('coredns', coreDnsTag, { '/coredns': binaries.coredns }, ['/coredns']),
     await image('tools', toolsTag, { '/bin/busybox': busybox, '/bin/talk': binaries.talk }, [], applets),
   ];
+}
+
+/** An archive with the server and client that the conformance suite of Gateway API has in its pods, under this name. */
+export async function buildEchoImage(tag: string): Promise<string> {
+  const echo = await buildGo('echo');
+  const server = '/usr/local/bin/server';
+  return image('echo', tag, { [server]: echo, '/bin/client': echo }, [server]);
 }
 
 /** Builds the product's image from the checkout as it is now, unless it was built from the same, and returns the archive. */
