@@ -5,6 +5,8 @@
  * answer for a new pod before anything in it runs, and an unwanted one must be answered as quickly as a wanted one.
  */
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import { mirrorAnnotation } from '../model/kinds/metadata.ts';
+import type { Pod } from '../model/kinds/pod.ts';
 import { probePorts } from '../model/kinds/probes.ts';
 import type { MeshSettings, NodePod } from '../model/node-pod.ts';
 import { modeOf } from './build-enrolment.ts';
@@ -27,6 +29,7 @@ export function placedPod(entry: PodEntry, config: MeshConfig): PlacedPod | null
     node: spec.nodeName,
     pod: {
       podUid: entry.podUid,
+      runtimeUid: mirrored(pod.value) ?? entry.podUid,
       workloadUid: entry.uid,
       namespace: pod.namespace,
       name: pod.name,
@@ -38,6 +41,12 @@ export function placedPod(entry: PodEntry, config: MeshConfig): PlacedPod | null
       probePorts: probePorts(pod.value),
     },
   };
+}
+
+/** The UID by which its node knows a static pod; null for others. */
+function mirrored({ metadata }: Pod): string | null {
+  const isOfNode = metadata.ownerReferences.some(({ kind, controller }) => kind === 'Node' && controller);
+  return (isOfNode ? metadata.annotations[mirrorAnnotation] : undefined) ?? null;
 }
 
 export function meshSettingsOf(objects: Objects, config: MeshConfig): MeshSettings {

@@ -4,8 +4,10 @@
 
 /** A pod of the node, enrolled or not, from before it has an address. */
 export interface NodePod {
-  /** As the API server and the container runtime know it. */
+  /** As the API server knows it. */
   readonly podUid: string;
+  /** As the container runtime knows it: another one for a static pod, of which the API server has a mirror. */
+  readonly runtimeUid: string;
   /** As the mesh knows it, `<cluster>//Pod/<namespace>/<name>`. */
   readonly workloadUid: string;
   readonly namespace: string;

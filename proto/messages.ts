@@ -253,6 +253,7 @@ export interface WireNodePod {
   readonly failMode: number;
   readonly dnsCapture: boolean;
   readonly probePorts: readonly number[];
+  readonly runtimeUid: string;
 }
 
 export interface WireSessionAffinity {

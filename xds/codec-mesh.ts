@@ -35,7 +35,8 @@ export function settingsFromWire(wire: WireSettings): MeshSettings {
 }
 
 export function nodePodToWire(pod: NodePod): Sparse<WireNodePod> {
-  return { ...pod, failMode: failModes.toWire(pod.failMode) };
+  const runtimeUid = pod.runtimeUid === pod.podUid ? '' : pod.runtimeUid;
+  return { ...pod, runtimeUid, failMode: failModes.toWire(pod.failMode) };
 }
 
 /** Throws when it does not say which pod it is about, or who that pod is. */
@@ -48,6 +49,7 @@ export function nodePodFromWire(wire: WireNodePod): NodePod {
   }
   return {
     podUid,
+    runtimeUid: wire.runtimeUid || podUid,
     workloadUid,
     namespace,
     name,

@@ -128,7 +128,7 @@ export class Admission {
         if (waitedMs < limits.enrolMs) return limits.enrolMs;
     }
     const error = progress === 'waiting' ? tooLate(limits.enrolMs) : progress;
-    if (pods.wish(pod.uid)?.failMode !== 'open') return refusal(error);
+    if (pods.wish(pod.uid, sandboxId)?.failMode !== 'open') return refusal(error);
     log.warn(
       { pod: `${pod.namespace}/${pod.name}`, code: error.code, err: error.message },
       'pod starts without the mesh: it is fail-open and could not be enrolled',

@@ -3,7 +3,8 @@
  * container runtime and the CNI plugin say that they run. No I/O.
  *
  * A pod is its UID, in both: an address that was used again, a name that was made anew, a sandbox that was replaced is
- * never enough to get somebody's identity.
+ * never enough to get somebody's identity. A static pod has two, which its mirror at the API server joins; the name must
+ * agree as well then, since who makes a pod there may write what he likes on it.
  */
 import type { MeshSettings, NodePod } from '../../model/node-pod.ts';
 import { formatSpiffeId } from '../../model/identity.ts';
@@ -34,6 +35,8 @@ const nothing: EnrolmentStates = { enrolled: new Set(), failures: new Map() };
 
 export class NodePods {
   readonly #wishes = new Map<string, NodePod>();
+  /** Wishes for static pods, by the UID and name that the runtime knows them by. */
+  readonly #mirrors = new Map<string, NodePod>();
   readonly #sandboxes = new Map<string, KnownSandbox>();
   /** What was last asked for: UID of a pod to its sandbox. */
   readonly #asked = new Map<string, string>();
@@ -52,8 +55,12 @@ export class NodePods {
 
   /** What the control plane says of the pods of this node. */
   setWishes(set: readonly NodePod[], removed: readonly string[]): void {
-    for (const uid of removed) this.#wishes.delete(uid);
-    for (const wish of set) this.#wishes.set(wish.podUid, wish);
+    for (const uid of removed) this.#forget(uid);
+    for (const wish of set) {
+      this.#forget(wish.podUid);
+      this.#wishes.set(wish.podUid, wish);
+      if (wish.runtimeUid !== wish.podUid) this.#mirrors.set(mirrorKey(wish.runtimeUid, wish), wish);
+    }
   }
 
   /** A complete list of the runtime. */
@@ -89,7 +96,7 @@ export class NodePods {
     const places = this.#places();
     const now = new Map<string, { readonly pod: WantedPod; readonly sandbox: string }>();
     for (const wish of this.#wishes.values()) {
-      const sandbox = wish.wanted ? places.get(wish.podUid) : undefined;
+      const sandbox = wish.wanted ? placeOf(wish, places) : undefined;
       const pod = sandbox === undefined ? null : wantedPod(wish, sandbox, this.#settings);
       if (sandbox !== undefined && pod !== null) now.set(wish.podUid, { pod, sandbox: sandbox.id });
     }
@@ -99,18 +106,22 @@ export class NodePods {
     return [...now.values()].map(({ pod }) => pod).sort((a, b) => (a.podUid < b.podUid ? -1 : 1));
   }
 
-  /** How far the pod in this sandbox has come. */
-  progress(podUid: string, sandboxId: string): Progress {
-    const wish = this.#wishes.get(podUid);
-    if (wish === undefined || this.#settings === null) return 'unknown';
+  /** How far the pod in this sandbox has come, by the UID that the runtime knows it by. */
+  progress(runtimeUid: string, sandboxId: string): Progress {
+    const wish = this.wish(runtimeUid, sandboxId);
+    if (wish === null || this.#settings === null) return 'unknown';
     if (!wish.wanted) return 'unwanted';
+    const { podUid } = wish;
     if (this.#asked.get(podUid) !== sandboxId) return 'waiting';
     if (this.#states.enrolled.has(podUid)) return 'enrolled';
     return this.#states.failures.get(podUid) ?? 'waiting';
   }
 
-  wish(podUid: string): NodePod | null {
-    return this.#wishes.get(podUid) ?? null;
+  wish(runtimeUid: string, sandboxId: string): NodePod | null {
+    const direct = this.#wishes.get(runtimeUid);
+    if (direct?.runtimeUid === runtimeUid) return direct;
+    const sandbox = this.#sandboxes.get(sandboxId)?.sandbox;
+    return sandbox === undefined ? null : (this.#mirrors.get(mirrorKey(runtimeUid, sandbox)) ?? null);
   }
 
   /** What the control plane is to know: each pod that is enrolled or could not be, and none that only waits. */
@@ -129,6 +140,14 @@ export class NodePods {
   counts(): { readonly known: number; readonly wanted: number; readonly sandboxes: number } {
     const wanted = [...this.#wishes.values()].filter(wish => wish.wanted).length;
     return { known: this.#wishes.size, wanted, sandboxes: this.#sandboxes.size };
+  }
+
+  #forget(podUid: string): void {
+    const wish = this.#wishes.get(podUid);
+    if (wish === undefined) return;
+    this.#wishes.delete(podUid);
+    const key = mirrorKey(wish.runtimeUid, wish);
+    if (this.#mirrors.get(key) === wish) this.#mirrors.delete(key);
   }
 
   /** The newest sandbox of each pod. */
@@ -161,6 +180,21 @@ export class NodePods {
     this.#asked.delete(uid);
     this.#leaving.add(uid);
   }
+}
+
+interface Named {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+function mirrorKey(runtimeUid: string, { namespace, name }: Named): string {
+  return `${runtimeUid} ${namespace}/${name}`;
+}
+
+function placeOf(wish: NodePod, places: ReadonlyMap<string, Sandbox>): Sandbox | undefined {
+  const place = places.get(wish.runtimeUid);
+  const isMirror = wish.runtimeUid !== wish.podUid;
+  return isMirror && (place?.namespace !== wish.namespace || place.name !== wish.name) ? undefined : place;
 }
 
 /** Null while it has no address: nothing could be redirected. */

@@ -10,6 +10,7 @@ import { canonicalIp } from '../../model/address.ts';
 export interface Sandbox {
   /** The runtime's, and `CNI_CONTAINERID` of the plugins. */
   readonly id: string;
+  /** As the runtime knows it; see NodePod.runtimeUid. */
   readonly podUid: string;
   readonly namespace: string;
   readonly name: string;

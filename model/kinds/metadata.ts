@@ -42,10 +42,15 @@ export const labelValue = z
 
 export const labels = z.record(qualifiedName, labelValue);
 
-/** Annotations of the mesh; what other programs wrote (kubectl's last-applied and the like) is not kept. */
+/** On the object that stands for a static pod: the UID by which its node knows the pod. */
+export const mirrorAnnotation = 'kubernetes.io/config.mirror';
+
+/** Annotations of the mesh, and that one; what other programs wrote (kubectl's last-applied and the like) is not kept. */
 const annotations = z
   .record(qualifiedName, z.string())
-  .transform(all => Object.fromEntries(Object.entries(all).filter(([key]) => isMeshKey(key))));
+  .transform(all =>
+    Object.fromEntries(Object.entries(all).filter(([key]) => key === mirrorAnnotation || isMeshKey(key))),
+  );
 
 /** The domains, with their subdomains, whose annotations the mesh reads. */
 const meshDomains = ['culvert.dev', 'istio.io'];

@@ -128,6 +128,7 @@ t.test('a node is told all its agent needs', async t => {
       node: 'node-1',
       pod: {
         podUid: 'u-1',
+        runtimeUid: 'u-1',
         workloadUid: 'Kubernetes//Pod/shop/web',
         namespace: 'shop',
         name: 'web',
@@ -140,6 +141,23 @@ t.test('a node is told all its agent needs', async t => {
       },
     },
   ]);
+});
+
+t.test('of a static pod its node is told by which UID it knows it', async t => {
+  const mirror = (annotation: string, kind: string): string =>
+    pod({
+      name: 'web',
+      metadata: {
+        uid: 'u-1',
+        annotations: { [annotation]: 'hash', 'kubernetes.io/config.source': 'file' },
+        ownerReferences: [{ apiVersion: 'v1', kind, name: 'node-1', uid: 'n', controller: true }],
+      },
+    });
+  const uids = (object: string): (string | undefined)[] =>
+    inCluster(ambient + object).nodePods.map(({ pod: { runtimeUid } }) => runtimeUid);
+  t.same(uids(mirror('kubernetes.io/config.mirror', 'Node')), ['hash']);
+  t.same(uids(mirror('kubernetes.io/config.mirror', 'ReplicaSet')), ['u-1'], 'not of its node');
+  t.same(uids(mirror('kubernetes.io/config.hash', 'Node')), ['u-1']);
 });
 
 t.test('of two pods with one address the younger has it: it was given anew', async t => {

@@ -2,12 +2,16 @@
  * The same on another kind of node: pods have two addresses, and cgroups are as this machine has them, which where version 1
  * is still around is the hybrid kind. Installed by Helm, which is told where cgroup v2 is.
  */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
+import { join } from 'node:path';
 import t from 'tap';
+import { stringify } from 'yaml';
 import type { AgentStatus } from '../../agent/status.ts';
 import { peerAuthentication } from '../help/policies.ts';
 import { machineLayout } from '../lab/cluster/cgroups.ts';
 import { defaultName } from '../lab/cluster/cluster.ts';
+import { staticPods } from '../lab/cluster/node-files.ts';
 import { httpPort, talkPod } from '../lab/cluster/talk.ts';
 import { eventually } from '../lab/eventually.ts';
 import type { Finished } from '../lab/run.ts';
@@ -70,6 +74,37 @@ t.test('and the kubelet has its answers', async t => {
   await kubectl.waitFor('condition=Ready', ['pod/late', `--namespace=${namespace}`]);
   await mesh.untilEnrolled(namespace, ['late']);
   t.pass('a pod that is probed becomes ready');
+});
+
+t.test('a static pod, which the API server has a mirror of, is in the mesh from its start', async t => {
+  const pod = talkPod({ name: 'fixed', namespace });
+  const { serviceAccountName: _, ...spec } = pod.spec as Record<string, unknown>;
+  const folder = join(mesh.cluster.node('node-b').state, staticPods);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'fixed.yaml'), stringify({ ...pod, spec }));
+  const name = 'fixed-node-b';
+  await eventually(async () => (await kubectl.get('pod', name, `--namespace=${namespace}`)) !== null, {
+    timeoutMs: 60_000,
+    what: 'the mirror',
+  });
+  await kubectl.waitFor('condition=Ready', [`pod/${name}`, `--namespace=${namespace}`]);
+  await mesh.untilEnrolled(namespace, [name]);
+  const { status } = await kubectl.get<{ status: { podIP: string } }>(
+    'pod',
+    name,
+    `--namespace=${namespace}`,
+  );
+  const song = '/canary-static';
+  const heard = await mesh.overheard(async () => {
+    t.equal((await ask('client', status.podIP, song)).code, 0, 'the mesh is heard under STRICT');
+  });
+  t.notOk(heard.contains(song), 'nobody else heard it');
+  t.not((await ask('stranger', status.podIP, '/')).code, 0, 'a stranger is not');
+  await mesh.line('node-b', {
+    'dst.workload': name,
+    'dst.identity': `spiffe://cluster.local/ns/${namespace}/sa/default`,
+  });
+  rmSync(join(folder, 'fixed.yaml'));
 });
 
 t.test('agents that know only what their nodes need carry the first connection already', async t => {

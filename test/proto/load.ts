@@ -177,6 +177,7 @@ t.test('settings and pods have the numbers of the protocol', async t => {
       failMode: 1,
       dnsCapture: true,
       probePorts: [80, 8080],
+      runtimeUid: 'r',
     },
     fields(
       text(1, 'p'),
@@ -189,6 +190,7 @@ t.test('settings and pods have the numbers of the protocol', async t => {
       varint(8, 1),
       varint(9, 1),
       packed(10, 80, 8080),
+      text(11, 'r'),
     ),
   );
 });

@@ -146,6 +146,7 @@ export const settings: fc.Arbitrary<MeshSettings> = record({
 
 export const nodePod: fc.Arbitrary<NodePod> = record({
   podUid: fc.uuid(),
+  runtimeUid: fc.uuid(),
   workloadUid: name,
   namespace: name,
   name,

@@ -182,6 +182,7 @@ t.test('settings and pods of the node come on the same stream', async t => {
   t.strictSame((await updates.take()).settings, mesh);
   const pod = {
     podUid: 'p1',
+    runtimeUid: 'p1',
     workloadUid: web.uid,
     namespace: 'shop',
     name: 'web',

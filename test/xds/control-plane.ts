@@ -29,6 +29,7 @@ const settings = {
 function pod(podUid: string): NodePod {
   return {
     podUid,
+    runtimeUid: podUid,
     workloadUid: podUid,
     namespace: 'shop',
     name: podUid,

@@ -5,6 +5,7 @@ import type { MeshSettings, NodePod } from '../../../model/node-pod.ts';
 export function nodePod(uid: string, changes: Partial<NodePod> = {}): NodePod {
   return {
     podUid: uid,
+    runtimeUid: uid,
     workloadUid: `c//Pod/shop/${uid}`,
     namespace: 'shop',
     name: uid,

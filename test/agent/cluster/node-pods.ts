@@ -175,3 +175,33 @@ t.test('whatever comes in whatever order: nobody counts as enrolled where he is 
   );
   t.pass();
 });
+
+t.test('a static pod is the one that its mirror names, by UID and name', async t => {
+  const node = pods();
+  const mirror = nodePod('mirror', { name: 'etcd', runtimeUid: 'hash' });
+  node.setWishes([mirror], []);
+  node.addSandbox(sandbox('s1', 'hash', { name: 'etcd' }));
+  t.same(names(node), ['mirror@/run/netns/s1']);
+  t.equal(node.progress('hash', 's1'), 'waiting');
+  t.equal(node.wish('hash', 's1')?.podUid, 'mirror');
+  node.setStates(states(['mirror']));
+  t.equal(node.progress('hash', 's1'), 'enrolled');
+  t.same(node.report(), [{ podUid: 'mirror', enrolled: true, code: '', message: '' }]);
+  t.equal(node.progress('mirror', 's1'), 'unknown', 'the runtime knows no such pod');
+
+  node.setWishes([nodePod('next', { name: 'etcd', runtimeUid: 'hash' })], ['mirror']);
+  t.same(names(node), ['next@/run/netns/s1'], 'the mirror was made anew');
+  node.setWishes([], ['next']);
+  t.equal(node.progress('hash', 's1'), 'unknown');
+});
+
+t.test('whoever calls himself the mirror of somebody else gets nothing of him', async t => {
+  const node = pods();
+  node.setWishes([nodePod('u1'), nodePod('thief', { runtimeUid: 'u1' })], []);
+  node.setSandboxes([sandbox('s1', 'u1')], 0);
+  t.same(names(node), ['u1@/run/netns/s1']);
+  t.equal(node.wish('u1', 's1')?.podUid, 'u1');
+  node.setWishes([], ['u1']);
+  t.same(names(node), []);
+  t.equal(node.progress('u1', 's1'), 'unknown');
+});

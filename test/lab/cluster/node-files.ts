@@ -24,6 +24,8 @@ export const cniConfiguration = '/etc/cni/net.d/10-lab.conflist';
 /** Where Debian's package has them. */
 export const packagedCniPlugins = '/usr/lib/cni';
 export const containerdSocket = '/run/containerd/containerd.sock';
+/** Where a kubelet finds pods that no API server has told it of. */
+export const staticPods = '/var/lib/kubelet/static';
 export const resolverFile = '/run/resolv.conf';
 
 /** Each pod gets a cable of its own to the node, which routes: what most networks of real clusters do. */
@@ -100,6 +102,8 @@ export function kubeletFile({ name, pki, limits }: NodeFileOptions): string {
     // The default is below /usr, which all nodes share.
     volumePluginDir: '/var/lib/kubelet/volumeplugins',
     maxPods: 250,
+    staticPodPath: staticPods,
+    fileCheckFrequency: '1s',
   });
 }
 
