@@ -1,6 +1,6 @@
 /**
- * `culvert explain`: which rule of which route a request would hit, and why no other before it. From a directory, without a
- * running waypoint.
+ * `culvert explain`: whether policy lets a request pass, which rule of which route it would hit, and why no other before it.
+ * From a directory, without a running waypoint.
  */
 import { resolve } from 'node:path';
 import { CulvertError } from '../base/errors.ts';
@@ -12,10 +12,10 @@ import { normalisePath } from '../model/http-path.ts';
 import { ruleName, type HttpRule } from '../model/http-route.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
 import { serviceKey, type Service } from '../model/service.ts';
+import { explainPolicies, policySentences, type Asker } from './explain-policies.ts';
 
-export interface ExplainOptions {
+export interface ExplainOptions extends Asker {
   readonly config: string;
-  readonly from?: string;
   readonly request: string;
   readonly header?: readonly string[];
   readonly output: string;
@@ -24,7 +24,7 @@ export interface ExplainOptions {
 export async function explain(url: string, options: ExplainOptions): Promise<void> {
   const log = createLogger({ component: 'explain', level: 'silent' });
   const configuration = await Configuration.open(resolve(options.config), log);
-  const { mesh, l7 } = configuration.current;
+  const { mesh, l7, config } = configuration.current;
   await configuration.close();
   const { head, host, port } = requestOf(url, options);
   const service = serviceOf(mesh.services, host);
@@ -32,11 +32,26 @@ export async function explain(url: string, options: ExplainOptions): Promise<voi
   all.replace(l7.routes);
   const table = all.tableFor(serviceKey(service), port, options.from ?? service.namespace);
   const explanation: MatchExplanation | null = table === null ? null : table.explain(head);
+  const { trustDomain } = config;
+  const policy = explainPolicies(l7.policies, { service, port, head, trustDomain }, options);
   if (options.output === 'json') {
     const { steps = [], hit = null } = explanation ?? {};
-    const told = { service: serviceKey(service), waypoint: service.waypoint, steps, rule: hit?.rule ?? null };
+    const told = {
+      service: serviceKey(service),
+      waypoint: service.waypoint,
+      policy,
+      steps,
+      rule: hit?.rule ?? null,
+    };
     process.stdout.write(`${JSON.stringify(told, null, 2)}\n`);
-  } else process.stdout.write(`${sentences(service, port, explanation).join('\n')}\n`);
+    return;
+  }
+  const passes = policy?.decision.allowed !== false;
+  const lines = [
+    ...(policy === null ? [] : policySentences(policy)),
+    ...(passes ? sentences(service, port, explanation) : []),
+  ];
+  process.stdout.write(`${lines.join('\n')}\n`);
 }
 
 function requestOf(url: string, options: ExplainOptions): { head: HttpHead; host: string; port: number } {
@@ -82,7 +97,9 @@ function sentences(service: Service, port: number, explanation: MatchExplanation
   const key = serviceKey(service);
   const lines =
     service.waypoint === null
-      ? [`${key} has no waypoint: routes are not in force, connections go to its endpoints`]
+      ? [
+          `${key} has no waypoint: routes and policies of requests are not in force, connections go to its endpoints`,
+        ]
       : [];
   if (explanation === null)
     return [...lines, `no route is about port ${port} of ${key}: the request goes to the service itself`];

@@ -166,12 +166,15 @@ inCluster('uninstall', 'leave every node as it was, then remove the mesh from th
 
 program
   .command('explain')
-  .description('which rule of which route a request would hit at a waypoint, and why')
+  .description('whether a request may pass a waypoint, which rule of which route it would hit, and why')
   .argument('<url>', 'http://<service>.<namespace>:<port>/<path>')
   .requiredOption('--config <dir>', 'directory of Kubernetes YAML')
   .option('-X, --request <method>', 'method', 'GET')
   .option('-H, --header <line...>', '"name: value"')
   .option('--from <namespace>', "of the client (default: the service's own)")
+  .option('--account <name>', 'service account of the client', 'default')
+  .option('--address <ip>', 'of the client', '127.0.0.1')
+  .option('--claims <json>', 'of its token, as if it had been verified')
   .addOption(output())
   .action(async (url, options) => (await import('./explain-command.ts')).explain(url, options));
 

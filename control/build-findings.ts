@@ -26,6 +26,7 @@ export type Aspect =
   | 'members'
   | 'entry'
   | 'policy'
+  | 'http-policy'
   | 'reach'
   | 'overlaps'
   | 'references'

@@ -2,6 +2,7 @@
  * Everything that waypoints follow, as its objects come and go: one book for each list of model/l7.ts.
  */
 import type { L7Change, L7State } from '../model/l7.ts';
+import { HttpPolicyBook, type HttpPolicyBookOptions } from './build-http-policies.ts';
 import type { ObjectChange } from './build-objects.ts';
 import { RouteBook } from './build-route-book.ts';
 import { TelemetryBook } from './build-telemetry-book.ts';
@@ -17,11 +18,13 @@ export class L7Books {
   readonly #routes: RouteBook;
   readonly #traffic: TrafficBook;
   readonly #telemetry: TelemetryBook;
+  readonly #policies: HttpPolicyBook;
 
-  constructor(options: TrafficBookOptions) {
+  constructor(options: TrafficBookOptions & HttpPolicyBookOptions) {
     this.#routes = new RouteBook(options);
     this.#traffic = new TrafficBook(options);
     this.#telemetry = new TelemetryBook(options);
+    this.#policies = new HttpPolicyBook(options);
   }
 
   /** Each list sorted by key. */
@@ -30,6 +33,7 @@ export class L7Books {
       routes: this.#routes.all(),
       traffic: this.#traffic.all(),
       telemetry: this.#telemetry.all(),
+      policies: this.#policies.all(),
     };
   }
 
@@ -39,6 +43,7 @@ export class L7Books {
       ...this.#routes.apply(changes),
       ...this.#traffic.apply(changes, services, workloads),
       ...this.#telemetry.apply(changes),
+      ...this.#policies.apply(changes),
     ];
   }
 }

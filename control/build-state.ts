@@ -72,8 +72,10 @@ export class BuildState {
     });
     this.#policies = new PolicyBook({ ...options, podsByLabel: this.#podsByLabel });
     this.#references = new ReferenceBook(options);
+    this.#waypoints = new WaypointBook(options);
     this.l7 = new L7Books({
       ...options,
+      waypoints: this.#waypoints,
       services: this.services,
       membersOf: key => this.#endpoints.membersOf(key),
       keysOf: uid => this.#endpoints.keysOf(uid),
@@ -83,7 +85,6 @@ export class BuildState {
         this.#endpoints.outside(uid)?.spec.labels ??
         null,
     });
-    this.#waypoints = new WaypointBook(options);
   }
 
   /** Takes changes of objects in; the objects are what they are now already. */

@@ -2,7 +2,8 @@
  * One object of a file or of an API server against the kinds the mesh reads: finds the schema, names every problem with
  * its line, and returns the typed object when there is none that refuses it.
  */
-import { translateAuthorizationPolicy } from '../model/authorization-policy.ts';
+import { isForWaypoints, translateAuthorizationPolicy } from '../model/authorization-policy.ts';
+import { translateHttpPolicy } from '../model/http-policy-translation.ts';
 import {
   dataplaneMode,
   ownAnnotations,
@@ -133,7 +134,10 @@ function checkKind(raw: RawObject, name: KindName, report: Reporter): LocatedObj
 function isMeaningful({ metadata, spec }: KindTypes['AuthorizationPolicy'], report: Reporter): boolean {
   const { name, annotations } = metadata;
   const input = { name, namespace: metadata.namespace ?? 'default', rootNamespace: '', annotations, spec };
-  const problems = translateAuthorizationPolicy(input).findings.filter(
+  const { findings } = isForWaypoints(spec)
+    ? translateHttpPolicy({ ...input, targets: [] })
+    : translateAuthorizationPolicy(input);
+  const problems = findings.filter(
     ({ severity, code }) => severity === 'error' && code !== 'unsupported-value',
   );
   for (const { code, field, message } of problems) report('error', code, fieldPath(field), message);

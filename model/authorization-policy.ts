@@ -15,7 +15,7 @@ import type { Authorization } from './policy.ts';
 
 /**
  * error: something asked for is not in force, or the object should have been refused. The codes are
- * unsupported-value, enforced-at-waypoint, l7-rule-ignored, l7-rule-widened, l7-rule-denies-all, invalid-value,
+ * unsupported-value, l7-rule-ignored, l7-rule-widened, l7-rule-denies-all, invalid-value,
  * empty-match, never-matches.
  */
 export interface TranslationFinding {
@@ -39,7 +39,7 @@ export interface AuthorizationPolicySpec {
   readonly targetRef?: object | undefined;
   readonly targetRefs?: readonly object[] | undefined;
   readonly action?: string | undefined;
-  readonly provider?: object | undefined;
+  readonly provider?: { readonly name: string } | undefined;
   readonly rules?: readonly AuthorizationRuleSpec[] | undefined;
 }
 
@@ -71,16 +71,9 @@ export function translateAuthorizationPolicy(
   const labels = spec.selector?.matchLabels ?? {};
   const selector = Object.keys(labels).length === 0 ? null : labels;
 
-  const atWaypoint = spec.targetRef !== undefined || (spec.targetRefs ?? []).length > 0;
-  if (atWaypoint && selector === null) {
-    report(
-      'warning',
-      'enforced-at-waypoint',
-      'spec.targetRefs',
-      'not in force: it is for waypoints, which route in this version and enforce no policy yet',
-    );
-    return { policy: null, selector, findings };
-  }
+  const atWaypoint = isForWaypoints(spec);
+  // model/http-policy-translation.ts
+  if (atWaypoint && selector === null) return { policy: null, selector, findings };
   if (atWaypoint) {
     report(
       'error',
@@ -96,7 +89,7 @@ export function translateAuthorizationPolicy(
       severity,
       'unsupported-value',
       'spec.action',
-      `a node cannot enforce the action ${action}: not applied`,
+      `a node cannot enforce the action ${action}, only a waypoint, by targetRefs: not applied`,
     );
     return { policy: null, selector, findings };
   }
@@ -119,10 +112,15 @@ export function translateAuthorizationPolicy(
   return { policy, selector, findings };
 }
 
+/** Whether a policy is attached to what waypoints serve, so that nodes do not enforce it. */
+export function isForWaypoints({ targetRef, targetRefs = [] }: AuthorizationPolicySpec): boolean {
+  return targetRef !== undefined || targetRefs.length > 0;
+}
+
 const dryRunAnnotations = ['istio.io/dry-run', 'culvert.dev/dry-run'];
 
 /** Only a clear yes takes a policy out of force. */
-function isDryRun(annotations: Readonly<Record<string, string>>, report: Report): boolean {
+export function isDryRun(annotations: Readonly<Record<string, string>>, report: Report): boolean {
   let dryRun = false;
   for (const annotation of dryRunAnnotations) {
     const value = annotations[annotation];

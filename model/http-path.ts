@@ -27,6 +27,36 @@ export function normalisePath(path: string): string | null {
   return withoutDots(decoded.replaceAll('\\', '/').replaceAll(/%5C/g, '/'));
 }
 
+/** What a path looks like that every server reads as the same. */
+const clear = /^(?:\/[A-Za-z0-9\-_~!$&'()*+,=:@][A-Za-z0-9\-._~!$&'()*+,=:@]*)*\/?$/;
+/** More than any honest path has. */
+const maxReadings = 64;
+
+/** What some servers do to a path and others do not, each in an order of its own. */
+const habits: readonly ((path: string) => string)[] = [
+  path => path.replaceAll(encoded, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+  path => path.replaceAll('\\', '/'),
+  path => path.replaceAll(/\/{2,}/g, '/'),
+  // Segments of servlets have parameters.
+  path => path.replaceAll(/;[^/]*/g, ''),
+  withoutDots,
+];
+
+/**
+ * The ways in which a server may read a normalised path; the first is the path. Some decode every escape, also `%2f` and
+ * twice, merge slashes, take `;x` at the end of a segment for no part of it. All of it passes as it is, as there are
+ * applications that live by it; a policy is asked about every reading. Null for a path with more of them than can be meant.
+ */
+export function pathReadings(path: string): readonly string[] | null {
+  if (clear.test(path)) return [path];
+  const readings = new Set([path]);
+  for (const reading of readings) {
+    for (const habit of habits) readings.add(habit(reading));
+    if (readings.size > maxReadings) return null;
+  }
+  return [...readings];
+}
+
 /** RFC 3986 §5.2.4; a path that leads above the root ends at it. */
 function withoutDots(path: string): string {
   if (!path.includes('/.')) return path;

@@ -3,6 +3,7 @@
  *
  * Built by control/build-l7.ts; a waypoint gets it from a directory or over xDS and holds it in its context.
  */
+import { type HttpPolicy, httpPolicyKey } from './http-policy.ts';
 import { type HttpRoute, routeKey } from './http-route.ts';
 import { same } from './mesh.ts';
 import { type Telemetry, telemetryKey } from './telemetry.ts';
@@ -15,13 +16,15 @@ export interface L7State {
   readonly traffic: readonly ServiceTraffic[];
   /** What is told about requests; of MeshConfig in any case. */
   readonly telemetry: readonly Telemetry[];
+  /** Every AuthorizationPolicy with targetRefs. */
+  readonly policies: readonly HttpPolicy[];
 }
 
 export type L7List = keyof L7State;
 export type L7Resource = L7State[L7List][number];
 
 /** The state with nothing in it. */
-export const emptyL7: L7State = { routes: [], traffic: [], telemetry: [] };
+export const emptyL7: L7State = { routes: [], traffic: [], telemetry: [], policies: [] };
 
 /** One resource that is another than before; null where it is gone. */
 export interface L7Change {
@@ -35,9 +38,10 @@ const keysOf: { readonly [List in L7List]: (resource: L7State[List][number]) => 
   routes: routeKey,
   traffic: trafficKey,
   telemetry: telemetryKey,
+  policies: httpPolicyKey,
 };
 
-export const l7Lists: readonly L7List[] = ['routes', 'traffic', 'telemetry'];
+export const l7Lists: readonly L7List[] = ['routes', 'traffic', 'telemetry', 'policies'];
 
 /** What turns one state into another; both are full. */
 export function l7Changes(before: L7State, after: L7State): L7Change[] {

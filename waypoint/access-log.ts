@@ -6,6 +6,7 @@ import { LineFile, type LineFileOptions } from '../base/line-file.ts';
 import type { CulvertError } from '../base/errors.ts';
 import { formatHostPort } from '../model/address.ts';
 import type { HttpHead } from '../model/http-head.ts';
+import type { HttpDecision } from '../model/http-policy.ts';
 import type { RouteHit } from '../model/http-match.ts';
 import { ruleName } from '../model/http-route.ts';
 import type { LineFormat } from '../model/telemetry.ts';
@@ -17,6 +18,8 @@ export interface ConnectionRecord {
   readonly destination: Destination;
   /** Null where no endpoint was reached. */
   readonly way: Way | null;
+  /** Null where no policy is about the destination. */
+  readonly decision: HttpDecision | null;
   readonly error: CulvertError | null;
   /** Bytes client → server. */
   readonly up: number;
@@ -94,7 +97,7 @@ function line(
   format: LineFormat | null,
   more: Readonly<Record<string, Value>>,
 ): string {
-  const { client, destination, way, error } = record;
+  const { client, destination, way, decision, error } = record;
   const service = destination.kind === 'service' ? destination.service.hostname : null;
   const fields: Record<string, Value> = {
     level: error === null ? 'info' : 'warn',
@@ -116,6 +119,9 @@ function line(
     bytes_sent: record.down,
     bytes_recv: record.up,
     duration: `${Math.round(record.ms * 1000) / 1000}ms`,
+    policy: decision?.policy,
+    rule: decision?.rule,
+    reason: decision?.reason,
     code: error?.code,
     error: error?.message,
     side: error?.side,

@@ -6,6 +6,7 @@ import type { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import type { CurrentCertificates } from '../tunnel/current-certificates.ts';
 import type { SourceCaps } from '../tunnel/source-caps.ts';
 import type { Logger } from '../base/log.ts';
+import type { HttpPolicies } from '../model/http-policies.ts';
 import type { HttpRoutes } from '../model/http-routes.ts';
 import type { Mesh } from '../model/mesh.ts';
 import type { Service } from '../model/service.ts';
@@ -15,6 +16,7 @@ import type { AccessLog } from './access-log.ts';
 import type { WaypointConfig } from './config.ts';
 import type { RequestMetrics } from './metrics.ts';
 import type { TelemetryStore } from './telemetry.ts';
+import type { OpenConnections } from './open-connections.ts';
 
 export interface MeshNames {
   readonly trustDomain: string;
@@ -30,6 +32,8 @@ export interface WaypointContext {
   readonly log: Logger;
   readonly mesh: Mesh;
   readonly routes: HttpRoutes;
+  readonly policies: HttpPolicies;
+  readonly connections: OpenConnections;
   readonly certificates: CurrentCertificates;
   readonly caps: SourceCaps;
   readonly health: EndpointHealth;

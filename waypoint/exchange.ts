@@ -7,8 +7,10 @@
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
+import type { HttpDecision } from '../model/http-policy.ts';
 import { changeHeaders } from '../model/http-filters.ts';
-import { headerOf, type HeaderList } from '../model/http-head.ts';
+import { headerOf, type HeaderList, type HttpHead } from '../model/http-head.ts';
+import { authorise } from './authorise.ts';
 import { pickWay, type Way } from './balance.ts';
 import { ownIdentity, type WaypointContext } from './context.ts';
 import { planOf, type AnswerPlan, type ForwardPlan } from './filters.ts';
@@ -38,12 +40,13 @@ class Exchange implements OutgoingHandlers {
   readonly #context: WaypointContext;
   readonly #incoming: Incoming;
   readonly #startedAt = performance.now();
-  readonly #match: Match;
   readonly #traced: Traced;
   readonly #tried = new Set<string>();
   readonly #telling: Telling;
   /** Null where it is no gRPC. */
   readonly #messages: GrpcMessages | null;
+  #decision: HttpDecision | null = null;
+  #match: Match | null = null;
   #plan: ForwardPlan | null = null;
   #call: OutgoingCall | null = null;
   #way: Way | null = null;
@@ -65,14 +68,21 @@ class Exchange implements OutgoingHandlers {
     this.#traced = withContext(incoming.head, incoming.client, ownIdentity(context) ?? '', sampling);
     this.#messages = isGrpc(incoming.head) ? new GrpcMessages() : null;
     if (this.#messages !== null && incoming.body !== null) incoming.body.messages = new GrpcMessages();
-    this.#match = matchOf(context, incoming);
     incoming.onClose = () => this.#clientGone();
     incoming.onDrain = () => this.#call?.resume();
   }
 
   start(): void {
-    const { head } = this.#traced;
-    const { destination } = this.#incoming;
+    const verdict = authorise(this.#context, this.#incoming, this.#traced.head);
+    this.#decision = verdict.decision;
+    if (verdict.kind === 'refused') this.#answer(verdict.answer, verdict.error);
+    else this.#go(verdict.head);
+  }
+
+  /** The request may pass, with this head. */
+  #go(head: HttpHead): void {
+    const { destination, client } = this.#incoming;
+    this.#match = matchOf(this.#context, { destination, client, head });
     const plan = planOf(this.#context, { head, destination }, this.#match, Math.random);
     if (plan.kind === 'answer') {
       this.#answer(plan);
@@ -250,7 +260,8 @@ class Exchange implements OutgoingHandlers {
       destination,
       version,
       head,
-      hit: this.#match.kind === 'rule' ? this.#match.hit : null,
+      hit: this.#match?.kind === 'rule' ? this.#match.hit : null,
+      decision: this.#decision,
       way: this.#way,
       status: this.#status,
       grpcStatus: isGrpc(head) ? (this.#grpcStatus ?? '') : null,

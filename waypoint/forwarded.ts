@@ -4,7 +4,8 @@
  * Fields that say who the client is are ours alone to write: what a client claims about itself is removed.
  */
 import { randomUUID } from 'node:crypto';
-import type { HttpHead } from '../model/http-head.ts';
+import { canonicalIp } from '../model/address.ts';
+import { headerOf, type HttpHead } from '../model/http-head.ts';
 import {
   type B3Fields,
   formatTraceparent,
@@ -65,7 +66,8 @@ export function withContext(
     // Only names that begin with b, x or t matter here.
     if (first === 0x78 || first === 0x74 || first === 0x62) {
       const known = name.toLowerCase();
-      if (known === 'x-forwarded-client-cert') continue;
+      // Also as `x_forwarded_client_cert`, which some servers take for the same.
+      if (known.replaceAll('_', '-') === 'x-forwarded-client-cert') continue;
       if (known === 'x-forwarded-for') {
         forwardedFor += `${value}, `;
         continue;
@@ -117,4 +119,15 @@ function traceOf(
   const spanId = fresh.slice(36, 52);
   const span = { traceId, spanId, parentId: came?.spanId ?? null, traceState };
   return { parent: formatTraceparent(traceId, spanId, true), traceId, span };
+}
+
+/**
+ * The client behind the client: whom it says it forwards for, in the last entry of `x-forwarded-for` before ours, else
+ * itself. Null where that is no address.
+ * @param head with what `withContext` has added
+ */
+export function remoteAddress(head: HttpHead, client: Client): string | null {
+  const entries = (headerOf(head.headers, 'x-forwarded-for') ?? '').split(',');
+  const said = entries.at(-2);
+  return said === undefined ? client.address : canonicalIp(said.trim());
 }

@@ -9,7 +9,7 @@ import { RequestBody } from './body.ts';
 import type { Client, Destination, WaypointContext } from './context.ts';
 import { answer } from './exchange.ts';
 import { endToEnd, fieldsOf, type Incoming } from './incoming.ts';
-import { isAuthority, splitTarget } from './target.ts';
+import { isAuthority, isMethod, splitTarget } from './target.ts';
 
 const { NGHTTP2_PROTOCOL_ERROR, NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = http2.constants;
 
@@ -110,6 +110,7 @@ const made: ReadonlySet<string> = new Set(['host', 'expect']);
 function readHead(headers: IncomingHttpHeaders, raw: HeaderList): HttpHead | string {
   const { ':method': method, ':path': target, ':scheme': scheme, ':authority': authority, host } = headers;
   if (method === undefined || method === 'CONNECT') return 'CONNECT is not possible here';
+  if (!isMethod(method)) return 'method that can not be';
   if (scheme !== 'http' && scheme !== 'https') return 'scheme that is not known';
   if (authority !== undefined && host !== undefined && authority.toLowerCase() !== host.toLowerCase())
     return ':authority and Host differ';

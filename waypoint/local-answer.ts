@@ -13,6 +13,8 @@ export interface LocalAnswer {
 
 /** Of HTTP statuses that a waypoint answers with (gRPC, "HTTP to gRPC Status Code Mapping"); else UNKNOWN. */
 const grpcStatuses = new Map([
+  [401, 16],
+  [403, 7],
   [404, 12],
   [500, 14],
   [503, 14],

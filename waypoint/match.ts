@@ -16,8 +16,10 @@ export type Match =
 const direct: Match = { kind: 'direct' };
 const none: Match = { kind: 'none' };
 
-export function matchOf({ routes }: Pick<WaypointContext, 'routes'>, incoming: Incoming): Match {
-  const { destination, client, head } = incoming;
+export function matchOf(
+  { routes }: Pick<WaypointContext, 'routes'>,
+  { destination, client, head }: Pick<Incoming, 'destination' | 'client' | 'head'>,
+): Match {
   if (destination.kind === 'workload') return direct;
   const table = routes.tableFor(serviceKey(destination.service), destination.port, client.namespace);
   if (table === null) return direct;

@@ -22,7 +22,7 @@ export function requestLabels(record: RequestRecord): Labels {
   };
 }
 
-export function connectionLabels(record: Omit<ConnectionRecord, 'up' | 'down' | 'ms'>): Labels {
+export function connectionLabels(record: Omit<ConnectionRecord, 'up' | 'down' | 'ms' | 'decision'>): Labels {
   return { ...peersOf(record), reporter: 'waypoint', response_flags: flagOf(record.error?.code ?? null) };
 }
 
@@ -57,6 +57,7 @@ export function flagOf(code: string | null): string {
     UPSTREAM_FAILED: 'UC',
     UPSTREAM_RESET: 'UR',
     NO_BACKEND: 'NC',
+    POLICY_DENIED: 'UAEX',
     INVALID_BACKEND: 'NC',
   };
   return known[code] ?? 'UF';

@@ -15,6 +15,7 @@ export class RequestMetrics {
   readonly #refused = new Map<string, number>();
   readonly #mirrored = new Map<string, number>();
   readonly #spans = new Map<string, number>();
+  readonly #judged = new Map<string, Sample>();
   #retries = 0;
   #lineErrors = 0;
 
@@ -39,6 +40,13 @@ export class RequestMetrics {
 
   mirrored(result: string): void {
     increase(this.#mirrored, result, 1);
+  }
+
+  /** What a policy made of a request. There are as many rows as policies, four times at most. */
+  judged(policy: string, result: 'denied' | 'audited' | 'would-deny'): void {
+    const key = `${policy} ${result}`;
+    const value = (this.#judged.get(key)?.value ?? 0) + 1;
+    this.#judged.set(key, { labels: { policy, result }, value });
   }
 
   /** A tunnel, connection or request that was not taken. */
@@ -86,6 +94,9 @@ export class RequestMetrics {
     counter('culvert_waypoint_refused_total', 'What was not taken, by code.', () =>
       byLabel('code', this.#refused),
     );
+    counter('culvert_waypoint_policy_total', 'Requests that a policy denied, audited or would deny.', () => [
+      ...this.#judged.values(),
+    ]);
     counter('culvert_waypoint_mirrored_total', 'Copies for mirrors, by what came of them.', () =>
       byLabel('result', this.#mirrored),
     );

@@ -15,7 +15,16 @@ export function splitTarget(
   return { path, query, authority };
 }
 
-/** Empty, or host and perhaps port: nothing that another program could take for a path or a user. */
+/**
+ * Empty, or host and perhaps port: nothing that another program could take for a path or a user, and no name that it could
+ * read as another (escapes, several dots).
+ */
 export function isAuthority(text: string): boolean {
-  return /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::\d{0,5})?$/.test(text);
+  if (text.includes('..')) return false;
+  return /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=]*)(?::\d{0,5})?$/.test(text);
+}
+
+/** What applications that fold the case of methods could take for another is none. */
+export function isMethod(text: string): boolean {
+  return /^[A-Z][A-Z0-9!#$%&'*+\-.^_`|~]*$/.test(text);
 }

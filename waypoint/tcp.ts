@@ -3,7 +3,9 @@
  */
 import type { Duplex } from 'node:stream';
 import { asCulvertError, type CulvertError } from '../base/errors.ts';
+import type { HttpDecision } from '../model/http-policy.ts';
 import type { H2Stream } from '../tunnel/h2/stream.ts';
+import { authoriseConnection, decisionNow, policyDenied } from './authorise.ts';
 import { pickWay, type Way } from './balance.ts';
 import type { Client, Destination, WaypointContext } from './context.ts';
 import { join } from './relay.ts';
@@ -29,8 +31,9 @@ export function serveTcp(
   looked: Looked | null,
 ): void {
   const started = performance.now();
+  let decision: HttpDecision | null = null;
   const finish = (way: Way | null, error: CulvertError | null, up: number, down: number): void => {
-    const record = { client, destination, way, error, up, down, ms: performance.now() - started };
+    const record = { client, destination, way, decision, error, up, down, ms: performance.now() - started };
     context.metrics.connectionOver(record);
     if (context.telemetry.for(destination).hasLine) context.access?.connection(record);
   };
@@ -39,6 +42,14 @@ export function serveTcp(
     stream.handlers = { onData: () => {}, onEnd: () => {}, onDrain: () => {}, onReset: () => {} };
   }
   const start = async (): Promise<void> => {
+    decision = authoriseConnection(context, client, destination);
+    if (decision?.allowed === false) {
+      // Who is silent may still speak HTTP, and be allowed then.
+      if (looked === null || looked.spoke || looked.socket.readableEnded) throw policyDenied(decision);
+      await clientSpeaks(looked);
+      if (looked.socket.destroyed) return;
+      throw policyDenied(decision);
+    }
     const { server, way } = await connect(context, client, destination);
     server.on('error', () => {});
     if (stream.closed || looked?.socket.destroyed === true) {
@@ -47,9 +58,21 @@ export function serveTcp(
     }
     if (looked === null) stream.respond(200);
     const socket = looked?.socket ?? new StreamSocket(stream);
+    let ended: CulvertError | null = null;
     const carry = (): void => {
       context.metrics.connectionOpen({ client, destination, way, error: null });
-      join(socket, server, (error, up, down) => finish(way, error, up, down));
+      const forget = context.connections.add({
+        judge: () => decisionNow(context, client, destination),
+        end: error => {
+          ended = error;
+          socket.destroy();
+          server.destroy();
+        },
+      });
+      join(socket, server, (error, up, down) => {
+        forget();
+        finish(way, ended ?? error, up, down);
+      });
     };
     if (looked === null || looked.spoke || socket.readableEnded) carry();
     else firstWords(socket, server, carry, looked.serveHttp);
@@ -58,7 +81,7 @@ export function serveTcp(
     const error = asCulvertError(thrown, 'DIAL_FAILED');
     context.metrics.refused(error.code);
     finish(null, error, 0, 0);
-    if (looked === null) stream.respond(503);
+    if (looked === null) stream.respond(error.code === 'POLICY_DENIED' ? 401 : 503);
     else looked.socket.destroy();
   });
 }
@@ -82,6 +105,35 @@ async function connect(
       if (tried.size >= 3 || destination.kind === 'workload') throw error;
     }
   }
+}
+
+/** Until a client says something that is no HTTP, or leaves; if it is HTTP, it is served as that, and this never ends. */
+function clientSpeaks({ socket, serveHttp }: Looked): Promise<void> {
+  return new Promise(resolve => {
+    let seen: Buffer = Buffer.alloc(0);
+    const settled = (): void => {
+      socket.off('data', onData).off('end', onEnd).off('close', onEnd);
+      socket.pause();
+    };
+    const onEnd = (): void => {
+      settled();
+      resolve();
+    };
+    const onData = (chunk: Buffer): void => {
+      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+      const what = detect(seen);
+      if (what === null) return;
+      settled();
+      if (what === 'tcp') {
+        resolve();
+        return;
+      }
+      socket.unshift(seen);
+      serveHttp(what);
+    };
+    socket.on('data', onData).once('end', onEnd).once('close', onEnd);
+    socket.resume();
+  });
 }
 
 /** Both are silent: whoever speaks first shows what it is. */

@@ -17,6 +17,7 @@ import { Ready } from '../base/ready.ts';
 import { settle } from '../base/settle.ts';
 import type { BuildResult } from '../control/build.ts';
 import { canonicalIp } from '../model/address.ts';
+import { HttpPolicies } from '../model/http-policies.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
 import { diff, emptyMesh, Mesh, type MeshDelta } from '../model/mesh.ts';
 import { workloadIdentity, type Workload } from '../model/workload.ts';
@@ -28,6 +29,7 @@ import { drainHttp1 } from './http1-in.ts';
 import { drainHttp2 } from './http2-in.ts';
 import { openSource, type WaypointSource } from './mesh-source.ts';
 import { RequestMetrics } from './metrics.ts';
+import { OpenConnections } from './open-connections.ts';
 import { closePools } from './pools.ts';
 import { flushSpans } from './report.ts';
 import { TelemetryStore } from './telemetry.ts';
@@ -69,6 +71,8 @@ export class Waypoint {
       log: this.log,
       mesh: new Mesh(),
       routes: new HttpRoutes(),
+      policies: new HttpPolicies(config.gateway),
+      connections: new OpenConnections(),
       certificates,
       caps: new SourceCaps(limits.handshakesPerSource, limits.tunnelsPerSource),
       health: new EndpointHealth(limits.endpointPenaltyMs),
@@ -184,6 +188,8 @@ export class Waypoint {
     context.routes.replace(l7.routes);
     context.telemetry.replace(l7.telemetry);
     if (context.access !== null) context.access.format = context.telemetry.lineFormat();
+    context.policies.replace(l7.policies);
+    context.connections.judgeAgain();
     context.self = this.#findSelf();
     const identity = context.self === null ? null : workloadIdentity(context.self);
     if (identity === null) {

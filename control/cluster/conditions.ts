@@ -19,7 +19,6 @@ export type Verdict = Omit<Condition, 'lastTransitionTime' | 'observedGeneration
 
 /** Findings about a policy that mean that some of what it says is in force nowhere, or not everywhere. */
 const notEnforced: ReadonlySet<string> = new Set([
-  'enforced-at-waypoint',
   'l7-rule-denies-all',
   'l7-rule-ignored',
   'l7-rule-widened',

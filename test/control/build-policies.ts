@@ -110,7 +110,7 @@ t.test('what a node does not enforce is said where it stands', async t => {
     [policy('p', '{action: CUSTOM, provider: {name: x}}'), ['error unsupported-value 3 spec.action'], 0],
     [
       policy('p', '{targetRefs: [{kind: Service, name: web}]}'),
-      ['warning enforced-at-waypoint 3 spec.targetRefs'],
+      ['warning policy-without-workloads 3 spec.targetRefs[0]'],
       0,
     ],
     [

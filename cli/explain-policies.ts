@@ -1,0 +1,87 @@
+/** The policies' part of `culvert explain`: whether the request would pass the waypoint, by which rule, and why by no other. */
+import { CulvertError } from '../base/errors.ts';
+import { canonicalIp } from '../model/address.ts';
+import type { HttpHead } from '../model/http-head.ts';
+import { HttpPolicies } from '../model/http-policies.ts';
+import type { HttpDecision, HttpPolicy, PolicyStep, RuleMatch } from '../model/http-policy.ts';
+import type { Claims } from '../model/http-policy-facts.ts';
+import { formatSpiffeId } from '../model/identity.ts';
+import { serviceKey, type Service } from '../model/service.ts';
+
+export interface Asker {
+  readonly from?: string;
+  readonly account: string;
+  readonly address: string;
+  readonly claims?: string;
+}
+
+export interface PolicyExplanation {
+  readonly decision: HttpDecision;
+  /** Who is asked before, of CUSTOM policies that match. */
+  readonly customs: readonly RuleMatch[];
+  readonly audits: readonly RuleMatch[];
+  readonly steps: readonly PolicyStep[];
+}
+
+/** Null where the service has no waypoint: nobody enforces policies of requests then. */
+export function explainPolicies(
+  policies: readonly HttpPolicy[],
+  {
+    service,
+    port,
+    head,
+    trustDomain,
+  }: { service: Service; port: number; head: HttpHead; trustDomain: string },
+  asker: Asker,
+): PolicyExplanation | null {
+  const { waypoint } = service;
+  if (waypoint?.destination.kind !== 'hostname') return null;
+  const { hostname, namespace } = waypoint.destination;
+  const all = new HttpPolicies({ namespace, name: hostname.split('.', 1)[0] ?? '' });
+  all.replace(policies);
+  const set = all.for([serviceKey(service)]);
+  const address = canonicalIp(asker.address);
+  if (address === null) throw new CulvertError('BAD_USAGE', `--address ${asker.address} is no IP address`);
+  const request = {
+    identity: formatSpiffeId({
+      trustDomain,
+      namespace: asker.from ?? service.namespace,
+      serviceAccount: asker.account,
+    }),
+    sourceIp: address,
+    remoteIp: address,
+    destinationIp: service.addresses[0]?.address ?? '0.0.0.0',
+    destinationPort: port,
+    sni: null,
+    head,
+    claims: asker.claims === undefined ? null : claimsOf(asker.claims),
+  };
+  return {
+    decision: set.decide(request),
+    customs: set.customs(request),
+    audits: set.audits(request),
+    steps: set.explain(request),
+  };
+}
+
+function claimsOf(text: string): Claims {
+  try {
+    const claims: unknown = JSON.parse(text);
+    if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) return claims as Claims;
+  } catch {
+    // Said below.
+  }
+  throw new CulvertError('BAD_USAGE', `--claims ${text} is no JSON object such as {"iss":"…","sub":"…"}`);
+}
+
+export function policySentences({ decision, customs, audits, steps }: PolicyExplanation): string[] {
+  const lines = steps.map(({ rule, hit, reason }) => `${hit ? 'yes' : 'no '}  ${rule}: ${reason}`);
+  for (const { policy, provider } of customs)
+    lines.push(`${provider} is asked (${policy}), and must allow it`);
+  for (const { policy } of audits) lines.push(`audited by ${policy}`);
+  if (steps.length === 0 && decision.allowed) return [...lines, 'no policy is about it: it may pass'];
+  return [
+    ...lines,
+    decision.allowed ? `may pass: ${decision.reason}` : `answered with 403: ${decision.reason}`,
+  ];
+}

@@ -1,0 +1,145 @@
+/**
+ * Whether a request or connection may pass: what is attached to its destination, and who asks. Stands between its head and
+ * its route; what is judged is the head as the endpoint would get it.
+ */
+import { CulvertError } from '../base/errors.ts';
+import type { HttpHead } from '../model/http-head.ts';
+import type { HttpDecision, HttpPolicySet, RuleMatch } from '../model/http-policy.ts';
+import type { PolicyRequest } from '../model/http-policy-facts.ts';
+import { serviceKey } from '../model/service.ts';
+import type { Client, Destination, WaypointContext } from './context.ts';
+import type { AnswerPlan } from './filters.ts';
+import type { Incoming } from './incoming.ts';
+import { remoteAddress } from './forwarded.ts';
+
+/** `decision` is null where nothing is about the destination. */
+export type Verdict = Admitted | Refused;
+
+export interface Admitted {
+  readonly kind: 'admitted';
+  /** What goes on. */
+  readonly head: HttpHead;
+  readonly decision: HttpDecision | null;
+}
+
+export interface Refused {
+  readonly kind: 'refused';
+  readonly answer: AnswerPlan;
+  /** For the access log: clients are not told which policy it was. */
+  readonly error: CulvertError;
+  readonly decision: HttpDecision | null;
+}
+
+type Context = Pick<WaypointContext, 'policies' | 'metrics'>;
+
+/** @param head of the request, with what the waypoint adds to it */
+export function authorise(context: Context, incoming: Incoming, head: HttpHead): Verdict {
+  const { client, destination } = incoming;
+  const set = context.policies.for(servicesOf(destination));
+  if (set.isEmpty) return { kind: 'admitted', head, decision: null };
+  const request = policyRequest(client, destination, head);
+  const decision = counted(context, judge(set, request));
+  if (!decision.allowed) return refused(decision);
+  return { kind: 'admitted', head, decision };
+}
+
+/** About a connection that is carried as it is; null where nothing is about its destination. */
+export function authoriseConnection(
+  context: Context,
+  client: Client,
+  destination: Destination,
+  sni: string | null = null,
+): HttpDecision | null {
+  const set = context.policies.for(servicesOf(destination));
+  if (set.isEmpty) return null;
+  return counted(context, judge(set, { ...policyRequest(client, destination, null), sni }));
+}
+
+/** The same once more, of one that is open: nothing is counted. */
+export function decisionNow(
+  context: Pick<WaypointContext, 'policies'>,
+  client: Client,
+  destination: Destination,
+  sni: string | null = null,
+): HttpDecision | null {
+  const set = context.policies.for(servicesOf(destination));
+  return set.isEmpty ? null : judge(set, { ...policyRequest(client, destination, null), sni }).decision;
+}
+
+interface Judged {
+  readonly decision: HttpDecision;
+  readonly audited: readonly string[];
+  /** What a policy that is only tried out would have done. */
+  readonly wouldDeny: HttpDecision | null;
+}
+
+function judge(set: HttpPolicySet, request: PolicyRequest): Judged {
+  const [custom] = set.customs(request);
+  const decision = custom === undefined ? set.decide(request) : unasked(custom);
+  const dry = decision.allowed ? set.decideDryRun(request) : null;
+  return {
+    decision,
+    audited: set.audits(request).map(({ policy }) => policy),
+    wouldDeny: dry?.allowed === false ? dry : null,
+  };
+}
+
+/** Who cannot be asked has not allowed it. */
+function unasked({ policy, rule, provider }: RuleMatch): HttpDecision {
+  return {
+    allowed: false,
+    policy,
+    rule,
+    reason: `${policy} rule ${rule}: ${provider} can not be asked about this`,
+  };
+}
+
+function counted({ metrics }: Context, { decision, audited, wouldDeny }: Judged): HttpDecision {
+  for (const policy of audited) metrics.judged(policy, 'audited');
+  if (!decision.allowed) metrics.judged(decision.policy ?? 'none', 'denied');
+  if (wouldDeny === null) return decision;
+  metrics.judged(wouldDeny.policy ?? 'none', 'would-deny');
+  return { ...decision, reason: `${decision.reason}; dry run: ${wouldDeny.reason}` };
+}
+
+function refused(decision: HttpDecision): Refused {
+  const error = policyDenied(decision);
+  const { code } = error;
+  return {
+    kind: 'refused',
+    answer: { kind: 'answer', status: 403, headers: [], code, reason: 'access is denied by policy' },
+    error,
+    decision,
+  };
+}
+
+export function policyDenied({ reason }: HttpDecision): CulvertError {
+  return new CulvertError('POLICY_DENIED', reason, { side: 'client' });
+}
+
+/** The service that was dialled; for the address of a pod all services that lead to the port: it is no way around them. */
+export function servicesOf(destination: Destination): readonly string[] {
+  if (destination.kind === 'service') return [serviceKey(destination.service)];
+  const { workload, port } = destination;
+  return Object.entries(workload.services)
+    .filter(([, mappings]) => mappings.some(({ targetPort }) => targetPort === port))
+    .map(([key]) => key)
+    .sort();
+}
+
+export function policyRequest(
+  client: Client,
+  destination: Destination,
+  head: HttpHead | null,
+): PolicyRequest {
+  return {
+    identity: client.identity,
+    sourceIp: client.address,
+    remoteIp: head === null ? null : remoteAddress(head, client),
+    destinationIp: destination.address,
+    destinationPort: destination.port,
+    sni: null,
+    head,
+    claims: null,
+  };
+}
