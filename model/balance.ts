@@ -50,6 +50,29 @@ export function pickEndpoint(
   return pick(mesh, service, servicePort, options, none);
 }
 
+/** An endpoint that may be dialled, and how near it is by what its service says (the greater the nearer). */
+export interface FitEndpoint extends Endpoint {
+  readonly nearness: number;
+}
+
+/** Every endpoint that may be dialled for a port of a service; for those who choose by rules of their own. */
+export function fitEndpoints(
+  mesh: Mesh,
+  service: Service,
+  servicePort: number,
+  { from, family }: Pick<PickOptions, 'from' | 'family'>,
+): FitEndpoint[] {
+  const key = serviceKey(service);
+  const options: PickOptions = { from, family, random: () => 0, exclude: none };
+  return mesh.endpoints(key).flatMap(workload => {
+    const nearness = rank(service, from, workload);
+    if (nearness === unfit || !isFit(workload, service, key, servicePort, options)) return [];
+    const address = addressOf(workload, service, family);
+    const targetPort = targetPortOf(workload, key, servicePort);
+    return address === null || targetPort === null ? [] : [{ workload, address, targetPort, nearness }];
+  });
+}
+
 function pick(
   mesh: Mesh,
   service: Service,

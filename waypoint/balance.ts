@@ -1,13 +1,17 @@
 /**
- * The endpoint for one request or connection, and the way to it: a tunnel to a pod of the mesh, plain TCP to others.
+ * The endpoint for one try of a request, or for a connection, and the way to it: a tunnel to a pod of the mesh, plain TCP
+ * to others.
  */
 import { CulvertError } from '../base/errors.ts';
-import { formatHostPort, isIpv6 } from '../model/address.ts';
-import { pickEndpoint, type EndpointSet } from '../model/balance.ts';
+import { formatHostPort } from '../model/address.ts';
+import type { EndpointSet } from '../model/balance.ts';
+import type { HttpHead } from '../model/http-head.ts';
 import { expectedIdentities } from '../model/route.ts';
 import { serviceKey, type Service } from '../model/service.ts';
 import type { AppProtocol, Workload } from '../model/workload.ts';
-import type { Destination, WaypointContext } from './context.ts';
+import type { Client, Destination, WaypointContext } from './context.ts';
+import { hashOf, type Hash } from './hash-key.ts';
+import type { Upstream } from './upstream.ts';
 
 export interface Way {
   readonly workload: Workload;
@@ -18,15 +22,45 @@ export interface Way {
   readonly protocol: AppProtocol;
   /** SPIFFE IDs, one of which the peer must prove; null: no tunnel leads there. */
   readonly identities: readonly string[] | null;
+  /** How the endpoints of the service are treated; null for a workload that is addressed by itself. */
+  readonly upstream: Upstream | null;
   /** One connection pool for each. */
   readonly key: string;
 }
 
-/** Throws NO_HEALTHY_ENDPOINT or UNKNOWN_PORT, whose message says why there is none. */
-export function pickWay(context: WaypointContext, destination: Destination, exclude: EndpointSet): Way {
+/** For whom, and what may not be chosen. */
+export interface Asker {
+  /** Null: the waypoint itself. */
+  readonly client: Client | null;
+  /** Null for a connection that is carried as it is. */
+  readonly head: HttpHead | null;
+  readonly exclude: EndpointSet;
+  /** Uid of the endpoint of a session; null: none. */
+  readonly session: string | null;
+  /** Endpoints of its locality come last; null: any. */
+  readonly elsewhere: Workload | null;
+}
+
+/** A request of the waypoint itself. */
+export const ourselves: Asker = {
+  client: null,
+  head: null,
+  exclude: new Set(),
+  session: null,
+  elsewhere: null,
+};
+
+export interface Picked {
+  readonly way: Way;
+  /** A cookie for the client, by which it comes here again; null: none. */
+  readonly cookie: string | null;
+}
+
+/** Throws NO_HEALTHY_ENDPOINT, UNKNOWN_PORT, UNKNOWN_SUBSET or TRAFFIC_REFUSED, whose message says why there is none. */
+export function pickWay(context: WaypointContext, destination: Destination, asker: Asker): Picked {
   if (destination.kind === 'workload') {
     const { workload, address, port } = destination;
-    return wayTo(workload, address, port, null, 'UNKNOWN');
+    return { way: wayTo(workload, address, port, null, 'UNKNOWN', null), cookie: null };
   }
   const { service, port } = destination;
   const mapping = service.ports.find(({ servicePort }) => servicePort === port);
@@ -34,21 +68,32 @@ export function pickWay(context: WaypointContext, destination: Destination, excl
     throw new CulvertError('UNKNOWN_PORT', `service ${serviceKey(service)} has no port ${port}`, {
       side: 'client',
     });
-  const endpoint = pickEndpoint(context.mesh, service, port, {
-    from: context.self,
-    random: Math.random,
-    exclude,
+  const upstream = context.upstreams.for(
+    destination,
+    asker.client?.namespace ?? context.self?.namespace ?? '',
+  );
+  const { balancing } = upstream.policy;
+  const hash: Hash | null =
+    balancing.type === 'hash' ? hashOf(balancing.key, asker.client, asker.head) : null;
+  const endpoint = upstream.pick(service, context.self, {
+    exclude: asker.exclude,
     avoid: context.health,
-    family: isIpv6(destination.address) ? 6 : 4,
+    hash: hash?.value ?? null,
+    session: asker.session,
+    elsewhere: asker.elsewhere,
   });
   if (endpoint === null) {
+    const { endpoints, ejected } = upstream.count();
+    const why = ejected > 0 ? `: ${ejected} of ${endpoints} are left out for their errors` : '';
     throw new CulvertError(
       'NO_HEALTHY_ENDPOINT',
-      `service ${serviceKey(service)} has no fit endpoint for port ${port}`,
+      `service ${serviceKey(service)} has no fit endpoint for port ${port}${why}`,
       { side: 'server' },
     );
   }
-  return wayTo(endpoint.workload, endpoint.address, endpoint.targetPort, service, mapping.appProtocol);
+  const { workload, address, targetPort } = endpoint;
+  const way = wayTo(workload, address, targetPort, service, mapping.appProtocol, upstream);
+  return { way, cookie: hash?.cookie ?? null };
 }
 
 function wayTo(
@@ -57,6 +102,7 @@ function wayTo(
   port: number,
   service: Service | null,
   protocol: AppProtocol,
+  upstream: Upstream | null,
 ): Way {
   const identities = workload.tunnelProtocol === 'HBONE' ? expectedIdentities(workload, service) : null;
   const at = formatHostPort(address, port);
@@ -67,6 +113,7 @@ function wayTo(
     service,
     protocol,
     identities,
-    key: `${at} ${identities?.join() ?? 'plain'}`,
+    upstream,
+    key: `${at} ${identities?.join() ?? 'plain'}${upstream?.connectionsKey ?? ''}`,
   };
 }

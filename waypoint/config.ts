@@ -53,6 +53,8 @@ export interface WaypointLimits {
   readonly replayBytes: number;
   /** Connections to an endpoint that carry no request are closed after this. */
   readonly upstreamIdleMs: number;
+  /** A request, or an upgraded or carried connection, on which nothing moves either way is given up after this; 0: never. */
+  readonly streamIdleMs: number;
 }
 
 export const defaultWaypointLimits: WaypointLimits = {
@@ -65,4 +67,6 @@ export const defaultWaypointLimits: WaypointLimits = {
   detectMs: 50,
   replayBytes: 64 * 1024,
   upstreamIdleMs: 60_000,
+  // As long as anybody waits for a message that may come.
+  streamIdleMs: 3_600_000,
 };

@@ -9,6 +9,7 @@ import type { Logger } from '../base/log.ts';
 import type { HttpPolicies } from '../model/http-policies.ts';
 import type { HttpRoutes } from '../model/http-routes.ts';
 import type { Mesh } from '../model/mesh.ts';
+import type { TrafficRules } from '../model/traffic-rules.ts';
 import type { Service } from '../model/service.ts';
 import { workloadIdentity, type Workload } from '../model/workload.ts';
 import type { TunnelPool } from '../tunnel/pool.ts';
@@ -17,6 +18,7 @@ import type { WaypointConfig } from './config.ts';
 import type { RequestMetrics } from './metrics.ts';
 import type { TelemetryStore } from './telemetry.ts';
 import type { OpenConnections } from './open-connections.ts';
+import type { Upstreams } from './upstreams.ts';
 
 export interface MeshNames {
   readonly trustDomain: string;
@@ -34,6 +36,8 @@ export interface WaypointContext {
   readonly routes: HttpRoutes;
   readonly policies: HttpPolicies;
   readonly connections: OpenConnections;
+  readonly traffic: TrafficRules;
+  readonly upstreams: Upstreams;
   readonly certificates: CurrentCertificates;
   readonly caps: SourceCaps;
   readonly health: EndpointHealth;
@@ -63,13 +67,22 @@ export interface Client {
 
 /** What a connection is for: a port of a service, or of one workload. */
 export type Destination =
-  | { readonly kind: 'service'; readonly service: Service; readonly port: number; readonly address: string }
+  | ServiceDestination
   | {
       readonly kind: 'workload';
       readonly workload: Workload;
       readonly port: number;
       readonly address: string;
     };
+
+export interface ServiceDestination {
+  readonly kind: 'service';
+  readonly service: Service;
+  readonly port: number;
+  readonly address: string;
+  /** Of its endpoints only those of a subset of its traffic policy; null: all. */
+  readonly subset: string | null;
+}
 
 /** Proof of this process towards others; null while there is none. */
 export function ownIdentity(context: WaypointContext): string | null {

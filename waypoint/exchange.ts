@@ -1,63 +1,52 @@
 /**
  * One request from its head to the end of its response: plan, tries, and what is told to logs and metrics.
- *
- * A try is repeated at another endpoint while nothing of a response has been passed on, as long as the body can be sent
- * again: always where no endpoint can have seen it, and as the rule's retry says.
  */
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
-import { asCulvertError, CulvertError } from '../base/errors.ts';
-import type { HttpDecision } from '../model/http-policy.ts';
+import { CulvertError } from '../base/errors.ts';
+import { GrpcMessages } from '../model/grpc-messages.ts';
 import { changeHeaders } from '../model/http-filters.ts';
 import { headerOf, type HeaderList, type HttpHead } from '../model/http-head.ts';
+import type { HttpDecision } from '../model/http-policy.ts';
 import { authorise } from './authorise.ts';
-import { pickWay, type Way } from './balance.ts';
 import { ownIdentity, type WaypointContext } from './context.ts';
 import { planOf, type AnswerPlan, type ForwardPlan } from './filters.ts';
 import { withContext, type Traced } from './forwarded.ts';
-import { GrpcMessages } from '../model/grpc-messages.ts';
+import { Idle } from './idle.ts';
 import type { Incoming } from './incoming.ts';
 import { isGrpc, localAnswer } from './local-answer.ts';
 import { matchOf, type Match } from './match.ts';
 import { sendMirrors } from './mirror.ts';
-import { h2Cancel, type OutgoingCall, type OutgoingError, type OutgoingHandlers } from './outgoing.ts';
-import { poolsOf } from './pools.ts';
+import { h2Cancel } from './outgoing.ts';
 import { join } from './relay.ts';
 import { report } from './report.ts';
+import { sessionHeader } from './session.ts';
 import type { Telling } from './telemetry.ts';
-import { sendUpgrade } from './upgrade-out.ts';
-
-/** Tries after the first of a request that no endpoint can have seen, without a retry in its rule. */
-const defaultRetries = 2;
-/** Doing it twice is as doing it once (RFC 9110 §9.2.2). */
-const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+import { Tries, type TriesOwner } from './tries.ts';
 
 export function answer(context: WaypointContext, incoming: Incoming): void {
   new Exchange(context, incoming).start();
 }
 
-class Exchange implements OutgoingHandlers {
+class Exchange implements TriesOwner {
   readonly #context: WaypointContext;
   readonly #incoming: Incoming;
   readonly #startedAt = performance.now();
   readonly #traced: Traced;
-  readonly #tried = new Set<string>();
   readonly #telling: Telling;
   /** Null where it is no gRPC. */
   readonly #messages: GrpcMessages | null;
   #decision: HttpDecision | null = null;
   #match: Match | null = null;
   #plan: ForwardPlan | null = null;
-  #call: OutgoingCall | null = null;
-  #way: Way | null = null;
-  #attempts = 0;
+  #tries: Tries | null = null;
   #status = 0;
   #grpcStatus: string | null = null;
   #down = 0;
   #responded = false;
   #finished = false;
   #requestTimer: NodeJS.Timeout | null = null;
-  #tryTimer: NodeJS.Timeout | null = null;
+  #idle: Idle | null = null;
 
   constructor(context: WaypointContext, incoming: Incoming) {
     this.#context = context;
@@ -69,7 +58,7 @@ class Exchange implements OutgoingHandlers {
     this.#messages = isGrpc(incoming.head) ? new GrpcMessages() : null;
     if (this.#messages !== null && incoming.body !== null) incoming.body.messages = new GrpcMessages();
     incoming.onClose = () => this.#clientGone();
-    incoming.onDrain = () => this.#call?.resume();
+    incoming.onDrain = () => this.#tries?.resume();
   }
 
   start(): void {
@@ -83,7 +72,7 @@ class Exchange implements OutgoingHandlers {
   #go(head: HttpHead): void {
     const { destination, client } = this.#incoming;
     this.#match = matchOf(this.#context, { destination, client, head });
-    const plan = planOf(this.#context, { head, destination }, this.#match, Math.random);
+    const plan = planOf(this.#context, { head, destination, client }, this.#match, Math.random);
     if (plan.kind === 'answer') {
       this.#answer(plan);
       return;
@@ -91,57 +80,26 @@ class Exchange implements OutgoingHandlers {
     this.#plan = plan;
     const { requestMs } = plan.timeouts;
     if (requestMs !== null) this.#requestTimer = setTimeout(() => this.#timedOut(requestMs), requestMs);
-    this.#try(plan);
-  }
-
-  #try(plan: ForwardPlan): void {
-    if (this.#finished) return;
-    const { body, upgrade, version } = this.#incoming;
-    let way: Way;
-    try {
-      way = pickWay(this.#context, plan.destination, this.#tried);
-    } catch (thrown) {
-      // All have been tried: another round is better than no answer.
-      if (this.#tried.size > 0) {
-        this.#tried.clear();
-        this.#try(plan);
-      } else this.#fail(asCulvertError(thrown, 'NO_HEALTHY_ENDPOINT'), 503);
-      return;
-    }
-    this.#way = way;
-    this.#attempts += 1;
-    const { backendRequestMs } = plan.timeouts;
-    if (backendRequestMs !== null)
-      this.#tryTimer = setTimeout(() => this.#tryTimedOut(backendRequestMs), backendRequestMs);
-    const request = { head: plan.head, body: body?.open() ?? null };
-    if (upgrade !== null) {
-      this.#call = sendUpgrade(this.#context, way, request, upgrade, this);
-      return;
-    }
-    const speaksHttp2 = way.protocol === 'HTTP2' || way.protocol === 'GRPC' || version === 2;
-    const { http1, http2 } = poolsOf(this.#context);
-    this.#call = (speaksHttp2 ? http2 : http1).send(way, request, this);
+    this.#idle = new Idle(
+      this.#context.config.limits.streamIdleMs,
+      () => this.#down + (this.#incoming.body?.bytes ?? 0),
+      limitMs => this.#wasIdle(limitMs),
+    );
+    this.#tries = new Tries(this.#context, this.#incoming, plan, this);
+    this.#tries.start();
   }
 
   onInformation(status: number, headers: HeaderList): void {
-    // 100 was answered when the client asked for it.
-    if (!this.#responded && !this.#finished && status !== 100) this.#incoming.inform(status, headers);
+    this.#incoming.inform(status, headers);
   }
 
   onResponse(status: number, headers: HeaderList, hasBody: boolean): void {
-    const { plan, way } = this.#under();
-    this.#context.health.succeeded(way.workload.uid);
-    if (plan.retry?.codes.includes(status) === true && this.#mayRetry(plan.retry.attempts)) {
-      this.#call?.abort();
-      this.#again(plan, way);
-      return;
-    }
     this.#responded = true;
     this.#status = status;
     this.#grpcStatus = headerOf(headers, 'grpc-status');
     let list = headers;
-    for (const change of plan.changes) list = changeHeaders(list, change);
-    this.#incoming.respond(status, list, hasBody);
+    for (const change of this.#plan?.changes ?? []) list = changeHeaders(list, change);
+    this.#incoming.respond(status, [...list, ...this.#ties()], hasBody);
   }
 
   onData(chunk: Buffer): boolean {
@@ -160,76 +118,57 @@ class Exchange implements OutgoingHandlers {
     this.#responded = true;
     this.#status = 101;
     this.#clearTimers();
-    join(this.#incoming.switchTo(withoutConnection(headers)), server, (error, _up, down) => {
+    const { upstream = null } = this.#tries?.way ?? {};
+    const idleMs = upstream?.policy.limits.tcpIdleMs ?? this.#context.config.limits.streamIdleMs;
+    const client = this.#incoming.switchTo([...withoutConnection(headers), ...this.#ties()]);
+    join(client, server, idleMs, (error, _up, down) => {
       this.#down = down;
       this.#finish(error);
     });
   }
 
-  onError({ error, seen, code }: OutgoingError): void {
-    const { plan, way } = this.#under();
-    this.#context.health.failed(way.workload.uid);
-    if (this.#responded) {
-      this.#incoming.abort(code);
-      this.#finish(error);
-      return;
-    }
-    const safe = !seen || plan.retry !== null || idempotent.has(this.#incoming.head.method);
-    if (safe && this.#mayRetry(plan.retry?.attempts ?? defaultRetries)) this.#again(plan, way);
-    else this.#fail(error, 503);
+  onFailed(error: CulvertError, status: number): void {
+    this.#answer({ kind: 'answer', status, headers: [], code: error.code, reason: error.message }, error);
   }
 
-  #under(): { readonly plan: ForwardPlan; readonly way: Way } {
-    const [plan, way] = [this.#plan, this.#way];
-    if (plan === null || way === null) throw new Error('an answer to nothing');
-    return { plan, way };
+  onBroken(error: CulvertError, code: number): void {
+    this.#incoming.abort(code);
+    this.#finish(error);
   }
 
-  #mayRetry(attempts: number): boolean {
-    const { body } = this.#incoming;
-    return !this.#finished && this.#attempts <= attempts && (body === null || body.canReplay);
-  }
-
-  #again(plan: ForwardPlan, way: Way): void {
-    if (this.#tryTimer !== null) clearTimeout(this.#tryTimer);
-    this.#call = null;
-    this.#tried.add(way.workload.uid);
-    this.#context.metrics.retried();
-    const pauseMs = plan.retry?.backoffMs ?? 0;
-    if (pauseMs === 0) this.#try(plan);
-    else setTimeout(() => this.#try(plan), pauseMs);
-  }
-
-  #tryTimedOut(limitMs: number): void {
-    const { plan, way } = this.#under();
-    this.#call?.abort();
-    const error = new CulvertError('BACKEND_TIMEOUT', `no response within ${limitMs} ms`, { side: 'server' });
-    if (this.#responded) {
-      this.#incoming.abort(h2Cancel);
-      this.#finish(error);
-    } else if (plan.retry !== null && this.#mayRetry(plan.retry.attempts)) this.#again(plan, way);
-    else this.#fail(error, 504);
+  /** What ties the client to the endpoint that answered: a cookie, or the header of its session. */
+  #ties(): HeaderList {
+    const [plan, tries] = [this.#plan, this.#tries];
+    const way = tries?.way ?? null;
+    if (plan === null || tries === null || way === null) return [];
+    return [
+      ...(tries.cookie === null ? [] : ['set-cookie', tries.cookie]),
+      ...(plan.session === null ? [] : sessionHeader(plan.session, way, Date.now())),
+    ];
   }
 
   #timedOut(limitMs: number): void {
-    this.#call?.abort();
     const error = new CulvertError('REQUEST_TIMEOUT', `not over within ${limitMs} ms`, { side: 'server' });
-    if (this.#responded) {
-      this.#incoming.abort(h2Cancel);
-      this.#finish(error);
-    } else this.#fail(error, 504);
+    this.#giveUp(error);
+  }
+
+  #wasIdle(limitMs: number): void {
+    const error = new CulvertError('STREAM_IDLE', `nothing moved for ${limitMs} ms`, { side: 'server' });
+    this.#giveUp(error);
+  }
+
+  #giveUp(error: CulvertError): void {
+    this.#tries?.abort();
+    if (this.#responded) this.onBroken(error, h2Cancel);
+    else this.onFailed(error, 504);
   }
 
   #clientGone(): void {
     if (this.#finished) return;
-    this.#call?.abort();
+    this.#tries?.abort();
     this.#finish(
       new CulvertError('CLIENT_GONE', 'the client closed before the response was over', { side: 'client' }),
     );
-  }
-
-  #fail(error: CulvertError, status: number): void {
-    this.#answer({ kind: 'answer', status, headers: [], code: error.code, reason: error.message }, error);
   }
 
   #answer(plan: AnswerPlan, error: CulvertError | null = null): void {
@@ -246,7 +185,7 @@ class Exchange implements OutgoingHandlers {
 
   #clearTimers(): void {
     if (this.#requestTimer !== null) clearTimeout(this.#requestTimer);
-    if (this.#tryTimer !== null) clearTimeout(this.#tryTimer);
+    this.#idle?.stop();
   }
 
   #finish(error: CulvertError | null): void {
@@ -254,7 +193,8 @@ class Exchange implements OutgoingHandlers {
     this.#finished = true;
     this.#clearTimers();
     const { client, destination, version, head, body } = this.#incoming;
-    if (this.#plan !== null && this.#plan.mirrors.length > 0) sendMirrors(this.#context, this.#plan, body);
+    if (this.#plan !== null && this.#plan.mirrors.length > 0)
+      sendMirrors(this.#context, client, this.#plan, body);
     const record = {
       client,
       destination,
@@ -262,10 +202,10 @@ class Exchange implements OutgoingHandlers {
       head,
       hit: this.#match?.kind === 'rule' ? this.#match.hit : null,
       decision: this.#decision,
-      way: this.#way,
+      way: this.#tries?.way ?? null,
       status: this.#status,
       grpcStatus: isGrpc(head) ? (this.#grpcStatus ?? '') : null,
-      attempts: this.#attempts,
+      attempts: this.#tries?.attempts ?? 0,
       up: body?.bytes ?? 0,
       down: this.#down,
       ms: performance.now() - this.#startedAt,

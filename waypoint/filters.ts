@@ -6,13 +6,22 @@ import { isPreflight, preflightHeaders, responseHeaders, type CorsHeaders } from
 import { changeHeaders, redirectLocation, rewrite } from '../model/http-filters.ts';
 import type { HeaderList, HttpHead } from '../model/http-head.ts';
 import { chooseBackend, type RouteHit } from '../model/http-match.ts';
-import type { HeaderChange, HttpBackend, HttpFilter, HttpRetry, HttpTimeouts } from '../model/http-route.ts';
-import type { Destination, WaypointContext } from './context.ts';
+import type {
+  HeaderChange,
+  HttpBackend,
+  HttpFilter,
+  HttpRetry,
+  HttpRule,
+  HttpSession,
+  HttpTimeouts,
+} from '../model/http-route.ts';
+import type { Destination, ServiceDestination, WaypointContext } from './context.ts';
 import type { Incoming } from './incoming.ts';
 import type { Match } from './match.ts';
+import { markOf, ticketOf, type PlannedSession } from './session.ts';
 
 /** A request as far as a plan depends on it. */
-export type Asked = Pick<Incoming, 'head' | 'destination'>;
+export type Asked = Pick<Incoming, 'head' | 'destination' | 'client'>;
 
 export type Plan = AnswerPlan | ForwardPlan;
 
@@ -36,17 +45,16 @@ export interface ForwardPlan {
   readonly changes: readonly HeaderChange[];
   /** Backends that get a copy. */
   readonly mirrors: readonly Destination[];
+  /** Null: the rule has none. */
+  readonly session: PlannedSession | null;
 }
 
 const noTimeouts: HttpTimeouts = { requestMs: null, backendRequestMs: null };
 
+type PlanContext = Pick<WaypointContext, 'mesh' | 'self' | 'upstreams'>;
+
 /** @param random numbers in [0, 1): for weights, and for the share of mirrors */
-export function planOf(
-  context: Pick<WaypointContext, 'mesh'>,
-  asked: Asked,
-  match: Match,
-  random: () => number,
-): Plan {
+export function planOf(context: PlanContext, asked: Asked, match: Match, random: () => number): Plan {
   const { head, destination } = asked;
   if (match.kind === 'none') return failure(404, 'NO_ROUTE', 'no rule of the routes of this service fits');
   if (match.kind === 'direct') {
@@ -58,6 +66,7 @@ export function planOf(
       retry: null,
       changes: [],
       mirrors: [],
+      session: null,
     };
   }
   const { hit } = match;
@@ -65,7 +74,8 @@ export function planOf(
   const work = new Work(context, asked, hit, random);
   const ended = work.apply(rule.filters);
   if (ended !== null) return ended;
-  const backend = chooseBackend(rule.backends, random());
+  const session = rule.session === null ? null : sessionOf(context, asked, rule, rule.session);
+  const backend = session?.backend ?? chooseBackend(rule.backends, random());
   if (backend === null) return failure(500, 'NO_BACKEND', 'the rule has no backend with a weight');
   const target = backendOf(context, backend, destination.address);
   if (typeof target === 'string') return failure(500, 'INVALID_BACKEND', target);
@@ -78,8 +88,47 @@ export function planOf(
       retry: rule.retry,
       changes: work.changes,
       mirrors: work.mirrors,
+      session: session?.planned ?? null,
     }
   );
+}
+
+interface FoundSession {
+  readonly planned: PlannedSession;
+  /** The one that the session's endpoint is of; null: as the weights have it. */
+  readonly backend: HttpBackend | null;
+}
+
+/** The endpoint of a session is looked for among those of the rule, and nowhere else. */
+function sessionOf(
+  context: PlanContext,
+  { head, destination, client }: Asked,
+  { backends }: HttpRule,
+  session: HttpSession,
+): FoundSession {
+  const ticket = ticketOf(session, head, Date.now());
+  for (const backend of ticket === null ? [] : backends) {
+    const target = backend.weight === 0 ? '' : backendOf(context, backend, destination.address);
+    if (typeof target === 'string') continue;
+    const endpoint = endpointOf(context, target, client.namespace, ticket?.mark ?? '');
+    if (endpoint !== null) return { planned: { session, endpoint, since: ticket?.since ?? null }, backend };
+  }
+  return { planned: { session, endpoint: null, since: null }, backend: null };
+}
+
+function endpointOf(
+  { upstreams, self }: PlanContext,
+  destination: ServiceDestination,
+  clientNamespace: string,
+  mark: string,
+): string | null {
+  try {
+    const upstream = upstreams.for(destination, clientNamespace);
+    return upstream.find(destination.service, self, uid => markOf(uid) === mark)?.workload.uid ?? null;
+  } catch {
+    // Nothing can be sent there, which is said when it is tried.
+    return null;
+  }
 }
 
 class Work {
@@ -160,14 +209,14 @@ function backendOf(
   { mesh }: Pick<WaypointContext, 'mesh'>,
   backend: HttpBackend,
   address: string,
-): Destination | string {
-  const { service: key, port, invalid } = backend;
+): ServiceDestination | string {
+  const { service: key, port, subset, invalid } = backend;
   if (invalid !== null) return invalid;
   const service = mesh.service(key);
   if (service === null) return `there is no service ${key}`;
   if (!service.ports.some(({ servicePort }) => servicePort === port))
     return `service ${key} has no port ${port}`;
-  return { kind: 'service', service, port, address };
+  return { kind: 'service', service, port, address, subset };
 }
 
 function failure(status: number, code: string, reason: string): AnswerPlan {

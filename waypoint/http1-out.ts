@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { Pool, type Dispatcher } from 'undici';
 import { CulvertError, asCulvertError } from '../base/errors.ts';
 import type { HeaderList, HttpHead } from '../model/http-head.ts';
+import { noLimits } from '../model/traffic-policy.ts';
 import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import {
@@ -16,12 +17,23 @@ import {
   type OutgoingRequest,
 } from './outgoing.ts';
 import { dial } from './tunnel-out.ts';
+import type { Upstream } from './upstream.ts';
 
 interface Held {
   readonly pool: Pool;
+  /** Null: endpoints that are nobody's in particular. */
+  readonly upstream: Upstream | null;
+  readonly idleMs: number;
+  /** No request is given to it after this. */
+  readonly retireAt: number;
   running: number;
+  /** Connections. */
+  open: number;
   idleSince: number;
 }
+
+/** Where a policy has no limit of its own to a connection's rest. */
+const neverIdleMs = 24 * 3_600_000;
 
 const sweepMs = 10_000;
 
@@ -38,6 +50,10 @@ export class Http1Pools {
 
   send(way: Way, request: OutgoingRequest, handlers: OutgoingHandlers): OutgoingCall {
     let held = this.#pools.get(way.key);
+    if (held !== undefined && held.retireAt <= Date.now()) {
+      void held.pool.close();
+      held = undefined;
+    }
     if (held === undefined) this.#pools.set(way.key, (held = this.#open(way)));
     const owner = held;
     owner.running += 1;
@@ -67,28 +83,55 @@ export class Http1Pools {
 
   #open(way: Way): Held {
     const { limits } = this.#context.config;
+    const { upstream } = way;
+    const own = upstream?.policy.limits ?? noLimits;
+    const idleMs = own.idleMs === 0 ? neverIdleMs : (own.idleMs ?? limits.upstreamIdleMs);
     const pool = new Pool('http://endpoint.invalid', {
+      connections: own.connections,
+      ...(own.requestsPerConnection === null ? {} : { maxRequestsPerClient: own.requestsPerConnection }),
       pipelining: 1,
-      keepAliveTimeout: limits.upstreamIdleMs,
-      keepAliveMaxTimeout: limits.upstreamIdleMs,
+      keepAliveTimeout: idleMs,
+      keepAliveMaxTimeout: idleMs,
       headersTimeout: 0,
       bodyTimeout: 0,
       maxHeaderSize: limits.headBytes,
       connect: (_options, done) => {
-        dial(this.#context, null, way).then(
+        if (own.connections !== null) this.#makeRoom(held, own.connections);
+        const dialled = async (): Promise<void> => {
+          const socket = await dial(this.#context, null, way);
+          held.open += 1;
+          socket.once('close', () => (held.open -= 1));
           // Typed for sockets; undici uses what every Duplex has.
-          socket => done(null, socket as unknown as Socket),
-          (error: unknown) => done(asCulvertError(error, 'DIAL_FAILED'), null),
-        );
+          done(null, socket as unknown as Socket);
+        };
+        dialled().catch((error: unknown) => done(asCulvertError(error, 'DIAL_FAILED'), null));
       },
     });
-    return { pool, running: 0, idleSince: Date.now() };
+    const now = Date.now();
+    const retireAt = own.connectionAgeMs === null ? Number.POSITIVE_INFINITY : now + own.connectionAgeMs;
+    const held: Held = { pool, upstream, idleMs, retireAt, running: 0, open: 0, idleSince: now };
+    return held;
+  }
+
+  /** Requests are counted before they come here: what is too much are connections to other endpoints that rest. */
+  #makeRoom(wanted: Held, most: number): void {
+    const siblings = [...this.#pools].filter(
+      ([, held]) => held !== wanted && held.upstream === wanted.upstream,
+    );
+    let open = siblings.reduce((sum, [, held]) => sum + held.open, wanted.open);
+    for (const [key, held] of siblings) {
+      if (open < most) return;
+      if (held.running > 0) continue;
+      this.#pools.delete(key);
+      open -= held.open;
+      void held.pool.close();
+    }
   }
 
   #sweep(): void {
-    const before = Date.now() - this.#context.config.limits.upstreamIdleMs;
+    const now = Date.now();
     for (const [key, held] of this.#pools) {
-      if (held.running > 0 || held.idleSince > before) continue;
+      if (held.running > 0 || (held.idleSince > now - held.idleMs && held.retireAt > now)) continue;
       this.#pools.delete(key);
       void held.pool.close();
     }

@@ -4,6 +4,7 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { HeaderList } from '../model/http-head.ts';
+import { noLimits, type TrafficLimits } from '../model/traffic-policy.ts';
 import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import { fieldsOf } from './incoming.ts';
@@ -21,7 +22,12 @@ const windowBytes = 1024 * 1024;
 
 interface Session {
   readonly session: ClientHttp2Session;
+  readonly limits: TrafficLimits;
+  /** No request is given to it after this. */
+  readonly retireAt: number;
   streams: number;
+  /** Requests that it has had. */
+  served: number;
   idleSince: number;
 }
 
@@ -47,6 +53,7 @@ export class Http2Pools {
     const call = new Http2Call(request, handlers);
     const ready = this.#ready(way.key);
     if (ready !== null) call.start(ready);
+    else if (this.#isFull(way)) call.fail(full(way), false, h2InternalError);
     else void this.#startLater(way, call);
     return call;
   }
@@ -75,13 +82,15 @@ export class Http2Pools {
 
   #ready(key: string): Session | null {
     const sessions = this.#endpoints.get(key)?.sessions ?? [];
+    return sessions.find(hasRoom) ?? null;
+  }
+
+  /** As many connections as the policy permits, and no room in any. */
+  #isFull({ key, upstream }: Way): boolean {
+    const most = upstream?.policy.limits.connections ?? null;
+    const endpoint = this.#endpoints.get(key);
     return (
-      sessions.find(
-        ({ session, streams }) =>
-          !session.closed &&
-          !session.destroyed &&
-          streams < (session.remoteSettings.maxConcurrentStreams ?? 100),
-      ) ?? null
+      most !== null && endpoint !== undefined && endpoint.opening === null && endpoint.sessions.length >= most
     );
   }
 
@@ -132,15 +141,53 @@ export class Http2Pools {
         );
       });
     });
-    return { session, streams: 0, idleSince: Date.now() };
+    const now = Date.now();
+    const own = way.upstream?.policy.limits ?? noLimits;
+    const retireAt = own.connectionAgeMs === null ? Number.POSITIVE_INFINITY : now + own.connectionAgeMs;
+    if (own.ping !== null) keepAlive(session, own.ping);
+    return { session, limits: own, retireAt, streams: 0, served: 0, idleSince: now };
   }
 
   #sweep(): void {
-    const before = Date.now() - this.#context.config.limits.upstreamIdleMs;
-    for (const { sessions } of this.#endpoints.values())
-      for (const { session, streams, idleSince } of sessions)
-        if (streams === 0 && idleSince < before) session.close();
+    const now = Date.now();
+    const { upstreamIdleMs } = this.#context.config.limits;
+    for (const { sessions } of this.#endpoints.values()) {
+      for (const { session, streams, idleSince, retireAt, limits } of sessions) {
+        const idleMs = limits.idleMs ?? upstreamIdleMs;
+        const isIdle = idleMs > 0 && streams === 0 && idleSince < now - idleMs;
+        if (isIdle || retireAt <= now) session.close();
+      }
+    }
   }
+}
+
+function hasRoom({ session, limits, retireAt, streams, served }: Session): boolean {
+  const { requestsPerConnection, streamsPerConnection } = limits;
+  const most = session.remoteSettings.maxConcurrentStreams ?? 100;
+  return (
+    !session.closed &&
+    !session.destroyed &&
+    streams < Math.min(most, streamsPerConnection ?? most) &&
+    served < (requestsPerConnection ?? Number.POSITIVE_INFINITY) &&
+    retireAt > Date.now()
+  );
+}
+
+function full({ key }: Way): CulvertError {
+  const message = `every connection to ${key} that the traffic policy permits is full`;
+  return new CulvertError('UPSTREAM_OVERFLOW', message, { side: 'server' });
+}
+
+/** Notices a peer that is gone without a word. */
+function keepAlive(
+  session: ClientHttp2Session,
+  { intervalMs, timeoutMs }: NonNullable<TrafficLimits['ping']>,
+): void {
+  const timer = setInterval(() => {
+    const silent = setTimeout(() => session.destroy(), timeoutMs).unref();
+    session.ping(() => clearTimeout(silent));
+  }, intervalMs).unref();
+  session.once('close', () => clearInterval(timer));
 }
 
 class Http2Call implements OutgoingCall {
@@ -188,6 +235,7 @@ class Http2Call implements OutgoingCall {
     );
     this.#stream = stream;
     owner.streams += 1;
+    owner.served += 1;
     let trailers: HeaderList = [];
     stream.on('headers', (headers, _flags, raw) => {
       if (!this.#over) this.#handlers.onInformation(Number(headers[':status']), regular(raw));
@@ -214,6 +262,9 @@ class Http2Call implements OutgoingCall {
     stream.once('close', () => {
       owner.streams -= 1;
       owner.idleSince = Date.now();
+      // One that has had its share of requests ends with the last of them.
+      if (owner.served >= (owner.limits.requestsPerConnection ?? Number.POSITIVE_INFINITY))
+        owner.session.close();
       const code = stream.rstCode ?? h2InternalError;
       const error = new CulvertError(
         'UPSTREAM_RESET',

@@ -16,7 +16,9 @@ export class RequestMetrics {
   readonly #mirrored = new Map<string, number>();
   readonly #spans = new Map<string, number>();
   readonly #judged = new Map<string, Sample>();
+  readonly #overflows = new Map<string, number>();
   #retries = 0;
+  #ejections = 0;
   #lineErrors = 0;
 
   /** A request that is over. */
@@ -36,6 +38,16 @@ export class RequestMetrics {
 
   retried(): void {
     this.#retries += 1;
+  }
+
+  /** An endpoint that is left out for a while for its errors. */
+  ejected(): void {
+    this.#ejections += 1;
+  }
+
+  /** A request, connection or further try that a limit of a traffic policy refused. */
+  overflowed(limit: string): void {
+    increase(this.#overflows, limit, 1);
   }
 
   mirrored(result: string): void {
@@ -102,6 +114,12 @@ export class RequestMetrics {
     );
     counter('culvert_waypoint_retries_total', 'Tries after the first.', () => [
       { labels: {}, value: this.#retries },
+    ]);
+    counter('culvert_waypoint_overflow_total', 'What limits of traffic policies refused, by limit.', () =>
+      byLabel('limit', this.#overflows),
+    );
+    counter('culvert_waypoint_ejections_total', 'Endpoints that were left out for their errors.', () => [
+      { labels: {}, value: this.#ejections },
     ]);
     counter('culvert_waypoint_spans_total', 'Spans, by what came of them.', () =>
       byLabel('result', this.#spans),

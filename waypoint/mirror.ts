@@ -5,14 +5,19 @@
 import { Readable } from 'node:stream';
 import { pickWay } from './balance.ts';
 import type { RequestBody } from './body.ts';
-import type { WaypointContext } from './context.ts';
+import type { Client, WaypointContext } from './context.ts';
 import type { ForwardPlan } from './filters.ts';
 import { poolsOf } from './pools.ts';
 
 /** A copy that takes longer is given up. */
 const limitMs = 30_000;
 
-export function sendMirrors(context: WaypointContext, plan: ForwardPlan, body: RequestBody | null): void {
+export function sendMirrors(
+  context: WaypointContext,
+  client: Client,
+  plan: ForwardPlan,
+  body: RequestBody | null,
+): void {
   const bytes = body === null ? null : body.whole();
   for (const destination of plan.mirrors) {
     if (body !== null && bytes === null) {
@@ -20,7 +25,8 @@ export function sendMirrors(context: WaypointContext, plan: ForwardPlan, body: R
       continue;
     }
     try {
-      const way = pickWay(context, destination, new Set());
+      const asker = { client, head: plan.head, exclude: new Set<string>(), session: null, elsewhere: null };
+      const { way } = pickWay(context, destination, asker);
       const speaksHttp2 = way.protocol === 'HTTP2' || way.protocol === 'GRPC';
       const { http1, http2 } = poolsOf(context);
       const settle = (result: string): void => {

@@ -9,7 +9,7 @@ import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { versionString } from '../base/version.ts';
 import type { Collector } from '../model/telemetry.ts';
 import { loadProtocol, type Codec } from '../proto/load.ts';
-import { pickWay } from './balance.ts';
+import { ourselves, pickWay } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import type { OutgoingCall } from './outgoing.ts';
 import { poolsOf } from './pools.ts';
@@ -138,7 +138,8 @@ export class Spans {
       });
     }
     const address = service.addresses[0]?.address ?? '';
-    const way = pickWay(this.#context, { kind: 'service', service, port, address }, new Set());
+    const destination = { kind: 'service', service, port, address, subset: null } as const;
+    const { way } = pickWay(this.#context, destination, ourselves);
     const list = [
       'content-type',
       'application/x-protobuf',

@@ -2,7 +2,7 @@
  * What is no HTTP, carried as it is to an endpoint of the service: bytes, ends, resets and back-pressure.
  */
 import type { Duplex } from 'node:stream';
-import { asCulvertError, type CulvertError } from '../base/errors.ts';
+import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { HttpDecision } from '../model/http-policy.ts';
 import type { H2Stream } from '../tunnel/h2/stream.ts';
 import { authoriseConnection, decisionNow, policyDenied } from './authorise.ts';
@@ -69,10 +69,13 @@ export function serveTcp(
           server.destroy();
         },
       });
-      join(socket, server, (error, up, down) => {
+      const limits = way.upstream?.policy.limits;
+      const idleMs = limits?.tcpIdleMs ?? context.config.limits.streamIdleMs;
+      join(socket, server, idleMs, (error, up, down) => {
         forget();
         finish(way, ended ?? error, up, down);
       });
+      endAfter(server, limits?.connectionAgeMs ?? null);
     };
     if (looked === null || looked.spoke || socket.readableEnded) carry();
     else firstWords(socket, server, carry, looked.serveHttp);
@@ -94,14 +97,27 @@ async function connect(
 ): Promise<{ server: Duplex; way: Way }> {
   const tried = new Set<string>();
   for (;;) {
-    const way = pickWay(context, destination, tried);
+    const asker = { client, head: null, exclude: tried, session: null, elsewhere: null };
+    const { way } = pickWay(context, destination, asker);
+    const { uid } = way.workload;
+    const slot = way.upstream?.load.connect() ?? null;
+    if (slot instanceof CulvertError) throw slot;
+    const leave = way.upstream?.begin(uid);
     try {
       const server = await dial(context, client, way);
-      context.health.succeeded(way.workload.uid);
+      server.once('close', () => {
+        slot?.release();
+        leave?.();
+      });
+      context.health.succeeded(uid);
+      way.upstream?.report(uid, 200);
       return { server, way };
     } catch (error) {
-      context.health.failed(way.workload.uid);
-      tried.add(way.workload.uid);
+      slot?.release();
+      leave?.();
+      context.health.failed(uid);
+      if (way.upstream?.report(uid, 'local') === true) context.metrics.ejected();
+      tried.add(uid);
       if (tried.size >= 3 || destination.kind === 'workload') throw error;
     }
   }
@@ -134,6 +150,17 @@ function clientSpeaks({ socket, serveHttp }: Looked): Promise<void> {
     socket.on('data', onData).once('end', onEnd).once('close', onEnd);
     socket.resume();
   });
+}
+
+/** However much it is used. */
+function endAfter(server: Duplex, ms: number | null): void {
+  if (ms === null) return;
+  const error = new CulvertError(
+    'CONNECTION_AGE',
+    `open for ${ms} ms, as long as the traffic policy permits`,
+  );
+  const timer = setTimeout(() => server.destroy(error), ms).unref();
+  server.once('close', () => clearTimeout(timer));
 }
 
 /** Both are silent: whoever speaks first shows what it is. */

@@ -117,7 +117,7 @@ export function destinationOf(
   const namespace = parseSpiffeId(peer)?.namespace ?? '';
   const service = mesh.serviceFor(names.network, address, namespace);
   return service !== null && isOurs(context, service.waypoint, service.namespace)
-    ? { kind: 'service', service, port, address }
+    ? { kind: 'service', service, port, address, subset: null }
     : null;
 }
 

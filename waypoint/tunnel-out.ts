@@ -21,7 +21,12 @@ const CANCEL = 0x8;
 
 /** @param client for whom; null for a connection that several share */
 export async function dial(context: WaypointContext, client: Client | null, way: Way): Promise<Duplex> {
-  if (way.identities === null) return context.dialTcp(way.address, way.port, context.config.limits.dialMs);
+  const { connectMs = null, keepAliveMs = null } = way.upstream?.policy.limits ?? {};
+  if (way.identities === null) {
+    const socket = await context.dialTcp(way.address, way.port, connectMs ?? context.config.limits.dialMs);
+    if (keepAliveMs !== null) socket.setKeepAlive(true, keepAliveMs);
+    return socket;
+  }
   const identity = ownIdentity(context);
   if (identity === null)
     throw new CulvertError('UNKNOWN_WORKLOAD', 'this waypoint has no pod in the configuration');
@@ -46,7 +51,7 @@ function connectThrough(
   tunnel: Tunnel,
 ): Promise<Duplex> {
   const authority = formatHostPort(way.address, way.port);
-  const { connectMs } = context.config.limits;
+  const connectMs = way.upstream?.policy.limits.connectMs ?? context.config.limits.connectMs;
   return new Promise((resolve, reject) => {
     const fail = (code: string, message: string): void =>
       reject(new CulvertError(code, message, { side: 'server' }));

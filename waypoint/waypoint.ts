@@ -19,6 +19,7 @@ import type { BuildResult } from '../control/build.ts';
 import { canonicalIp } from '../model/address.ts';
 import { HttpPolicies } from '../model/http-policies.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
+import { TrafficRules } from '../model/traffic-rules.ts';
 import { diff, emptyMesh, Mesh, type MeshDelta } from '../model/mesh.ts';
 import { workloadIdentity, type Workload } from '../model/workload.ts';
 import { Certificates } from '../tunnel/certificates.ts';
@@ -35,6 +36,7 @@ import { flushSpans } from './report.ts';
 import { TelemetryStore } from './telemetry.ts';
 import { acceptTunnel, type OpenTunnels } from './tunnel-in.ts';
 import { dialTcp, makePool } from './tunnel-out.ts';
+import { Upstreams } from './upstreams.ts';
 
 /** A pattern that would backtrack without end is run by V8's engine of linear time from here on. */
 const backtracksAllowed = 20_000;
@@ -60,26 +62,35 @@ export class Waypoint {
   #server: net.Server | null = null;
   #settling: NodeJS.Timeout | undefined;
 
-  /** @param dial for whoever is not in the network of the pods */
-  constructor(config: WaypointConfig, dial: DialTcp = dialTcp) {
+  /**
+   * @param dial for whoever is not in the network of the pods
+   * @param now milliseconds, for whoever lets time pass as he likes
+   */
+  constructor(config: WaypointConfig, dial: DialTcp = dialTcp, now: () => number = Date.now) {
     this.config = config;
     this.log = createLogger({ component: 'waypoint', level: config.logLevel });
     const { limits, accessLog } = config;
     const certificates = new CurrentCertificates();
+    const mesh = new Mesh();
+    const traffic = new TrafficRules();
+    const metrics = new RequestMetrics();
+    const onOverflow = (limit: string): void => metrics.overflowed(limit);
     this.context = {
       config,
       log: this.log,
-      mesh: new Mesh(),
+      mesh,
       routes: new HttpRoutes(),
       policies: new HttpPolicies(config.gateway),
       connections: new OpenConnections(),
+      traffic,
+      upstreams: new Upstreams({ mesh, traffic, now, random: Math.random, onOverflow }),
       certificates,
       caps: new SourceCaps(limits.handshakesPerSource, limits.tunnelsPerSource),
-      health: new EndpointHealth(limits.endpointPenaltyMs),
+      health: new EndpointHealth(limits.endpointPenaltyMs, now),
       pool: makePool({ config, certificates, dialTcp: dial }),
       access: accessLog === '' ? null : new AccessLog(accessLog === '-' ? null : accessLog, reportTrouble),
       dialTcp: dial,
-      metrics: new RequestMetrics(),
+      metrics,
       telemetry: new TelemetryStore(`${config.gateway.namespace}/${config.gateway.name}`),
       names: { trustDomain: '', network: '', clusterDomain: '' },
       self: null,
@@ -186,6 +197,7 @@ export class Waypoint {
     context.mesh.apply(diff(this.#mesh, mesh));
     this.#mesh = mesh;
     context.routes.replace(l7.routes);
+    context.traffic.replace(l7.traffic);
     context.telemetry.replace(l7.telemetry);
     if (context.access !== null) context.access.format = context.telemetry.lineFormat();
     context.policies.replace(l7.policies);

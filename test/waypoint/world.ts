@@ -33,6 +33,8 @@ export interface WorldOptions {
   readonly limits?: Partial<WaypointLimits>;
   /** Namespace of the client. */
   readonly client?: string;
+  /** Time, for a test that lets it pass. */
+  readonly now?: () => number;
 }
 
 /** A server of a test, on the port of a pod. */
@@ -72,6 +74,7 @@ export class World implements AsyncDisposable {
       limits = {},
       objects = '',
       appProtocol,
+      now = Date.now,
     } = options;
     const directory = join(
       tmpdir(),
@@ -102,6 +105,7 @@ export class World implements AsyncDisposable {
       },
       // Every pod is on this machine, at the port that is its own.
       (_address, port, timeoutMs) => dialTcp('127.0.0.1', port, timeoutMs),
+      now,
     );
     await waypoint.start();
     const certificate = await certify(authority, `spiffe://cluster.local/ns/${namespace}/sa/client`);
@@ -131,10 +135,25 @@ export class World implements AsyncDisposable {
     return this.serve(pod, socket => server.emit('connection', socket));
   }
 
-  /** No server there any more, and no connection. */
-  stopServing(): void {
-    for (const server of this.#servers) server.close();
-    for (const socket of this.#sockets) socket.destroy();
+  /** No server there any more, and no connection; of one pod, or of all. */
+  stopServing(pod?: string): void {
+    const port = pod === undefined ? null : this.#placeOf(pod).port;
+    for (const server of this.#servers) {
+      const address = server.address();
+      if (port !== null && (address === null || typeof address === 'string' || address.port !== port))
+        continue;
+      server.close();
+      this.#servers.delete(server);
+    }
+    for (const socket of this.#sockets) if (port === null || socket.localPort === port) socket.destroy();
+  }
+
+  /** A metric of the waypoint, 0 where it has not counted anything yet. */
+  async metric(name: string, labels = ''): Promise<number> {
+    const registry = new Registry();
+    this.waypoint.context.metrics.register(registry);
+    const line = (await registry.metrics()).split('\n').find(each => each.startsWith(`${name}${labels} `));
+    return Number(line?.split(' ').at(-1) ?? 0);
   }
 
   /** A connection through a tunnel to an authority, as an application in the mesh has it. */
@@ -311,6 +330,19 @@ spec:
   action: ${action}
   ${provider === undefined ? '' : `provider: { name: ${provider} }`}
   rules: ${rules}
+---
+`;
+}
+
+/** A DestinationRule of the Service web. */
+export function destination(policy: string, more = ''): string {
+  return `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: d, namespace: shop }
+spec:
+  host: web
+  trafficPolicy: ${policy}
+${more}
 ---
 `;
 }

@@ -1,0 +1,316 @@
+/**
+ * The endpoints of one port of a service as one traffic policy treats them: who there is, who is left out, who is busy,
+ * and the choice of one.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { fitEndpoints, type EndpointSet, type FitEndpoint } from '../model/balance.ts';
+import { leastRequest, randomOne, RoundRobin, type Candidate } from '../model/balancers.ts';
+import { HashTable } from '../model/hash-table.ts';
+import type { Mesh } from '../model/mesh.ts';
+import { chooseLevel, isWithin, levelOf, sharesFor, type LevelHealth } from '../model/nearness.ts';
+import { Outliers, type Outcome } from '../model/outliers.ts';
+import { serviceKey, type Service } from '../model/service.ts';
+import {
+  defaultTraffic,
+  noLimits,
+  type TrafficLimits,
+  type TrafficPolicy,
+  type Warmup,
+} from '../model/traffic-policy.ts';
+import type { Workload } from '../model/workload.ts';
+import { Load, type Overflow } from './load.ts';
+
+export interface UpstreamOptions {
+  readonly key: string;
+  readonly port: number;
+  readonly family: 4 | 6;
+  readonly mesh: Mesh;
+  /** Milliseconds, from anywhere. */
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly onOverflow: (limit: Overflow) => void;
+}
+
+/** What the choice depends on. */
+export interface Choice {
+  /** Never chosen: what was tried. */
+  readonly exclude: EndpointSet;
+  /** Chosen only where there is nothing else: what could not be dialled a moment ago. */
+  readonly avoid: EndpointSet;
+  /** Of the key that leads to one endpoint; null: none. */
+  readonly hash: number | null;
+  /** The endpoint of a session, which comes first while it is fit. */
+  readonly session: string | null;
+  /** Endpoints of its locality come last, as one was tried there; null: any. */
+  readonly elsewhere: Workload | null;
+}
+
+/** What stays of an endpoint while it is made anew. */
+interface Standing {
+  readonly since: number;
+  active: number;
+}
+
+class Member implements Candidate {
+  readonly endpoint: FitEndpoint;
+  readonly uid: string;
+  readonly level: number;
+  readonly standing: Standing;
+  weight: number;
+
+  constructor(endpoint: FitEndpoint, level: number, standing: Standing) {
+    this.endpoint = endpoint;
+    this.uid = endpoint.workload.uid;
+    this.level = level;
+    this.standing = standing;
+    this.weight = endpoint.workload.capacity;
+  }
+
+  get active(): number {
+    return this.standing.active;
+  }
+}
+
+/** What the members were made of. */
+interface Made {
+  readonly list: readonly Workload[];
+  readonly service: Service;
+  readonly from: Workload | null;
+  readonly policy: TrafficPolicy;
+  readonly subset: readonly string[] | null;
+}
+
+export class Upstream {
+  readonly key: string;
+  readonly load: Load;
+  readonly #options: UpstreamOptions;
+  readonly #outliers: Outliers;
+  readonly #turns = new RoundRobin();
+  #policy: TrafficPolicy = defaultTraffic;
+  #subset: readonly string[] | null = null;
+  #connectionsKey = '';
+  #made: Made | null = null;
+  #members: readonly Member[] = [];
+  #byUid = new Map<string, Member>();
+  #table: HashTable | null = null;
+  usedAt: number;
+
+  constructor(options: UpstreamOptions) {
+    this.key = options.key;
+    this.#options = options;
+    this.#outliers = new Outliers(options.now);
+    this.load = new Load(defaultTraffic.limits, options.onOverflow);
+    this.usedAt = options.now();
+  }
+
+  get policy(): TrafficPolicy {
+    return this.#policy;
+  }
+
+  /** What tells its connections from those of others: empty where they are made and kept like anybody's. */
+  get connectionsKey(): string {
+    return this.#connectionsKey;
+  }
+
+  /** @param subset uids of the endpoints it is about; null: all of the service */
+  configure(policy: TrafficPolicy, subset: readonly string[] | null): void {
+    if (policy === this.#policy && subset === this.#subset) return;
+    this.#policy = policy;
+    this.#subset = subset;
+    this.load.limits = policy.limits;
+    this.#connectionsKey = isPlain(policy.limits) ? '' : ` ${this.key} ${JSON.stringify(policy.limits)}`;
+    this.load.budget = policy.retryBudget;
+    this.#outliers.rule = policy.outliers;
+  }
+
+  /** The endpoint for one try, null where none is fit. */
+  pick(service: Service, from: Workload | null, choice: Choice): FitEndpoint | null {
+    this.#renew(service, from);
+    if (this.#policy.warmup !== null) this.#warm(this.#policy.warmup);
+    const { exclude, avoid, session } = choice;
+    const ignoresEjection = this.#isPanic();
+    const isIn = (member: Member): boolean =>
+      !exclude.has(member.uid) && (ignoresEjection || !this.#outliers.has(member.uid));
+    if (session !== null) {
+      const kept = this.#byUid.get(session);
+      if (kept !== undefined && isIn(kept)) return kept.endpoint;
+    }
+    const all = this.#members.filter(isIn);
+    const first = all.filter(({ uid }) => !avoid.has(uid));
+    const fit = first.length === 0 ? all : first;
+    const near = this.#near(wished(fit, choice.elsewhere), from);
+    return this.#choose(near, choice.hash)?.endpoint ?? null;
+  }
+
+  /** The endpoint for which `is` is true, fit or left out for a while; null where there is none. */
+  find(service: Service, from: Workload | null, is: (uid: string) => boolean): FitEndpoint | null {
+    this.#renew(service, from);
+    return this.#members.find(({ uid }) => is(uid))?.endpoint ?? null;
+  }
+
+  /** A try at an endpoint has begun; the returned says that it is over. */
+  begin(uid: string): () => void {
+    const standing = this.#byUid.get(uid)?.standing;
+    if (standing === undefined) return () => {};
+    standing.active += 1;
+    let running = true;
+    return () => {
+      if (running) standing.active -= 1;
+      running = false;
+    };
+  }
+
+  /** What a try came to; true where the endpoint is left out for that from now on. */
+  report(uid: string, outcome: Outcome): boolean {
+    return this.#policy.outliers !== null && this.#outliers.report(uid, outcome, this.#byUid.keys());
+  }
+
+  /** How many endpoints there are, and how many of them are left out at the moment. */
+  count(): { endpoints: number; ejected: number } {
+    const ejected = this.#members.filter(({ uid }) => this.#outliers.has(uid)).length;
+    return { endpoints: this.#members.length, ejected };
+  }
+
+  #renew(service: Service, from: Workload | null): void {
+    const { mesh, port, family, now } = this.#options;
+    const list = mesh.endpoints(serviceKey(service));
+    const made = this.#made;
+    const [policy, subset] = [this.#policy, this.#subset];
+    if (
+      made?.list === list &&
+      made.service === service &&
+      made.from === from &&
+      made.policy === policy &&
+      made.subset === subset
+    )
+      return;
+    this.#made = { list, service, from, policy, subset };
+    const wanted = subset === null ? null : new Set(subset);
+    const before = this.#byUid;
+    const members = fitEndpoints(mesh, service, port, { from, family })
+      .filter(({ workload }) => wanted?.has(workload.uid) ?? true)
+      .filter(({ workload }) => !policy.tunnelOnly || workload.tunnelProtocol === 'HBONE')
+      .map(endpoint => {
+        // Those that were there before the waypoint looked are nothing new.
+        const since = made === null ? Number.NEGATIVE_INFINITY : now();
+        const standing = before.get(endpoint.workload.uid)?.standing ?? { since, active: 0 };
+        return new Member(endpoint, levelIn(policy, from, endpoint), standing);
+      });
+    this.#members = members;
+    this.#byUid = new Map(members.map(member => [member.uid, member]));
+    const uids = new Set(this.#byUid.keys());
+    this.#outliers.keep(uids);
+    this.#turns.keep(uids);
+    this.#table = null;
+  }
+
+  #isPanic(): boolean {
+    const least = this.#policy.outliers?.minHealthPercent ?? 0;
+    if (least === 0) return false;
+    const { endpoints, ejected } = this.count();
+    return ((endpoints - ejected) * 100) / endpoints < least;
+  }
+
+  /** The share of those that are new, as it is now. */
+  #warm({ durationMs, minimumPercent, aggression }: Warmup): void {
+    const now = this.#options.now();
+    for (const member of this.#members) {
+      const part = Math.min(1, (now - member.standing.since) / durationMs);
+      const share = Math.max(minimumPercent / 100, part ** (1 / aggression));
+      member.weight = member.endpoint.workload.capacity * share;
+    }
+  }
+
+  /** Those of the locality or level that this try goes to. */
+  #near(fit: readonly Member[], from: Workload | null): readonly Member[] {
+    const [only] = fit;
+    const { locality, balancing } = this.#policy;
+    if (only === undefined) return fit;
+    if (locality?.type === 'distribute') {
+      const shares = sharesFor(locality.shares, from?.locality ?? null);
+      return shares === null ? fit : this.#share(fit, shares);
+    }
+    if (fit.every(({ level }) => level === only.level)) return fit;
+    const nearest = fit.reduce((least, { level }) => Math.min(least, level), only.level);
+    // A key has to lead to one endpoint, so its level is not drawn.
+    if (locality === null || balancing.type === 'hash') return fit.filter(({ level }) => level === nearest);
+    const levels: LevelHealth[] = [];
+    for (let level = 0; level <= farthest; level += 1) {
+      const at = (one: Member): boolean => one.level === level;
+      levels.push({ all: this.#members.filter(at).length, fit: fit.filter(at).length });
+    }
+    const chosen = chooseLevel(levels, this.#options.random());
+    return fit.filter(({ level }) => level === chosen);
+  }
+
+  #share(
+    fit: readonly Member[],
+    shares: readonly { readonly locality: string; readonly weight: number }[],
+  ): readonly Member[] {
+    const groups = shares.map(({ locality, weight }) => {
+      const isHere = ({ endpoint }: Member): boolean => isWithin(endpoint.workload.locality, locality);
+      const [all, here] = [this.#members.filter(isHere), fit.filter(isHere)];
+      // What falls out of a locality takes its part of the share with it, once it is more than some.
+      const health = all.length === 0 ? 0 : Math.min(1, (here.length / all.length) * 1.4);
+      return { here, uid: locality, weight: weight * health, active: 0 };
+    });
+    const chosen = randomOne(
+      groups.filter(({ weight }) => weight > 0),
+      this.#options.random,
+    );
+    return chosen?.here ?? [];
+  }
+
+  #choose(members: readonly Member[], hash: number | null): Member | null {
+    const { balancing } = this.#policy;
+    const { random } = this.#options;
+    if (balancing.type === 'hash' && hash !== null) {
+      this.#table ??= new HashTable(
+        balancing.table,
+        this.#members.map(({ uid, endpoint }) => ({ uid, capacity: endpoint.workload.capacity })),
+      );
+      const possible = new Set(members);
+      const fits = (at: number): boolean => {
+        const member = this.#members[at];
+        return member !== undefined && possible.has(member);
+      };
+      const at = this.#table.pick(hash, fits);
+      return at === null ? null : (this.#members[at] ?? null);
+    }
+    if (balancing.type === 'round-robin') return this.#turns.pick(members);
+    return balancing.type === 'random' ? randomOne(members, random) : leastRequest(members, random);
+  }
+}
+
+/** Levels are from 0 to the most places that a rule names. */
+const farthest = 16;
+
+function levelIn(policy: TrafficPolicy, from: Workload | null, endpoint: FitEndpoint): number {
+  const { locality } = policy;
+  if (locality === null) return farthest - endpoint.nearness;
+  return locality.type === 'distribute' ? 0 : levelOf(locality, from, endpoint.workload);
+}
+
+/** Those of other localities than that of a try before, as far as there are any. */
+function wished(fit: readonly Member[], tried: Workload | null): readonly Member[] {
+  if (tried === null) return fit;
+  const others = fit.filter(({ endpoint }) => !sameLocality(endpoint.workload, tried));
+  return others.length > 0 ? others : fit;
+}
+
+/** Nothing in them is about how connections are made and kept. */
+function isPlain(limits: TrafficLimits): boolean {
+  const others: TrafficLimits = {
+    ...limits,
+    requests: null,
+    pending: null,
+    retries: null,
+    tcpIdleMs: null,
+    version: noLimits.version,
+  };
+  return isDeepStrictEqual(others, noLimits);
+}
+
+function sameLocality({ locality: a }: Workload, { locality: b }: Workload): boolean {
+  return a?.region === b?.region && a?.zone === b?.zone && a?.subzone === b?.subzone;
+}
