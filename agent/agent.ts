@@ -323,6 +323,7 @@ export class Agent {
     else if (message.type === 'podRemoved') this.ledger.giveBack(shard, message.netnsFd);
     else if (message.type === 'drained') this.#onDrained();
     else if (message.type === 'inquire') void this.#inquire(shard, message);
+    else if (message.type === 'kept') this.parts.shards.broadcast(message, shard);
   }
 
   #onDrained: () => void = () => {};

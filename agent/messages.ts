@@ -5,6 +5,7 @@
  * File descriptors are numbers of the shared process: a message hands over ownership of those it carries.
  */
 import type { AgentConfig } from './config.ts';
+import type { KeptClient } from '../model/affinity.ts';
 import type { MeshDelta } from '../model/mesh.ts';
 import type { IssuedCertificate } from '../tunnel/certificates.ts';
 import type { ShardSnapshot } from './shard-metrics.ts';
@@ -66,6 +67,8 @@ export type ToShard =
       readonly answered: boolean;
       readonly missing: readonly string[];
     }
+  /** Another shard has noted it; see keep-clients.ts. */
+  | { readonly type: 'kept'; readonly kept: KeptClient }
   /** Names that nothing had, and of which no news will come any more. */
   | { readonly type: 'forgotten'; readonly names: readonly string[] }
   /** Starting is over: give memory back. */
@@ -82,6 +85,8 @@ export type Question = 'ping' | 'metrics' | 'connections';
 export type FromShard =
   | { readonly type: 'started' }
   | { readonly type: 'podAdded'; readonly podUid: string; readonly error: string | null }
+  /** For the other shards. */
+  | { readonly type: 'kept'; readonly kept: KeptClient }
   /** Names that the shard knows nothing of; `patient`: also while the control plane is away. */
   | {
       readonly type: 'inquire';

@@ -16,6 +16,7 @@ import * as native from '../native/native.ts';
 import type { Connection, Direction } from './connections.ts';
 import { deliver } from './deliver.ts';
 import type { Inquiries } from './inquiries.ts';
+import { keptFor, noteReached } from './keep-clients.ts';
 import type { Pod } from './pod.ts';
 import { clientGone, type AttemptResult, type Outgoing } from './outgoing.ts';
 import { refuse } from './plaintext.ts';
@@ -83,6 +84,7 @@ function attempt(context: ShardContext, outgoing: Outgoing): void {
     agentPorts: context.agentPorts,
     exclude: outgoing.tried,
     avoid: context.health,
+    kept: keptFor(context, outgoing.pod),
     random: Math.random,
   });
   const connection = start(context, outgoing, route);
@@ -253,6 +255,13 @@ function isDialFailure(error: CulvertError): boolean {
   return error.code.startsWith('DIAL_') || error.code === 'POD_GONE';
 }
 
+/** A waypoint chooses the endpoint by itself. */
+function note(context: ShardContext, { pod }: Outgoing, route: Route): void {
+  if (route.kind === 'refuse' || route.kind === 'waypoint') return;
+  const { service, workload } = route;
+  if (service !== null && workload !== null) noteReached(context, pod, service, workload);
+}
+
 /** Books one attempt; tries the next endpoint where that can help. */
 function finish(
   context: ShardContext,
@@ -264,6 +273,7 @@ function finish(
   const endpoint = workloadOfRoute(route)?.uid ?? null;
   if (result === null) {
     if (endpoint !== null) context.health.succeeded(endpoint);
+    note(context, outgoing, route);
     outgoing.client.off('error', ignore);
     return;
   }

@@ -2,6 +2,7 @@
  * What every step of the data path in one shard needs to know; built once by the shard, read by all.
  */
 import type { Logger } from '../base/log.ts';
+import type { Affinity } from '../model/affinity.ts';
 import type { Mesh } from '../model/mesh.ts';
 import type { Workload } from '../model/workload.ts';
 import type { AgentConfig } from './config.ts';
@@ -9,7 +10,7 @@ import type { Connections } from './connections.ts';
 import type { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import type { EndpointNames } from './endpoint-names.ts';
 import type { Inquiries } from './inquiries.ts';
-import type { ShardMeshSettings } from './messages.ts';
+import type { FromShard, ShardMeshSettings } from './messages.ts';
 import { newbornWorkload } from './newborn.ts';
 import type { Pod } from './pod.ts';
 import type { CurrentCertificates } from '../tunnel/current-certificates.ts';
@@ -32,11 +33,15 @@ export interface ShardContext {
   readonly podsByWorkload: Map<string, Pod>;
   /** Ports inside pods that belong to the mesh. */
   readonly agentPorts: ReadonlySet<number>;
+  /** Which endpoints clients are kept at. */
+  readonly affinity: Affinity;
   /** Null where the mesh is known as a whole. */
   readonly inquiries: Inquiries | null;
   settings: ShardMeshSettings;
   draining: boolean;
   readonly metrics: ShardMetrics;
+  /** Tells the main thread. */
+  readonly send: (message: FromShard) => void;
   /** Counts something that an operator may want to know, by code. */
   count(code: string): void;
 }

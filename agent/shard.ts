@@ -5,6 +5,7 @@
 import { CulvertError } from '../base/errors.ts';
 import { createLogger, setLevels, type Logger } from '../base/log.ts';
 import { collectGarbage } from '../base/settle.ts';
+import { Affinity } from '../model/affinity.ts';
 import { Mesh } from '../model/mesh.ts';
 import { rejudge } from './authorise.ts';
 import { Connections } from './connections.ts';
@@ -72,6 +73,8 @@ export class Shard {
       ]),
       pods: new Map(),
       podsByWorkload: new Map(),
+      affinity: new Affinity(),
+      send,
       inquiries:
         config.source.kind === 'cluster' && config.source.onDemand
           ? new Inquiries(config.limits, send)
@@ -125,6 +128,9 @@ export class Shard {
         return;
       case 'inquired':
         context.inquiries?.answered(message.id, message.answered, message.missing);
+        return;
+      case 'kept':
+        context.affinity.heard(message.kept, Date.now());
         return;
       case 'forgotten':
         context.inquiries?.forget(message.names);

@@ -59,8 +59,9 @@ export class Shards {
     return this.#shards.filter(shard => shard?.ready === true).length;
   }
 
-  broadcast(message: ToShard): void {
-    for (const shard of this.#shards) shard?.worker.postMessage(message);
+  /** @param except a shard that knows already */
+  broadcast(message: ToShard, except: number | null = null): void {
+    for (const shard of this.#shards) if (shard?.index !== except) shard?.worker.postMessage(message);
   }
 
   send(index: number, message: ToShard): boolean {

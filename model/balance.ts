@@ -1,10 +1,11 @@
 /**
- * Chooses the endpoint of a service for one connection: random by capacity, inside the best locality that has any, or
- * always the same for a client where the service keeps clients at their endpoints.
+ * Chooses the endpoint of a service for one connection: random by capacity, inside the best locality that has any, or the
+ * one that a client had where the service keeps clients at their endpoints.
  *
  * Runs on the outbound path for every connection to a VIP; one walk over the endpoints keeps those of the best rank.
  */
 import { isIpv6 } from './address.ts';
+import type { Kept } from './affinity.ts';
 import type { Mesh } from './mesh.ts';
 import { serviceKey } from './service.ts';
 import type { RoutingScope, Service } from './service.ts';
@@ -25,6 +26,8 @@ export interface PickOptions {
   readonly exclude: EndpointSet;
   /** Picked only when there is nothing else, for example what could not be dialled a moment ago. */
   readonly avoid?: EndpointSet;
+  /** What is remembered of the client for a service that keeps clients, by service key; nothing is without. */
+  readonly kept?: (service: string, timeoutMs: number) => Kept;
   /** The family the client asked for. */
   readonly family: 4 | 6;
 }
@@ -97,8 +100,14 @@ function pick(
     capacity += workload.capacity;
   }
 
-  const keeps = service.sessionAffinityMs !== null && options.from !== null;
-  const chosen = keeps ? kept(candidates, options.from) : byCapacity(candidates, options.random() * capacity);
+  const { from, random } = options;
+  const timeoutMs = service.sessionAffinityMs;
+  const known = timeoutMs === null ? undefined : options.kept?.(key, timeoutMs);
+  const turn = known?.turn ?? 0;
+  const chosen =
+    timeoutMs === null || from === null
+      ? byCapacity(candidates, random() * capacity)
+      : (candidates.find(({ uid }) => uid === known?.endpoint) ?? dealtTo(`${from.uid} ${turn}`, candidates));
   if (chosen === undefined) return null;
   const address = addressOf(chosen, service, options.family);
   const targetPort = targetPortOf(chosen, key, servicePort);
@@ -111,15 +120,14 @@ function byCapacity(candidates: readonly Workload[], at: number): Workload | und
 }
 
 /**
- * The endpoint of a client, by weighted rendezvous hashing: every shard of every agent chooses the same without having to
- * remember anything, and an endpoint that comes or goes moves only its own share of clients. A client therefore stays
- * longer than the service asks for, never shorter while its endpoint is fit and no other comes.
+ * The endpoint for a client of which nothing is remembered, by weighted rendezvous hashing: every shard chooses the same
+ * for the first connections, which may come to several at once.
  */
-function kept(candidates: readonly Workload[], from: Workload): Workload | undefined {
+function dealtTo(client: string, candidates: readonly Workload[]): Workload | undefined {
   let best: Workload | undefined;
   let bestScore = Number.NEGATIVE_INFINITY;
   for (const workload of candidates) {
-    const score = -workload.capacity / Math.log(fraction(from.uid, workload.uid));
+    const score = -workload.capacity / Math.log(fraction(client, workload.uid));
     if (score > bestScore) {
       best = workload;
       bestScore = score;

@@ -5,6 +5,7 @@
  * is asked again with that endpoint in `exclude`. Nothing here falls back from a tunnel to plain text.
  */
 import { canonicalIp, formatHostPort, isIpv6, isLoopback } from './address.ts';
+import type { Kept } from './affinity.ts';
 import { pickEndpoint } from './balance.ts';
 import type { Endpoint, EndpointSet } from './balance.ts';
 import { parseSpiffeId } from './identity.ts';
@@ -31,6 +32,8 @@ export interface RouteRequest {
   readonly exclude: EndpointSet;
   /** Endpoints that failed others lately: taken only when a service has no better one. */
   readonly avoid?: EndpointSet;
+  /** What is remembered of the client for a service that keeps clients; nothing is without. */
+  readonly kept?: (service: string, timeoutMs: number) => Kept;
 }
 
 /** `service` is the one that was addressed, null when a workload was addressed by its own IP. */
@@ -221,9 +224,16 @@ export function expectedIdentities(workload: Workload, service: Service | null):
 }
 
 function pickOptions(request: RouteRequest, address: string) {
-  const { source, random, exclude, avoid } = request;
+  const { source, random, exclude, avoid, kept } = request;
   const family = isIpv6(address) ? 6 : 4;
-  return { from: source, random, exclude, family, ...(avoid === undefined ? {} : { avoid }) } as const;
+  return {
+    from: source,
+    random,
+    exclude,
+    family,
+    ...(avoid === undefined ? {} : { avoid }),
+    ...(kept === undefined ? {} : { kept }),
+  } as const;
 }
 
 function noEndpoint(mesh: Mesh, key: string, port: number): string {

@@ -40,6 +40,7 @@ function sticky(): KubernetesObject {
 const shop = { namespace: 'shop', ports: { http: 8080 } };
 const stage = await AgentLab.create({
   name: 'services',
+  agent: { shards: 2 },
   pods: [
     { ...shop, name: 'client', node: 'node-a', labels: { app: 'client' } },
     { ...shop, name: 'near', node: 'node-a', labels: { app: 'web', also: 'shaky' } },
@@ -151,12 +152,21 @@ t.test('what leads nowhere is refused with its reason', async t => {
 });
 
 t.test('a Service that keeps its clients sends one of them always to the same endpoint', async t => {
-  const served = new Set<unknown>();
-  for (let n = 0; n < 12; n += 1) {
-    const { local } = await ask(vip.sticky, 80);
-    served.add((await stage.line('node-a', { 'src.addr': local }))['dst.workload']);
-  }
-  t.equal(served.size, 1);
+  const served = async (times: number): Promise<unknown[]> => {
+    const names = new Set<unknown>();
+    for (let n = 0; n < times; n += 1) {
+      const { local } = await ask(vip.sticky, 80);
+      names.add((await stage.line('node-a', { 'src.addr': local }))['dst.workload']);
+    }
+    return [...names];
+  };
+  const before = await served(12);
+  t.equal(before.length, 1);
+  const [first, other] = before[0] === 'near' ? [near, far] : [far, near];
+  await stage.describe(first, { ready: false });
+  t.same(await served(1), [other.name], 'to another when that is not ready');
+  await stage.describe(first);
+  t.same(await served(12), [other.name], 'and it stays there, whichever shard it comes to');
 });
 
 t.test('a ServiceEntry leads to the pods it selects, with all that protects them', async t => {
