@@ -3,16 +3,16 @@
  * server knows; whether a kernel has every feature its agent says after the installation.
  */
 import { CulvertError } from '../base/errors.ts';
-import { type Api, KubeApi } from '../control/cluster/api.ts';
+import type { Api } from '../control/cluster/api.ts';
 import { definitions, installation, namespaceManifest } from '../daemonset/installation.ts';
 import { agentName } from '../daemonset/names.ts';
 import { defaultValues } from '../daemonset/values.ts';
+import { type ClusterChoice, apiOf } from './cluster-api.ts';
 import { type CheckResult, showChecks } from './check-result.ts';
 import { collectionOf, read } from './cluster-objects.ts';
 
-export interface ClusterCheckOptions {
+export interface ClusterCheckOptions extends ClusterChoice {
   readonly namespace: string;
-  readonly kubeconfig?: string;
   readonly output: string;
 }
 
@@ -20,7 +20,7 @@ export interface ClusterCheckOptions {
 const oldest = { major: 1, minor: 30 };
 
 export async function checkCluster(options: ClusterCheckOptions): Promise<void> {
-  const api = KubeApi.load(options.kubeconfig ?? null);
+  const api = apiOf(options);
   showChecks(await clusterChecks(api, options.namespace), options.output);
 }
 

@@ -2,17 +2,17 @@
  * `culvert status --cluster`: what runs, which pods each node has enrolled, which should be and are not, and which objects
  * the control plane did not take as they are. Exits 1 when something is not as it should be.
  */
-import { type Api, KubeApi } from '../control/cluster/api.ts';
+import type { Api } from '../control/cluster/api.ts';
 import { definitions } from '../daemonset/installation.ts';
 import { dataplaneMode, firstMark, redirection, sidecarStatus } from '../model/kinds/marks.ts';
 import { meshConfigSpec } from '../model/kinds/mesh-config.ts';
+import { type ClusterChoice, apiOf } from './cluster-api.ts';
 import { listed } from './cluster-objects.ts';
 import { rolloutOf, type Rollout } from './cluster-rollout.ts';
 import { table } from './table.ts';
 
-export interface ClusterStatusOptions {
+export interface ClusterStatusOptions extends ClusterChoice {
   readonly namespace: string;
-  readonly kubeconfig?: string;
   readonly output: string;
 }
 
@@ -36,7 +36,7 @@ export interface NodeStatus {
 }
 
 export async function clusterStatus(options: ClusterStatusOptions): Promise<void> {
-  const status = await statusOf(KubeApi.load(options.kubeconfig ?? null), options.namespace);
+  const status = await statusOf(apiOf(options), options.namespace);
   process.stdout.write(options.output === 'json' ? `${JSON.stringify(status, null, 2)}\n` : describe(status));
   const { components, notEnrolled, problems } = status;
   if (!components.every(({ done }) => done) || notEnrolled.length > 0 || problems.length > 0)

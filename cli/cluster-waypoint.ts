@@ -3,16 +3,16 @@
  * the rest and says in its status how far it is.
  */
 import { CulvertError } from '../base/errors.ts';
-import { type Api, KubeApi, hasStatus } from '../control/cluster/api.ts';
+import { type Api, hasStatus } from '../control/cluster/api.ts';
 import { gatewayGroup, waypointClasses } from '../model/kinds/gateway.ts';
 import { firstMark, useWaypoint, useWaypointNamespace, waypointFor } from '../model/kinds/marks.ts';
+import { type ClusterChoice, apiOf } from './cluster-api.ts';
 import { timeoutMs, toStandardError, waitFor } from './cluster-wait.ts';
 import { table } from './table.ts';
 import { type Waypoint, type WaypointUse, usesOf, waypointsIn } from './waypoint-list.ts';
 
-interface ClusterOptions {
+interface ClusterOptions extends ClusterChoice {
   readonly namespace?: string;
-  readonly kubeconfig?: string;
   readonly output: string;
 }
 
@@ -46,7 +46,7 @@ const fieldManager = 'culvert';
 /** Makes a waypoint or brings it to this state; with `enrollNamespace` its namespace uses it from then on. */
 export async function applyWaypoint(options: ApplyOptions): Promise<void> {
   const patience = { timeoutMs: timeoutMs(options.timeout), show: toStandardError };
-  const api = KubeApi.load(options.kubeconfig ?? null);
+  const api = apiOf(options);
   const namespace = options.namespace ?? api.namespace ?? 'default';
   const done = await apply(api, namespace, options);
   if (options.wait === true) await waitFor(() => progress(api, namespace, [options.name]), patience);
@@ -103,7 +103,7 @@ export async function apply(
 
 /** The waypoints of a namespace or of all. */
 export async function listWaypoints(options: ListOptions): Promise<void> {
-  const api = KubeApi.load(options.kubeconfig ?? null);
+  const api = apiOf(options);
   const waypoints = await waypointsIn(api, scopeOf(api, options));
   if (options.output === 'json') {
     process.stdout.write(`${JSON.stringify(waypoints, null, 2)}\n`);
@@ -128,7 +128,7 @@ export async function listWaypoints(options: ListOptions): Promise<void> {
 /** What the control plane says about waypoints, condition by condition. Exits 1 unless traffic can pass all of them. */
 export async function waypointStatus(names: readonly string[], options: StatusOptions): Promise<void> {
   const patience = { timeoutMs: timeoutMs(options.timeout), show: toStandardError };
-  const api = KubeApi.load(options.kubeconfig ?? null);
+  const api = apiOf(options);
   const namespace = scopeOf(api, options);
   if (options.wait === true) await waitFor(() => progress(api, namespace, names), patience);
   const all = await waypointsIn(api, namespace);
@@ -153,7 +153,7 @@ export async function waypointStatus(names: readonly string[], options: StatusOp
 
 /** Deletes waypoints; says who still asks for them, since their traffic goes directly from then on. */
 export async function deleteWaypoints(names: readonly string[], options: DeleteOptions): Promise<void> {
-  const api = KubeApi.load(options.kubeconfig ?? null);
+  const api = apiOf(options);
   const namespace = options.namespace ?? api.namespace ?? 'default';
   if ((names.length === 0) === (options.all !== true))
     throw new CulvertError('BAD_USAGE', 'name the waypoints to delete, or give --all');

@@ -4,9 +4,10 @@
  */
 import { CulvertError } from '../base/errors.ts';
 import { versionString } from '../base/version.ts';
-import { type Api, KubeApi } from '../control/cluster/api.ts';
+import type { Api } from '../control/cluster/api.ts';
 import { definitions, installation, namespaceManifest, type Manifest } from '../daemonset/installation.ts';
 import type { Json } from '../daemonset/template.ts';
+import { type ClusterChoice, apiOf } from './cluster-api.ts';
 import { apply, inOrder, isOurs, isServed, pathOf, read, remove, type Change } from './cluster-objects.ts';
 import { rolloutOf, rolloutProgress } from './cluster-rollout.ts';
 import { timeoutMs, toStandardError, waitFor, type Patience } from './cluster-wait.ts';
@@ -14,9 +15,8 @@ import { readRecord, recordManifest, refuseHelm } from './install-record.ts';
 import { changesOf, valuesOf } from './install-values.ts';
 import { table } from './table.ts';
 
-export interface InstallOptions {
+export interface InstallOptions extends ClusterChoice {
   readonly namespace: string;
-  readonly kubeconfig?: string;
   readonly set?: readonly string[];
   readonly values?: string;
   readonly dryRun?: boolean;
@@ -27,13 +27,13 @@ export interface InstallOptions {
 }
 
 export async function install(options: InstallOptions): Promise<void> {
-  const api = KubeApi.load(options.kubeconfig ?? null);
+  const api = apiOf(options);
   const changes = changesOf({}, options.values ?? null, options.set ?? []);
   await put(api, options, changes);
 }
 
 export async function upgrade(options: InstallOptions): Promise<void> {
-  const api = KubeApi.load(options.kubeconfig ?? null);
+  const api = apiOf(options);
   const record = await readRecord(api, options.namespace);
   if (record === null) {
     await refuseHelm(api, options.namespace, 'use `helm upgrade`');

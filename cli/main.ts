@@ -114,6 +114,7 @@ program
   .option('--pre', 'look at a cluster instead, before an installation')
   .option('--namespace <name>', 'with --pre: where it would be installed', 'culvert-system')
   .option('--kubeconfig <file>', 'with --pre: which cluster (default: as for kubectl)')
+  .option('--context <name>', 'with --pre: of the kubeconfig (default: the current one)')
   .option('--cgroup-root <dir>', 'cgroup v2 directory to look at')
   .option('--bpffs <dir>', 'where bpffs should be', '/sys/fs/bpf')
   .option('--admin <host:port>', 'a running agent to ask as well', '127.0.0.1:15000')
@@ -130,6 +131,7 @@ program
   .option('--cluster', 'of a whole cluster instead of one agent')
   .option('--namespace <name>', 'with --cluster: where it is installed', 'culvert-system')
   .option('--kubeconfig <file>', 'with --cluster: which cluster (default: as for kubectl)')
+  .option('--context <name>', 'with --cluster: of the kubeconfig (default: the current one)')
   .action(async options => {
     if (options.cluster === true) await (await import('./cluster-status.ts')).clusterStatus(options);
     else await (await import('./status.ts')).status(options);
@@ -257,8 +259,13 @@ authority
 
 program
   .command('version')
-  .description('version of this program')
-  .action(async () => (await import('./version.ts')).version());
+  .description('version of this program, and of what runs in a cluster where one can be reached')
+  .addOption(output())
+  .option('--client', 'of this program only')
+  .option('--namespace <name>', 'where it is installed', 'culvert-system')
+  .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)')
+  .option('--context <name>', 'of the kubeconfig (default: the current one)')
+  .action(async options => (await import('./version.ts')).version(options));
 
 /** A command about a whole cluster, with the options that they share. */
 function inCluster(name: string, description: string): Command {
@@ -268,6 +275,7 @@ function inCluster(name: string, description: string): Command {
     .addOption(output())
     .option('--namespace <name>', 'where it is installed', 'culvert-system')
     .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)')
+    .option('--context <name>', 'of the kubeconfig (default: the current one)')
     .option('--timeout <time>', 'how long to wait for the cluster, such as 90s or 5m', '5m');
 }
 
@@ -278,7 +286,8 @@ function ofWaypoints(name: string, description: string): Command {
     .description(description)
     .addOption(output())
     .option('-n, --namespace <name>', 'of the waypoint (default: that of the kubeconfig)')
-    .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)');
+    .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)')
+    .option('--context <name>', 'of the kubeconfig (default: the current one)');
 }
 
 function output(): Option {

@@ -6,20 +6,20 @@
  * repeated; one that was done already is passed over.
  */
 import { CulvertError } from '../base/errors.ts';
-import { type Api, KubeApi } from '../control/cluster/api.ts';
+import type { Api } from '../control/cluster/api.ts';
 import { definitions, installation, namespaceManifest } from '../daemonset/installation.ts';
 import { cleanupDaemonSet, cleanupName } from '../daemonset/manifests/cleanup.ts';
 import { agentName, controlName, rootConfigMap } from '../daemonset/names.ts';
 import { defaultValues } from '../daemonset/values.ts';
 import { redirection } from '../model/kinds/marks.ts';
+import { type ClusterChoice, apiOf } from './cluster-api.ts';
 import { type Reference, apply, inOrder, isOurs, isServed, read, remove } from './cluster-objects.ts';
 import { timeoutMs, toStandardError, waitFor, type Patience, type Progress } from './cluster-wait.ts';
 import { readRecord, recordReference, refuseHelm } from './install-record.ts';
 import { table } from './table.ts';
 
-export interface UninstallOptions {
+export interface UninstallOptions extends ClusterChoice {
   readonly namespace: string;
-  readonly kubeconfig?: string;
   /** Clean the nodes and remove nothing else; what Helm runs before it removes the rest. */
   readonly nodesOnly?: boolean;
   /** Also the definitions of our kinds, and with them every policy. */
@@ -30,7 +30,7 @@ export interface UninstallOptions {
 }
 
 export async function uninstall(options: UninstallOptions): Promise<void> {
-  const api = KubeApi.load(options.kubeconfig ?? null);
+  const api = apiOf(options);
   const patience = { timeoutMs: timeoutMs(options.timeout), show: toStandardError };
   const { namespace } = options;
   if (options.nodesOnly !== true)

@@ -7,10 +7,10 @@
  */
 import http from 'node:http';
 import https from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
 import { CulvertError } from '../../base/errors.ts';
 import { type ApiRequest, Call, type Credentials, keepAliveMs, nameOf, textOf } from './api-call.ts';
 import { ApiError, hasStatus, isExpired, statusError } from './api-error.ts';
+import { KubeConfig } from './kube-config.ts';
 
 export { ApiError, type ApiRequest, hasStatus, isExpired, statusError };
 
@@ -55,8 +55,9 @@ export class KubeApi implements Api {
   /**
    * Reads a kubeconfig; null looks where kubectl does, and then for the service account of our pod. No I/O but files.
    * Throws CONFIG_KUBECONFIG.
+   * @param context of the kubeconfig; null for the one that is current there
    */
-  static load(kubeconfig: string | null): KubeApi {
+  static load(kubeconfig: string | null, context: string | null = null): KubeApi {
     const config = new KubeConfig();
     const where = kubeconfig ?? 'KUBECONFIG, ~/.kube/config or the service account of a pod';
     try {
@@ -64,6 +65,12 @@ export class KubeApi implements Api {
       else config.loadFromFile(kubeconfig);
     } catch (cause) {
       throw unusable(where, cause instanceof Error ? cause.message : String(cause), cause);
+    }
+    if (context !== null) {
+      const names = config.getContexts().map(({ name }) => name);
+      if (!names.includes(context))
+        throw unusable(where, `there is no context ${context}; there are: ${names.join(', ') || 'none'}`);
+      config.setCurrentContext(context);
     }
     const server = config.getCurrentCluster()?.server;
     // What the library falls back to when it has found nothing.

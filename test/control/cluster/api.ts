@@ -23,6 +23,28 @@ t.test('a kubeconfig that can not be used says why', async t => {
   }
 });
 
+t.test('a context is one of the kubeconfig', async t => {
+  const cluster = (name: string) => ({ name, cluster: { server: `https://${name}.test` } });
+  const context = (name: string) => ({
+    name,
+    context: { cluster: name, user: 'me', namespace: `of-${name}` },
+  });
+  const path = join(t.testdir({}), 'config');
+  const config = {
+    clusters: [cluster('one'), cluster('two')],
+    contexts: [context('one'), context('two')],
+    users: [{ name: 'me', user: { token: 'x' } }],
+    'current-context': 'one',
+  };
+  writeFileSync(path, JSON.stringify(config));
+  t.equal(KubeApi.load(path).server, 'https://one.test/');
+  t.match(KubeApi.load(path, 'two'), { server: 'https://two.test/', namespace: 'of-two' });
+  t.throws(() => KubeApi.load(path, 'three'), {
+    code: 'CONFIG_KUBECONFIG',
+    message: /no context three.*one, two/,
+  });
+});
+
 t.test('requests share connections', async t => {
   const { fake, api } = await lab(t);
   for (let index = 0; index < 20; index++) await api.json({ path: '/api/v1/pods' });
