@@ -5,7 +5,7 @@
 import { setFlagsFromString } from 'node:v8';
 
 /** The heap is collected when it has grown by this much since it was collected last. */
-const growthPercent = 30;
+const growthPercent = 20;
 
 /** To be called before there is much. */
 export function keepHeapTight(): void {

@@ -39,7 +39,13 @@ export function encodeResponse(typeUrl: string, update: Update, isPart = false):
   if (isPart) rest.uint32(0x0a).string(partMark);
   rest.uint32(0x22).string(typeUrl).uint32(0x2a).string(update.nonce);
   for (const name of update.removed) rest.uint32(0x32).string(name);
-  return Buffer.concat([...update.frames, rest.finish()]);
+  const end = rest.finish();
+  const length = update.frames.reduce((sum, frame) => sum + frame.length, end.length);
+  const response = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const frame of update.frames) at += response.write(frame, at, 'latin1');
+  response.set(end, at);
+  return response;
 }
 
 /** The empty response to a type that is not served: what was asked for does not exist. */

@@ -43,8 +43,8 @@ export const adsLimits: AdsLimits = {
   // Each of some twenty pushes a second has an answer for each type.
   requests: { perSecond: 400, burst: 2_000 },
   maxResponseBytes: 64 << 20,
-  partBytes: 64 << 10,
-  largeBytes: 48 << 10,
+  partBytes: 28 << 10,
+  largeBytes: 24 << 10,
   answerMs: 60_000,
   firstRequestMs: 30_000,
 };

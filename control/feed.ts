@@ -2,12 +2,12 @@
  * What one client is still to hear of one type. There are two kinds: of clients that want everything
  * (wildcard-feed.ts), and of clients that ask for names or may see some only (keyed-feed.ts).
  */
-import type { Resource } from './resource.ts';
+import type { Frame, Resource } from './resource.ts';
 
 /** A piece of news; what is in it counts as told. */
 export interface News {
   /** Encoded `resources` fields of a response. */
-  readonly frames: readonly Buffer[];
+  readonly frames: readonly Frame[];
   readonly removed: readonly string[];
   /** Whether that was everything, or the size limit has ended it. */
   readonly complete: boolean;
@@ -27,11 +27,11 @@ export type KnownVersions = ReadonlyMap<string, string>;
 
 /** Adds up what goes into one response. */
 export class Batch {
-  readonly frames: Buffer[] = [];
+  readonly frames: Frame[] = [];
   readonly removed: string[] = [];
   #bytes = 0;
 
-  add(frame: Buffer): void {
+  add(frame: Frame): void {
     this.frames.push(frame);
     this.#bytes += frame.length;
   }

@@ -1,5 +1,6 @@
 /** Responses as a client reads them, by hand: what the server encodes is checked against another reading. */
 import protobuf from 'protobufjs/minimal.js';
+import type { Frame } from '../../control/resource.ts';
 
 export interface WireResource {
   readonly name: string;
@@ -22,8 +23,8 @@ export function fields(bytes: Uint8Array): Map<number, Buffer[]> {
   return found;
 }
 
-export function decodeFrames(frames: readonly Uint8Array[]): WireResource[] {
-  return (fields(Buffer.concat(frames)).get(2) ?? []).map(resource);
+export function decodeFrames(frames: readonly Frame[]): WireResource[] {
+  return (fields(Buffer.from(frames.join(''), 'latin1')).get(2) ?? []).map(resource);
 }
 
 function resource(bytes: Buffer): WireResource {
