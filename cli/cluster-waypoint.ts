@@ -3,7 +3,7 @@
  * the rest and says in its status how far it is.
  */
 import { CulvertError } from '../base/errors.ts';
-import { type Api, hasStatus } from '../control/cluster/api.ts';
+import { type Api, type KubeApi, hasStatus } from '../control/cluster/api.ts';
 import { gatewayGroup, waypointClasses } from '../model/kinds/gateway.ts';
 import { firstMark, useWaypoint, useWaypointNamespace, waypointFor } from '../model/kinds/marks.ts';
 import { type ClusterChoice, apiOf } from './cluster-api.ts';
@@ -182,7 +182,7 @@ function isUseOf({ namespace, name }: WaypointUse, waypoint: Waypoint): boolean 
   return namespace === waypoint.namespace && name === waypoint.name;
 }
 
-function scopeOf(api: KubeApi, { namespace, allNamespaces }: ListOptions): string | null {
+function scopeOf(api: Pick<KubeApi, 'namespace'>, { namespace, allNamespaces }: ListOptions): string | null {
   return allNamespaces === true ? null : (namespace ?? api.namespace ?? 'default');
 }
 
