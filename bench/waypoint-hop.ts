@@ -56,14 +56,14 @@ writeFileSync(join(directory, 'mesh.yaml'), objects.map(object => JSON.stringify
 
 const waypoint = new Waypoint(
   {
-    directory,
-    authority: null,
+    source: { kind: 'directory', directory, authority: null },
     gateway: { namespace: 'shop', name: 'wp' },
     address: '127.0.0.1',
     hbonePort: 0,
     adminPort: 0,
     metricsAddress: '127.0.0.1',
     metricsPort: 0,
+    readyAddress: '127.0.0.1',
     readyPort: 0,
     accessLog,
     logLevel: 'error',

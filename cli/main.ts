@@ -187,15 +187,28 @@ const waypoint = program
 waypoint
   .command('run')
   .description('route, retry and watch the requests to what uses this waypoint, until told to stop')
-  .requiredOption('--config <dir>', 'directory of Kubernetes YAML; edits take effect at once')
+  .option('--config <dir>', 'directory of Kubernetes YAML; edits take effect at once')
+  .option('--control <host:port>', 'in a cluster instead: the control plane')
   .requiredOption('--name <namespace/name>', 'the Gateway that this is a pod of')
-  .option('--authority <file>', 'certificate authority (default: <config>/.culvert/authority.pem)')
+  .option(
+    '--authority <file>',
+    'with --config: certificate authority (default: <config>/.culvert/authority.pem)',
+  )
+  .option(
+    '--control-root <file>',
+    'with --control: roots of its certificate',
+    '/var/run/secrets/culvert-root/root.pem',
+  )
+  .option('--control-name <name>', 'with --control: DNS name in its certificate (default: the host)')
+  .option('--token <file>', "with --control: of the pod's service account", '/var/run/secrets/culvert/token')
+  .option('--cluster-id <name>', 'with --control: as in MeshConfig', 'Kubernetes')
   .option('--address <ip>', 'where tunnels come to', '0.0.0.0')
   .option('--hbone-port <n>', 'tunnels that arrive', '15008')
   .option('--admin-port <n>', 'administration, loopback only', '15000')
   .option('--metrics-address <ip>', 'where Prometheus may scrape', '127.0.0.1')
   .option('--metrics-port <n>', 'Prometheus', '15020')
-  .option('--ready-port <n>', 'readiness, loopback only', '15021')
+  .option('--ready-address <ip>', 'where a kubelet may ask whether it is ready', '127.0.0.1')
+  .option('--ready-port <n>', 'readiness', '15021')
   .option('--access-log <file>', 'one line per request; - is standard output, empty is none', '-')
   .option('--log-level <level>', 'trace, debug, info, warn, error; or component=level,…', 'info')
   .option('--limit <name=value...>', 'change a deadline or cap, see docs/waypoint.md')

@@ -47,6 +47,8 @@ export interface AdsCall {
 
 export interface AdsStreamParts {
   readonly store: ResourceStore;
+  /** What the client is. */
+  readonly reader: 'agents' | 'waypoints';
   readonly limits: AdsLimits;
   readonly turns: Turns;
   readonly log: Logger;
@@ -241,7 +243,8 @@ export class AdsStream {
   #subscriptionOf(type: ServedType): Sub | null {
     const known = this.#subs.find(sub => sub.type === type);
     if (known !== undefined) return known;
-    const { store, limits } = this.#parts;
+    const { store, limits, reader } = this.#parts;
+    if (type.readers !== 'all' && type.readers !== reader) return null;
     const collection = store.collection(type.typeUrl);
     if (collection === null) return null;
     const { node } = this.caller;

@@ -16,7 +16,7 @@ import { type ObjectChange, type ObjectChanges, ObjectStore } from './build-obje
 import type { PodEntry } from './build-pods.ts';
 import { BuildState, type StateChanges } from './build-state.ts';
 import type { Finding } from './finding.ts';
-import type { LocatedObject } from './located.ts';
+import type { Located, LocatedObject } from './located.ts';
 
 export type { ObjectChanges, ObjectRef } from './build-objects.ts';
 
@@ -84,6 +84,11 @@ export class IncrementalBuilder {
   service(namespace: string, name: string): Service | null {
     const key = `${namespace}/${name}.${namespace}.svc.${this.#config.clusterDomain}`;
     return this.#state.services.get(key) ?? null;
+  }
+
+  /** The Gateway whose waypoint a pod is, null for any other pod. */
+  gatewayOf(pod: Located<'Pod'>): Located<'Gateway'> | null {
+    return this.#state.gatewayOf(pod);
   }
 
   /** What waypoints follow. */

@@ -1,6 +1,6 @@
 /** All routes that are bound to Services, as their objects and the Services they name come and go. */
 import { isDeepStrictEqual } from 'node:util';
-import type { HttpRoute } from '../model/http-route.ts';
+import { type HttpRoute, routeKey } from '../model/http-route.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { L7Change } from '../model/l7.ts';
 import type { FindingStore } from './build-findings.ts';
@@ -51,7 +51,8 @@ export class RouteBook {
       const resource = this.#renew(key, ref);
       if (resource === null) this.#routes.delete(key);
       else this.#routes.set(key, resource);
-      if (!isDeepStrictEqual(before, resource)) changed.push({ list: 'routes', key, resource });
+      if (!isDeepStrictEqual(before, resource))
+        changed.push({ list: 'routes', key: routeKey(ref), resource });
     }
     return changed;
   }

@@ -87,6 +87,11 @@ export class BuildState {
     });
   }
 
+  /** The Gateway whose waypoint a pod is. */
+  gatewayOf(pod: Located<'Pod'>): Located<'Gateway'> | null {
+    return this.#waypoints.gatewayOf(pod);
+  }
+
   /** Takes changes of objects in; the objects are what they are now already. */
   apply(changes: readonly ObjectChange[]): StateChanges {
     const touched = this.#touchedBy(changes);

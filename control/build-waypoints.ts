@@ -73,6 +73,18 @@ export class WaypointBook {
     }
   }
 
+  /** The Gateway whose waypoint a pod is: the one whose Service, of the same name, selects it. */
+  gatewayOf({ namespace, value }: Located<'Pod'>): Located<'Gateway'> | null {
+    const { labels } = value.metadata;
+    for (const service of this.#objects.in('Service', namespace)) {
+      const gateway = this.#gateway(namespace, service.name);
+      if (gateway === null) continue;
+      const selector = Object.entries(service.value.spec.selector);
+      if (selector.length > 0 && selector.every(([key, value]) => labels[key] === value)) return gateway;
+    }
+    return null;
+  }
+
   /** The waypoints, as `namespace/name`, that a change of objects may be about. */
   touchedBy({ kind, namespace, name }: ObjectChange): string | null {
     const isGateway = kind === 'Gateway' || (kind === 'Service' && this.#gateway(namespace, name) !== null);
@@ -113,14 +125,7 @@ export class WaypointBook {
   /** What leads to waypoints itself has none. */
   #isWaypoint(object: WaypointUser): boolean {
     if (object.kind === 'Service') return this.#gateway(object.namespace, object.name) !== null;
-    if (object.kind !== 'Pod') return false;
-    const { labels } = object.value.metadata;
-    for (const service of this.#objects.in('Service', object.namespace)) {
-      if (this.#gateway(service.namespace, service.name) === null) continue;
-      const selector = Object.entries(service.value.spec.selector);
-      if (selector.length > 0 && selector.every(([key, value]) => labels[key] === value)) return true;
-    }
-    return false;
+    return object.kind === 'Pod' && this.gatewayOf(object) !== null;
   }
 }
 

@@ -7,6 +7,7 @@ import { type Workload, workloadKey } from '../model/workload.ts';
 import {
   addressNames,
   encodeAuthorization,
+  encodeL7,
   encodeNodePod,
   encodeService,
   encodeSettings,
@@ -15,6 +16,7 @@ import {
   resourceTypes,
   settingsName,
 } from '../xds/codec.ts';
+import { l7Name } from '../xds/codec-l7.ts';
 import type { BuildChange } from './build-incremental.ts';
 import type { Offer } from './resource.ts';
 import type { TypeChanges } from './resources.ts';
@@ -22,9 +24,10 @@ import type { TypeChanges } from './resources.ts';
 /** By type URL; every type is there. */
 export function offersOf({
   mesh,
+  l7,
   nodePods,
   settings,
-}: Pick<BuildChange, 'mesh' | 'nodePods' | 'settings'>): Record<string, TypeChanges> {
+}: Pick<BuildChange, 'mesh' | 'l7' | 'nodePods' | 'settings'>): Record<string, TypeChanges> {
   return {
     [resourceTypes.authorization]: {
       set: mesh.policies.map(policy => ({ name: policyKey(policy), content: encodeAuthorization(policy) })),
@@ -42,6 +45,12 @@ export function offersOf({
     [resourceTypes.settings]: {
       set: settings === null ? [] : [{ name: settingsName, content: encodeSettings(settings) }],
       removed: [],
+    },
+    [resourceTypes.waypointResource]: {
+      set: l7.flatMap(({ list, key, resource }) =>
+        resource === null ? [] : [{ name: l7Name(list, key), content: encodeL7(list, resource) }],
+      ),
+      removed: l7.flatMap(({ list, key, resource }) => (resource === null ? [l7Name(list, key)] : [])),
     },
   };
 }

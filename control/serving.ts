@@ -3,14 +3,16 @@
  * authority that they sign with and the certificate that clients see.
  */
 import type { Logger } from '../base/log.ts';
+import { protocols } from '../proto/load.ts';
 import { AdsService } from './ads.ts';
-import { Authenticator } from './authenticate.ts';
+import { Authenticator, type Caller } from './authenticate.ts';
 import type { ClusterAuthority } from './authority-store.ts';
 import type { IncrementalBuilder } from './build-incremental.ts';
+import { serviceAccountOf } from './build-workloads.ts';
 import { CertificateService } from './certificate-service.ts';
 import type { Api } from './cluster/api.ts';
 import type { Lease } from './cluster/lease.ts';
-import type { PodIndex } from './cluster/pod-index.ts';
+import { hasEnded, type PodIndex } from './cluster/pod-index.ts';
 import type { RedirectionWriter } from './cluster/redirection.ts';
 import { RootConfigMap } from './cluster/root-config-map.ts';
 import { reviewToken } from './cluster/token-review.ts';
@@ -30,7 +32,7 @@ export interface ServingParts {
   readonly metrics: ControlMetrics;
   readonly api: Api;
   readonly resources: ResourceStore;
-  readonly builder: Pick<IncrementalBuilder, 'config'>;
+  readonly builder: Pick<IncrementalBuilder, 'config' | 'gatewayOf'>;
   readonly pods: PodIndex;
   readonly redirection: RedirectionWriter;
   readonly lease: Pick<Lease, 'isLeader'>;
@@ -48,7 +50,9 @@ export interface Serving {
 const minuteMs = 60_000;
 const maxTtlMs = 90 * 24 * 60 * minuteMs;
 /** Anybody whom the API server knows may ask for a certificate of their own. */
-const certificatePath = '/istio.v1.auth.IstioCertificateService/CreateCertificate';
+const certificatePath = protocols.services.certificates.CreateCertificate.path;
+/** What agents and waypoints may ask. */
+const discoveryPath = protocols.services.discovery.DeltaAggregatedResources.path;
 
 /** Makes what serves, from what is known of the cluster. Nothing is started. */
 export function serving(control: ServingParts, authority: ClusterAuthority): Serving {
@@ -62,17 +66,20 @@ export function serving(control: ServingParts, authority: ClusterAuthority): Ser
     audiences: config.audiences,
     metrics,
   });
-  const isAgent = ({ serviceAccount }: { readonly serviceAccount: string }): boolean =>
+  const isAgent = ({ serviceAccount }: Pick<Caller, 'serviceAccount'>): boolean =>
     config.agents.includes(serviceAccount);
+  const isWaypoint = (caller: Caller): boolean => !isAgent(caller) && isWaypointPod(control, caller);
   const guard = makeGuard({
     authenticator,
-    mayCall: (caller, path) => path === certificatePath || isAgent(caller),
+    mayCall: (caller, path) =>
+      path === certificatePath || isAgent(caller) || (path === discoveryPath && isWaypoint(caller)),
     log,
   });
   const { callerOf } = guard;
   const ads = new AdsService({
     store: resources,
     callerOf,
+    isWaypoint,
     cut: peer => server.cut(peer),
     log,
     metrics,
@@ -133,4 +140,17 @@ export function serving(control: ServingParts, authority: ClusterAuthority): Ser
     roots.touch();
   });
   return { authority, certificate, roots, ads, reports, server };
+}
+
+/** Whether a token was made for a pod that runs and is a waypoint's. */
+function isWaypointPod({ pods, builder }: Pick<ServingParts, 'pods' | 'builder'>, caller: Caller): boolean {
+  const pod = caller.podUid === null ? null : pods.pod(caller.podUid);
+  return (
+    pod !== null &&
+    pod.namespace === caller.namespace &&
+    pod.name === caller.podName &&
+    serviceAccountOf(pod.value) === caller.name &&
+    !hasEnded(pod) &&
+    builder.gatewayOf(pod) !== null
+  );
 }

@@ -184,7 +184,7 @@ export interface HttpFault {
 }
 
 /** The name a route has in changes: `kind/namespace/name`. */
-export function routeKey({ kind, namespace, name }: HttpRoute): string {
+export function routeKey({ kind, namespace, name }: Pick<HttpRoute, 'kind' | 'namespace' | 'name'>): string {
   return `${kind}/${namespace}/${name}`;
 }
 

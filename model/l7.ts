@@ -3,7 +3,8 @@
  *
  * Built by control/build-l7.ts; a waypoint gets it from a directory or over xDS and holds it in its context.
  */
-import { type HttpPolicy, httpPolicyKey } from './http-policy.ts';
+import { RouteTable } from './http-match.ts';
+import { type HttpPolicy, httpPolicyKey, HttpPolicySet, type PolicyTarget } from './http-policy.ts';
 import { type HttpRoute, routeKey } from './http-route.ts';
 import { same } from './mesh.ts';
 import { type Telemetry, telemetryKey } from './telemetry.ts';
@@ -33,13 +34,48 @@ export interface L7Change {
   readonly resource: L7Resource | null;
 }
 
+type Table<Result> = { readonly [List in L7List]: (resource: L7State[List][number]) => Result };
+
 /** The key of each resource, list by list. */
-const keysOf: { readonly [List in L7List]: (resource: L7State[List][number]) => string } = {
+const keysOf: Table<string> = {
   routes: routeKey,
   traffic: trafficKey,
   telemetry: telemetryKey,
   policies: httpPolicyKey,
 };
+
+/**
+ * What a waypoint must not serve while it can not read a resource, list by list: services and workloads by their keys,
+ * `Gateway/namespace/name` for whatever passes that waypoint, `*` for everything; and nothing where requests may do
+ * without it.
+ */
+const aboutOf: Table<readonly string[]> = {
+  routes: ({ parents }) => [...new Set(parents.map(({ service }) => service))],
+  traffic: ({ service }) => [service],
+  // What is told of requests is not what becomes of them.
+  telemetry: () => [],
+  policies: ({ targets }) => targets.map(aboutTarget),
+};
+
+function aboutTarget(target: PolicyTarget): string {
+  if (target.kind === 'Service') return target.key;
+  return target.kind === 'Gateway' ? `Gateway/${target.namespace}/${target.name}` : '*';
+}
+
+/** Throw for a resource that could not be used, where its key and what it is about do not show that. */
+const checks: Partial<Table<unknown>> = {
+  routes: route => new RouteTable([route]),
+  policies: policy => new HttpPolicySet([policy]),
+};
+
+/**
+ * What a resource has that waypoints of older versions would pass over, list by list. Version upon version adds to it:
+ * what is new and must not be passed over gets a name here and in `l7Features`.
+ */
+const needsOf: Partial<Table<readonly string[]>> = {};
+
+/** What this version can read beyond the first. */
+export const l7Features: ReadonlySet<string> = new Set();
 
 export const l7Lists: readonly L7List[] = ['routes', 'traffic', 'telemetry', 'policies'];
 
@@ -61,4 +97,35 @@ export function l7Changes(before: L7State, after: L7State): L7Change[] {
 function keyed<List extends L7List>(list: List, state: L7State): Map<string, L7State[List][number]> {
   const key = keysOf[list];
   return new Map(state[list].map(resource => [key(resource), resource]));
+}
+
+/** What a resource says of itself to those who get it from elsewhere. */
+export interface L7Label {
+  readonly key: string;
+  /** See `aboutOf`. */
+  readonly about: readonly string[];
+  /** Features that its reader must know. */
+  readonly needs: readonly string[];
+}
+
+/** Throws for what could not be used as a resource of the list. */
+export function l7Check(list: L7List, resource: L7Resource): void {
+  entry(checks, list)?.(resource);
+}
+
+/** Throws for what is no resource of the list. */
+export function l7Label(list: L7List, resource: L7Resource): L7Label {
+  return {
+    key: entry(keysOf, list)?.(resource) ?? '',
+    about: entry(aboutOf, list)?.(resource) ?? [],
+    needs: entry(needsOf, list)?.(resource) ?? [],
+  };
+}
+
+/** The type system can not know that list and resource belong together. */
+function entry<Result>(
+  table: Partial<Table<Result>>,
+  list: L7List,
+): ((resource: L7Resource) => Result) | undefined {
+  return table[list] as ((resource: L7Resource) => Result) | undefined;
 }

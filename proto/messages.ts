@@ -256,6 +256,14 @@ export interface WireNodePod {
   readonly runtimeUid: string;
 }
 
+export interface WireWaypointResource {
+  readonly list: string;
+  readonly key: string;
+  readonly json: string;
+  readonly needs: readonly string[];
+  readonly about: readonly string[];
+}
+
 export interface WireSessionAffinity {
   readonly timeoutMs: number;
 }

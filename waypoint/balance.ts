@@ -56,8 +56,13 @@ export interface Picked {
   readonly cookie: string | null;
 }
 
-/** Throws NO_HEALTHY_ENDPOINT, UNKNOWN_PORT, UNKNOWN_SUBSET or TRAFFIC_REFUSED, whose message says why there is none. */
+/**
+ * Throws NO_HEALTHY_ENDPOINT, UNKNOWN_PORT, UNKNOWN_SUBSET, TRAFFIC_REFUSED or L7_UNREADABLE, whose message says why there
+ * is none.
+ */
 export function pickWay(context: WaypointContext, destination: Destination, asker: Asker): Picked {
+  const barred = context.barred.why(destination);
+  if (barred !== null) throw new CulvertError('L7_UNREADABLE', barred, { side: 'us' });
   if (destination.kind === 'workload') {
     const { workload, address, port } = destination;
     return { way: wayTo(workload, address, port, null, 'UNKNOWN', null), cookie: null };

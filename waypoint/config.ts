@@ -4,10 +4,7 @@
 import { tunnelDefaults } from '../tunnel/defaults.ts';
 
 export interface WaypointConfig {
-  /** Of Kubernetes YAML; watched. */
-  readonly directory: string;
-  /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the directory. */
-  readonly authority: string | null;
+  readonly source: SourceConfig;
   /** The Gateway that this is a pod of. */
   readonly gateway: { readonly namespace: string; readonly name: string };
   /** Address that tunnels come to. */
@@ -16,11 +13,47 @@ export interface WaypointConfig {
   readonly adminPort: number;
   readonly metricsAddress: string;
   readonly metricsPort: number;
+  readonly readyAddress: string;
   readonly readyPort: number;
   /** File for access lines; '-' is standard output, '' is none. */
   readonly accessLog: string;
   readonly logLevel: string;
   readonly limits: WaypointLimits;
+}
+
+/** Where it learns the mesh from. */
+export type SourceConfig = DirectoryConfig | ClusterConfig;
+
+export interface DirectoryConfig {
+  readonly kind: 'directory';
+  /** Of Kubernetes YAML; watched. */
+  readonly directory: string;
+  /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the directory. */
+  readonly authority: string | null;
+}
+
+export interface ClusterConfig {
+  readonly kind: 'cluster';
+  readonly control: {
+    /** `host:port` */
+    readonly address: string;
+    /** File of the roots of its certificate. */
+    readonly root: string;
+    /** File of the token of this pod's service account. */
+    readonly token: string;
+    /** The DNS name in its certificate; null: the host of the address. */
+    readonly serverName: string | null;
+    /** What the mesh calls the cluster. */
+    readonly clusterId: string;
+  };
+  /** The pod that this process runs in. */
+  readonly pod: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly address: string;
+    readonly serviceAccount: string;
+    readonly node: string;
+  };
 }
 
 /** Deadlines in milliseconds and caps; each protects the waypoint from one slow or hostile peer. */

@@ -14,6 +14,7 @@ import type { Service } from '../model/service.ts';
 import { workloadIdentity, type Workload } from '../model/workload.ts';
 import type { TunnelPool } from '../tunnel/pool.ts';
 import type { AccessLog } from './access-log.ts';
+import type { BarredList } from './barred.ts';
 import type { WaypointConfig } from './config.ts';
 import type { RequestMetrics } from './metrics.ts';
 import type { TelemetryStore } from './telemetry.ts';
@@ -38,6 +39,7 @@ export interface WaypointContext {
   readonly connections: OpenConnections;
   readonly traffic: TrafficRules;
   readonly upstreams: Upstreams;
+  readonly barred: BarredList;
   readonly certificates: CurrentCertificates;
   readonly caps: SourceCaps;
   readonly health: EndpointHealth;

@@ -57,6 +57,7 @@ type PlanContext = Pick<WaypointContext, 'mesh' | 'self' | 'upstreams'>;
 export function planOf(context: PlanContext, asked: Asked, match: Match, random: () => number): Plan {
   const { head, destination } = asked;
   if (match.kind === 'none') return failure(404, 'NO_ROUTE', 'no rule of the routes of this service fits');
+  if (match.kind === 'barred') return failure(503, 'L7_UNREADABLE', match.reason);
   if (match.kind === 'direct') {
     return {
       kind: 'forward',

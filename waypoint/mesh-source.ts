@@ -1,59 +1,56 @@
 /**
- * Where a waypoint learns the mesh and its routes, and who signs for it: a watched directory of YAML and an authority
- * whose key lies in a file.
+ * Where a waypoint learns the mesh and what it is to do, and who signs for it: a directory of YAML with an authority whose
+ * key lies in a file, or the control plane of a cluster.
+ *
+ * Only the one that is used is loaded: what reads YAML and what speaks to a control plane weigh tens of megabytes.
  */
-import { join } from 'node:path';
 import type { Logger } from '../base/log.ts';
-import type { BuildResult } from '../control/build.ts';
-import { Configuration } from '../control/configuration.ts';
-import { Authority } from '../tunnel/authority.ts';
+import type { Finding } from '../control/finding.ts';
+import type { L7State } from '../model/l7.ts';
+import type { MeshDelta } from '../model/mesh.ts';
 import type { CertificateSource } from '../tunnel/certificate-exchange.ts';
+import type { Barred } from '../xds/codec-l7.ts';
+import type { SourceConfig } from './config.ts';
+import type { MeshNames } from './context.ts';
+
+export interface WaypointUpdate {
+  /** What changes. */
+  readonly mesh: MeshDelta;
+  /** The whole; a list in which nothing has changed is the same array as before. */
+  readonly l7: L7State;
+  /** What must not be served, since something about it can not be read. */
+  readonly barred: readonly Barred[];
+  readonly names: MeshNames;
+  /** The workload that this process is; null where its address has to tell. */
+  readonly self: string | null;
+}
+
+export interface SourceState {
+  /** Grows with each update. */
+  readonly generation: number;
+  /** Milliseconds since the epoch. */
+  readonly appliedAt: number;
+  /** For people. */
+  readonly [detail: string]: unknown;
+}
 
 export interface WaypointSource {
   readonly signer: CertificateSource;
-  readonly configuration: Configuration;
+  /** Resolves with the first whole state, however long that takes. */
+  start(): Promise<WaypointUpdate>;
+  /** Told of every update after the first. */
+  onUpdate: (update: WaypointUpdate) => void;
+  state(): SourceState;
+  findings(): readonly Finding[];
   close(): Promise<void>;
 }
 
-export interface SourceOptions {
-  readonly directory: string;
-  readonly authority: string | null;
-  readonly log: Logger;
-  /** Told of the first state and of every further one. */
-  readonly onState: (built: BuildResult) => void;
-}
-
-/** Reads directory and authority, and follows both. Throws CulvertError for either. */
-export async function openSource({
-  directory,
-  authority,
-  log,
-  onState,
-}: SourceOptions): Promise<WaypointSource> {
-  const configuration = await Configuration.open(directory, log);
-  try {
-    const signer = Authority.open({
-      path: authority ?? join(directory, '.culvert', 'authority.pem'),
-      leafTtlMs: configuration.current.config.certificateTtlMs,
-      onProblem: problem => {
-        if (problem === null) return;
-        const { code, message, fix } = problem;
-        log.error({ code, err: message, fix }, 'certificate authority');
-      },
-    });
-    signer.watch();
-    onState(configuration.current);
-    configuration.onChange = onState;
-    return {
-      signer,
-      configuration,
-      close: async () => {
-        await configuration.close();
-        signer.close();
-      },
-    };
-  } catch (error) {
-    await configuration.close();
-    throw error;
+/** Reads the directory and the authority, and throws CulvertError for either; a control plane is not asked before `start`. */
+export async function openSource(config: SourceConfig, log: Logger): Promise<WaypointSource> {
+  if (config.kind === 'directory') {
+    const { DirectorySource } = await import('./directory-source.ts');
+    return DirectorySource.open(config, log);
   }
+  const { ClusterSource } = await import('./cluster-source.ts');
+  return new ClusterSource(config, log);
 }

@@ -27,7 +27,7 @@ export class WaypointSurface {
       await this.#serve('127.0.0.1', config.adminPort, this.#admin(), true);
       await this.#serve(config.metricsAddress, config.metricsPort, this.#metrics(), false);
       await this.#serve(
-        '127.0.0.1',
+        config.readyAddress,
         config.readyPort,
         readyRoutes(ready, () => context.draining),
         false,
@@ -61,7 +61,7 @@ export class WaypointSurface {
   }
 
   #admin(): HttpRoutes {
-    const { config, context, ready, source } = this.#waypoint;
+    const { config, context, ready } = this.#waypoint;
     return {
       'GET /status': () =>
         jsonReply({
@@ -70,12 +70,13 @@ export class WaypointSurface {
           workload: context.self?.uid ?? null,
           ready: ready.ready,
           pending: ready.pending(),
-          configuration: source.configuration.state(),
+          configuration: this.#waypoint.source?.state() ?? null,
+          barred: context.barred.size,
           tunnels: { inbound: this.#waypoint.tunnels, outbound: context.pool.count() },
           routes: context.routes.all().length,
         }),
       'GET /routes': () => jsonReply(context.routes.all()),
-      'GET /findings': () => jsonReply(source.configuration.findings()),
+      'GET /findings': () => jsonReply(this.#waypoint.source?.findings() ?? []),
       'POST /drain': () => {
         this.onShutdownRequest();
         return { status: 202, body: 'draining\n' };

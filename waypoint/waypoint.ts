@@ -15,20 +15,21 @@ import { CulvertError } from '../base/errors.ts';
 import { createLogger, reportTrouble, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
 import { settle } from '../base/settle.ts';
-import type { BuildResult } from '../control/build.ts';
 import { canonicalIp } from '../model/address.ts';
 import { HttpPolicies } from '../model/http-policies.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
+import { emptyL7, type L7State } from '../model/l7.ts';
 import { TrafficRules } from '../model/traffic-rules.ts';
-import { diff, emptyMesh, Mesh, type MeshDelta } from '../model/mesh.ts';
+import { Mesh } from '../model/mesh.ts';
 import { workloadIdentity, type Workload } from '../model/workload.ts';
 import { Certificates } from '../tunnel/certificates.ts';
 import { AccessLog } from './access-log.ts';
+import { BarredList } from './barred.ts';
 import type { WaypointConfig } from './config.ts';
 import type { DialTcp, WaypointContext } from './context.ts';
 import { drainHttp1 } from './http1-in.ts';
 import { drainHttp2 } from './http2-in.ts';
-import { openSource, type WaypointSource } from './mesh-source.ts';
+import { openSource, type WaypointSource, type WaypointUpdate } from './mesh-source.ts';
 import { RequestMetrics } from './metrics.ts';
 import { OpenConnections } from './open-connections.ts';
 import { closePools } from './pools.ts';
@@ -55,7 +56,7 @@ export class Waypoint {
     listener: this.ready.task('listener'),
   };
   readonly #tunnels: OpenTunnels = new Set();
-  #mesh: MeshDelta = emptyMesh;
+  #l7: L7State = emptyL7;
   #source: WaypointSource | null = null;
   #certificates: Certificates | null = null;
   #held: string | null = null;
@@ -84,6 +85,7 @@ export class Waypoint {
       connections: new OpenConnections(),
       traffic,
       upstreams: new Upstreams({ mesh, traffic, now, random: Math.random, onOverflow }),
+      barred: new BarredList(config.gateway),
       certificates,
       caps: new SourceCaps(limits.handshakesPerSource, limits.tunnelsPerSource),
       health: new EndpointHealth(limits.endpointPenaltyMs, now),
@@ -104,8 +106,8 @@ export class Waypoint {
     return typeof address === 'object' && address !== null ? address.port : 0;
   }
 
-  get source(): WaypointSource {
-    if (this.#source === null) throw new CulvertError('NOT_STARTED', 'the waypoint does not run');
+  /** Null before the start. */
+  get source(): WaypointSource | null {
     return this.#source;
   }
 
@@ -116,13 +118,11 @@ export class Waypoint {
   async start(): Promise<void> {
     setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
     setFlagsFromString(`--regexp-backtracks-before-fallback=${backtracksAllowed}`);
-    const { directory, authority } = this.config;
     try {
-      const states: BuildResult[] = [];
-      let take = (built: BuildResult): unknown => states.push(built);
-      this.#source = await openSource({ directory, authority, log: this.log, onState: built => take(built) });
+      const source = await openSource(this.config.source, this.log);
+      this.#source = source;
       this.#certificates = new Certificates({
-        source: this.#source.signer,
+        source: source.signer,
         onCertificate: (_identity, certificate) => {
           this.context.certificates.set(certificate);
           this.#tasks.certificate.done();
@@ -130,8 +130,8 @@ export class Waypoint {
         onFailure: (identity, { code, message: err, fix }, retryMs) =>
           this.log.warn({ code, identity, err, fix, retryMs }, 'no certificate'),
       });
-      take = built => this.#adopt(built);
-      for (const built of states) this.#adopt(built);
+      source.onUpdate = update => this.#adopt(update);
+      this.#adopt(await source.start());
       this.#tasks.configuration.done();
       await this.#listen();
       this.#tasks.listener.done();
@@ -190,23 +190,20 @@ export class Waypoint {
     }
   }
 
-  #adopt({ mesh, config, l7 }: BuildResult): void {
+  #adopt({ mesh, names, l7, barred, self }: WaypointUpdate): void {
     const { context } = this;
-    const { trustDomain, network, clusterDomain } = config;
-    context.names = { trustDomain, network, clusterDomain };
-    context.mesh.apply(diff(this.#mesh, mesh));
-    this.#mesh = mesh;
-    context.routes.replace(l7.routes);
-    context.traffic.replace(l7.traffic);
-    context.telemetry.replace(l7.telemetry);
-    if (context.access !== null) context.access.format = context.telemetry.lineFormat();
-    context.policies.replace(l7.policies);
+    context.names = names;
+    context.mesh.apply(mesh);
+    context.barred.replace(barred);
+    if (l7 !== this.#l7) this.#follow(l7);
     context.connections.judgeAgain();
-    context.self = this.#findSelf();
+    const known = self === null ? this.#findSelf() : context.mesh.workload(self);
+    // Its last requests are served by whom they came to, though nobody is led there any more.
+    context.self = known ?? (context.draining ? context.self : null);
     const identity = context.self === null ? null : workloadIdentity(context.self);
     if (identity === null) {
       const { namespace, name } = this.config.gateway;
-      const why = `no pod of Service ${namespace}/${name}`;
+      const why = self === null ? `no pod of Service ${namespace}/${name}` : `${self} is not in the mesh`;
       this.#tasks.certificate.undo(why);
       this.log.warn({ code: 'UNKNOWN_WORKLOAD', fix: 'describe it: Gateway, Service and Pod' }, why);
     }
@@ -216,11 +213,27 @@ export class Waypoint {
     this.#held = identity;
   }
 
+  #follow(l7: L7State): void {
+    const { context } = this;
+    const before = this.#l7;
+    this.#l7 = l7;
+    if (l7.routes !== before.routes) context.routes.replace(l7.routes);
+    if (l7.traffic !== before.traffic) context.traffic.replace(l7.traffic);
+    if (l7.policies !== before.policies) context.policies.replace(l7.policies);
+    if (l7.telemetry === before.telemetry) return;
+    context.telemetry.replace(l7.telemetry);
+    if (context.access !== null) context.access.format = context.telemetry.lineFormat();
+  }
+
+  /** The key of the Service that leads to this waypoint. */
+  #ownService(): string {
+    const { namespace, name } = this.config.gateway;
+    return `${namespace}/${name}.${namespace}.svc.${this.context.names.clusterDomain}`;
+  }
+
   /** The pod of the waypoint's Service that has an address of this machine; where none has, the first. */
   #findSelf(): Workload | null {
-    const { namespace, name } = this.config.gateway;
-    const key = `${namespace}/${name}.${namespace}.svc.${this.context.names.clusterDomain}`;
-    const pods = this.context.mesh.endpoints(key);
+    const pods = this.context.mesh.endpoints(this.#ownService());
     const own = new Set(
       Object.values(networkInterfaces()).flatMap(list =>
         (list ?? []).map(({ address }) => canonicalIp(address)),

@@ -19,6 +19,8 @@ export interface CertificateServiceOptions {
   readonly endpoint: ControlEndpoint;
   /** Life to ask for, asked at every request; more than the control plane gives is refused by it. */
   readonly ttlMs: () => number;
+  /** Whether it asks for pods of its node, as agents do, or for whose token it shows. */
+  readonly forOthers: boolean;
   /** Of one request. */
   readonly timeoutMs: number;
 }
@@ -39,7 +41,7 @@ export class CertificateService implements CertificateSource {
   constructor(
     given: Pick<CertificateServiceOptions, 'endpoint' | 'ttlMs'> & Partial<CertificateServiceOptions>,
   ) {
-    this.#options = { timeoutMs: 10_000, ...given };
+    this.#options = { timeoutMs: 10_000, forOthers: true, ...given };
     this.#channel = new ControlChannel(this.#options.endpoint);
   }
 
@@ -68,11 +70,11 @@ export class CertificateService implements CertificateSource {
   }
 
   #ask(identity: string, csr: string, signal: AbortSignal): Promise<WireCertificateResponse> {
-    const { endpoint, timeoutMs, ttlMs } = this.#options;
+    const { endpoint, timeoutMs, ttlMs, forOthers } = this.#options;
     const request = protocols.certificateRequest.create({
       csr,
       validityDuration: Math.floor(ttlMs() / 1_000),
-      metadata: toStruct({ [impersonatedIdentity]: identity }),
+      ...(forOthers && { metadata: toStruct({ [impersonatedIdentity]: identity }) }),
     });
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();

@@ -5,6 +5,7 @@
  * Istio has one. Encoding is deterministic: equal objects are equal bytes.
  */
 import { CulvertError } from '../base/errors.ts';
+import type { L7List, L7Resource } from '../model/l7.ts';
 import type { MeshSettings, NodePod } from '../model/node-pod.ts';
 import { policyKey } from '../model/policy.ts';
 import type { Authorization } from '../model/policy.ts';
@@ -13,6 +14,7 @@ import type { Service } from '../model/service.ts';
 import type { Workload } from '../model/workload.ts';
 import { protocols } from '../proto/load.ts';
 import { authorizationFromWire, authorizationToWire, denyAll } from './codec-authorization.ts';
+import { l7FromWire, l7Name, l7ToWire, type ReadL7 } from './codec-l7.ts';
 import { nodePodFromWire, nodePodToWire, settingsFromWire, settingsToWire } from './codec-mesh.ts';
 import { serviceFromWire, serviceToWire } from './codec-service.ts';
 import { workloadFromWire, workloadToWire } from './codec-workload.ts';
@@ -25,6 +27,7 @@ export const resourceTypes = {
   authorization: `${prefix}/${protocols.authorization.fullName}`,
   settings: `${prefix}/${protocols.settings.fullName}`,
   nodePod: `${prefix}/${protocols.nodePod.fullName}`,
+  waypointResource: `${prefix}/${protocols.waypointResource.fullName}`,
 } as const;
 
 export type ResourceType = keyof typeof resourceTypes;
@@ -67,6 +70,11 @@ export function encodeSettings(settings: MeshSettings): Buffer {
 /** A resource of type `nodePod`, named by the pod's UID. */
 export function encodeNodePod(pod: NodePod): Buffer {
   return protocols.nodePod.encode(nodePodToWire(pod));
+}
+
+/** A resource of type `waypointResource`, named by `l7Name` (codec-l7.ts). */
+export function encodeL7(list: L7List, resource: L7Resource): Buffer {
+  return protocols.waypointResource.encode(l7ToWire(list, resource));
 }
 
 /** A resource that can be used as it is; `problem` says what of it could not be read, null when all of it was. */
@@ -129,6 +137,16 @@ export function decodeNodePod(bytes: Buffer): Decoded<NodePod> {
   return reading(() => {
     const pod = nodePodFromWire(protocols.nodePod.decode(bytes));
     return decoded(pod.podUid, pod, []);
+  });
+}
+
+/** One that can't be used says what may not be served without it. */
+export function decodeL7(bytes: Buffer): Decoded<ReadL7> {
+  return reading(() => {
+    const wire = protocols.waypointResource.decode(bytes);
+    if (wire.list === '' || wire.key === '') throw new Error('it does not say what it is');
+    const value = l7FromWire(wire);
+    return decoded(l7Name(wire.list, wire.key), value, value.kind === 'barred' ? [value.barred.reason] : []);
   });
 }
 

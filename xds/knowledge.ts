@@ -38,12 +38,13 @@ export class Knowledge implements Known {
 
   /** To be called when the update is in force. `isPart`: what follows belongs to the same state. */
   learn(reading: Reading, isPart = false): void {
-    const { delta, nodePods } = reading.update;
+    const { delta, nodePods, l7 } = reading.update;
     for (const removed of [
       delta.removedWorkloads,
       delta.removedServices,
       delta.removedPolicies,
       nodePods.removed,
+      l7.removed,
     ]) {
       for (const name of removed) this.#forget(name);
     }

@@ -1,5 +1,5 @@
 /**
- * Who an agent says it is, in the form that Istio's control plane reads: four parts with tildes, and metadata.
+ * Who an agent or a waypoint says it is, in the form that Istio's control plane reads: four parts with tildes, and metadata.
  *
  * Words only: a control plane of ours takes the node from the token, which the agent cannot choose.
  */
@@ -18,13 +18,21 @@ export interface AgentNode {
   readonly clusterId: string;
   /** Of this program. */
   readonly version: string;
+  /** Istio serves workloads to nodes of type `ztunnel`, which is the default. */
+  readonly type?: 'ztunnel' | 'waypoint';
 }
 
-/** Istio serves workloads to nodes of this type. */
-const nodeType = 'ztunnel';
-
 export function discoveryNode(agent: AgentNode): WireNode {
-  const { nodeName, podName, podNamespace, serviceAccount, podIp, clusterId, version } = agent;
+  const {
+    nodeName,
+    podName,
+    podNamespace,
+    serviceAccount,
+    podIp,
+    clusterId,
+    version,
+    type = 'ztunnel',
+  } = agent;
   const metadata: JsonObject = {
     NAME: podName,
     NAMESPACE: podNamespace,
@@ -34,6 +42,6 @@ export function discoveryNode(agent: AgentNode): WireNode {
     CLUSTER_ID: clusterId,
     CULVERT_VERSION: version,
   };
-  const id = [nodeType, podIp, `${podName}.${podNamespace}`, `${podNamespace}.svc.cluster.local`].join('~');
+  const id = [type, podIp, `${podName}.${podNamespace}`, `${podNamespace}.svc.cluster.local`].join('~');
   return { id, cluster: '', metadata: toStruct(metadata), buildVersion: '', clientFeatures: [partsFeature] };
 }

@@ -5,6 +5,7 @@
  * stays in force; a policy of which nothing is known yet denies all, see codec-authorization.ts.
  */
 import { describeError } from '../base/errors.ts';
+import type { L7Change } from '../model/l7.ts';
 import { emptyMesh } from '../model/mesh.ts';
 import type { MeshDelta } from '../model/mesh.ts';
 import type { MeshSettings, NodePod } from '../model/node-pod.ts';
@@ -12,9 +13,11 @@ import type { Authorization } from '../model/policy.ts';
 import type { Service } from '../model/service.ts';
 import type { Workload } from '../model/workload.ts';
 import type { WireDeltaResponse, WireResource } from '../proto/messages.ts';
+import { type Barred, everything, l7Removal } from './codec-l7.ts';
 import {
   decodeAddress,
   decodeAuthorization,
+  decodeL7,
   decodeNodePod,
   decodeSettings,
   resourceTypes,
@@ -31,6 +34,15 @@ export interface XdsUpdate {
   readonly nodePods: {
     readonly set: readonly NodePod[];
     /** By pod UID; perhaps ones never heard of. */
+    readonly removed: readonly string[];
+  };
+  /** For waypoints. */
+  readonly l7: {
+    /** Those that are gone included. */
+    readonly changes: readonly L7Change[];
+    /** In place of what can't be used; each until a usable one of its name comes, or it is removed. */
+    readonly barred: readonly Barred[];
+    /** By name. */
     readonly removed: readonly string[];
   };
 }
@@ -64,11 +76,21 @@ interface Draft {
   readonly services: Service[];
   readonly policies: Authorization[];
   readonly nodePods: NodePod[];
+  readonly l7: L7Change[];
+  readonly barred: Barred[];
   settings: MeshSettings | null;
 }
 
 export function readResponse(type: ResourceType, response: WireDeltaResponse, known: Known): Reading {
-  const draft: Draft = { workloads: [], services: [], policies: [], nodePods: [], settings: null };
+  const draft: Draft = {
+    workloads: [],
+    services: [],
+    policies: [],
+    nodePods: [],
+    l7: [],
+    barred: [],
+    settings: null,
+  };
   const remember: Remembered[] = [];
   const refused: Refusal[] = [];
   for (const resource of response.resources) {
@@ -86,7 +108,13 @@ export function readResponse(type: ResourceType, response: WireDeltaResponse, kn
       if (standIn !== null || known.has(name)) {
         remember.push({ name, version: '', isService: known.isService(name) });
       }
-      refused.push({ name, reason: thrown instanceof Error ? thrown.message : describeError(thrown) });
+      const reason = thrown instanceof Error ? thrown.message : describeError(thrown);
+      // Nobody knows what it is about.
+      if (type === 'waypointResource' && !known.has(name)) {
+        draft.barred.push({ name, about: [everything], reason });
+        remember.push({ name, version: '', isService: false });
+      }
+      refused.push({ name, reason });
     }
   }
   const set = new Set(remember.map(({ name }) => name));
@@ -134,6 +162,17 @@ const decoders: Readonly<Record<ResourceType, (bytes: Buffer) => Usable>> = {
     const { name, problem, value } = decodeNodePod(bytes);
     return { name, problem, keep: draft => draft.nodePods.push(value) };
   },
+  waypointResource: bytes => {
+    const { name, problem, value } = decodeL7(bytes);
+    return {
+      name,
+      problem,
+      keep: draft => {
+        if (value.kind === 'change') draft.l7.push(value.change);
+        else draft.barred.push(value.barred);
+      },
+    };
+  },
 };
 
 function updateOf(type: ResourceType, draft: Draft, removed: readonly string[], known: Known): XdsUpdate {
@@ -150,7 +189,17 @@ function updateOf(type: ResourceType, draft: Draft, removed: readonly string[], 
     removedPolicies: type === 'authorization' ? removed : [],
   };
   // A mesh is never without settings: when they are removed the last ones hold.
-  return { type, delta, settings, nodePods: { set: nodePods, removed: type === 'nodePod' ? removed : [] } };
+  return {
+    type,
+    delta,
+    settings,
+    nodePods: { set: nodePods, removed: type === 'nodePod' ? removed : [] },
+    l7: l7Of(draft, type === 'waypointResource' ? removed : []),
+  };
+}
+
+function l7Of({ l7, barred }: Draft, removed: readonly string[]): XdsUpdate['l7'] {
+  return { changes: [...removed.flatMap(name => l7Removal(name) ?? []), ...l7], barred, removed };
 }
 
 /** A refusal tells so many names, and how many more there are. */

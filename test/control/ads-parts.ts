@@ -21,7 +21,7 @@ function fill({ store }: AdsServing): void {
     workload(`w${n}`, { addresses: [`10.0.${n >> 8}.${n & 255}`] }),
   );
   const nodePods = { set: [], removed: [] };
-  store.apply(offersOf({ mesh: { ...emptyMesh, workloads }, settings: null, nodePods }));
+  store.apply(offersOf({ mesh: { ...emptyMesh, workloads }, l7: [], settings: null, nodePods }));
 }
 
 t.test('the last part is the one without a mark', async t => {

@@ -9,7 +9,7 @@ import { decodeAddress, resourceTypes } from '../../xds/codec.ts';
 import { service, workload } from '../model/objects.ts';
 import { decodeFrames } from './wire.ts';
 
-const none = { settings: null, nodePods: { set: [], removed: [] } };
+const none = { l7: [], settings: null, nodePods: { set: [], removed: [] } };
 
 t.test('what is offered can be asked for in every way there is', async t => {
   const store = new ResourceStore(servedTypes.map(({ typeUrl }) => typeUrl));

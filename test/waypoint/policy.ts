@@ -79,9 +79,7 @@ t.test(
     t.same(await statuses(), [403, 403, 403]);
     await world.routes(authorization('a', 'DENY', deny, { target: all }));
     t.same(await statuses(), [200, 200, 200], 'only from the root namespace');
-    t.match(world.waypoint.source.configuration.findings(), [
-      { code: 'invalid-value', field: 'spec.targetRefs[0]' },
-    ]);
+    t.match(world.waypoint.source?.findings(), [{ code: 'invalid-value', field: 'spec.targetRefs[0]' }]);
   },
 );
 

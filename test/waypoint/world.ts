@@ -90,14 +90,14 @@ export class World implements AsyncDisposable {
     const accessLog = join(directory, '.culvert', 'access.log');
     const waypoint = new Waypoint(
       {
-        directory,
-        authority: null,
+        source: { kind: 'directory', directory, authority: null },
         gateway: { namespace: 'shop', name: 'wp' },
         address: '127.0.0.1',
         hbonePort: 0,
         adminPort: 0,
         metricsAddress: '127.0.0.1',
         metricsPort: 0,
+        readyAddress: '127.0.0.1',
         readyPort: 0,
         accessLog,
         logLevel: process.env['WP_LOG'] ?? 'silent',
@@ -221,11 +221,16 @@ export class World implements AsyncDisposable {
     return { status: response.statusCode ?? 0, headers: response.headers, text, trailers: response.trailers };
   }
 
+  /** Of the configuration that is in force. */
+  get generation(): number {
+    return this.waypoint.source?.state().generation ?? 0;
+  }
+
   /** Replaces the routes and waits until they are in force. */
   async routes(objects: string): Promise<void> {
-    const before = this.waypoint.source.configuration.state().generation;
+    const before = this.generation;
     writeFileSync(join(this.directory, 'routes.yaml'), objects);
-    await eventually(() => this.waypoint.source.configuration.state().generation > before, {
+    await eventually(() => this.generation > before, {
       what: 'new routes',
     });
   }

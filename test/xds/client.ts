@@ -127,6 +127,7 @@ t.test('a response is one update, in force before it is acknowledged', async t =
     delta: { ...emptyMesh, workloads: [web], services: [shop] },
     settings: null,
     nodePods: { set: [], removed: [] },
+    l7: { changes: [], barred: [], removed: [] },
   });
   const ack = await stream.request(address);
   t.equal(ack.responseNonce, 'n1');

@@ -27,6 +27,7 @@ t.test('types have the URLs of the public APIs', async t => {
     authorization: 'type.googleapis.com/istio.security.Authorization',
     settings: 'type.googleapis.com/culvert.mesh.v1.Settings',
     nodePod: 'type.googleapis.com/culvert.mesh.v1.NodePod',
+    waypointResource: 'type.googleapis.com/culvert.mesh.v1.WaypointResource',
   });
 });
 

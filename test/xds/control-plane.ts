@@ -50,7 +50,7 @@ function change(
   nodePods: readonly { node: string; pod: NodePod }[] = [],
 ): void {
   store.apply(
-    offersOf({ mesh: diff(before, after), settings, nodePods: { set: [...nodePods], removed: [] } }),
+    offersOf({ mesh: diff(before, after), l7: [], settings, nodePods: { set: [...nodePods], removed: [] } }),
   );
 }
 
@@ -113,7 +113,13 @@ t.test('an agent is told the mesh and its own node’s pods, whatever node it sa
   t.strictSame(mesh.snapshot(), shop);
   t.strictSame([...pods.keys()], ['mine']);
   t.ok(told.indexOf('authorization 1') < told.indexOf('address 3'), 'policies before who names them');
-  t.strictSame(client.counters().nacks, { address: 0, authorization: 0, settings: 0, nodePod: 0 });
+  t.strictSame(client.counters().nacks, {
+    address: 0,
+    authorization: 0,
+    settings: 0,
+    nodePod: 0,
+    waypointResource: 0,
+  });
 });
 
 t.test('changes come as what changed, and the last state holds when the control plane is gone', async t => {

@@ -62,6 +62,7 @@ function change(control: AdsServing, before: MeshDelta, after: MeshDelta): void 
   control.store.apply(
     offersOf({
       mesh: diff(before, after),
+      l7: [],
       settings: settings({ network: '' }),
       nodePods: { set: [], removed: [] },
     }),

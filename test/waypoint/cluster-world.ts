@@ -1,0 +1,262 @@
+/**
+ * A waypoint of a cluster in this process: a whole control plane on loopback behind a small API server, a waypoint that
+ * follows it over gRPC, an endpoint that is a port of this machine, and a client that comes through a tunnel.
+ */
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { createLogger } from '../../base/log.ts';
+import { defaultAudiences } from '../../control/control-config.ts';
+import { Control } from '../../control/control.ts';
+import { CertificateService } from '../../xds/certificate-service.ts';
+import type { ControlEndpoint } from '../../xds/channel.ts';
+import { requestCertificate } from '../../tunnel/certificate-exchange.ts';
+import { systemClock } from '../../tunnel/clock.ts';
+import { defaultWaypointLimits, type WaypointLimits } from '../../waypoint/config.ts';
+import { StreamSocket } from '../../waypoint/stream-socket.ts';
+import { dialTcp } from '../../waypoint/tunnel-out.ts';
+import { Waypoint } from '../../waypoint/waypoint.ts';
+import { FakeApi } from '../control/cluster/fake-api.ts';
+import { until } from '../control/cluster/until.ts';
+import { poolOf } from '../direct/tunnel-world.ts';
+
+createLogger({ component: 'control', level: 'silent' });
+const namespace = 'culvert-system';
+const gatewayApi = 'gateway.networking.k8s.io/v1';
+export const vip = '10.96.0.10';
+export const waypointIdentity = 'spiffe://cluster.local/ns/shop/sa/wp';
+
+/** Tokens are `<pod uid> <pod name> <namespace>:<account>`, of pods of node-a. */
+function review({ token = '', audiences = [] }: { token?: string; audiences?: string[] }): unknown {
+  const [uid = '', name = '', account] = token.split(',');
+  if (account === undefined) return { authenticated: false, error: 'invalid bearer token' };
+  const extra = { 'node-name': ['node-a'], 'pod-name': [name], 'pod-uid': [uid] };
+  return {
+    authenticated: true,
+    audiences: audiences.slice(0, 1),
+    user: {
+      username: `system:serviceaccount:${account}`,
+      extra: Object.fromEntries(
+        Object.entries(extra).map(([key, value]) => [`authentication.kubernetes.io/${key}`, value]),
+      ),
+    },
+  };
+}
+
+export class ClusterWorld {
+  readonly fake: FakeApi;
+  readonly control: Control;
+  readonly #t: Test;
+
+  private constructor(t: Test, fake: FakeApi, control: Control) {
+    this.#t = t;
+    this.fake = fake;
+    this.control = control;
+  }
+
+  /** A control plane, a Gateway `wp` for everything in `shop`, and a Service `web` that uses it. */
+  static async create(t: Test): Promise<ClusterWorld> {
+    const fake = await FakeApi.start();
+    fake.review = review;
+    fake.serve(gatewayApi, 'Gateway', 'gateways', true);
+    fake.serve(gatewayApi, 'HTTPRoute', 'httproutes', true);
+    fake.put('namespaces', { metadata: { name: 'shop', labels: { 'culvert.dev/use-waypoint': 'wp' } } });
+    fake.put('nodes', { metadata: { name: 'node-a' } });
+    const control = new Control({
+      kubeconfig: fake.kubeconfig(t.testdir({})),
+      namespace,
+      identity: 'one',
+      address: '127.0.0.1',
+      port: 0,
+      metricsPort: 0,
+      readyPort: 0,
+      adminPort: 0,
+      agents: [`${namespace}/culvert-agent`],
+      audiences: defaultAudiences,
+      dnsNames: ['localhost'],
+      logLevel: 'silent',
+      waypoints: null,
+      limits: { noticeMs: 10, drainMs: 500, newPodMs: 10_000 },
+    });
+    t.teardown(async () => {
+      await control.stop();
+      await fake[Symbol.asyncDispose]();
+    });
+    const world = new ClusterWorld(t, fake, control);
+    fake.put('gateways', {
+      metadata: { namespace: 'shop', name: 'wp', labels: { 'culvert.dev/waypoint-for': 'all' } },
+      spec: {
+        gatewayClassName: 'culvert-waypoint',
+        listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }],
+      },
+    });
+    world.service('wp', '10.96.0.2', 15_008);
+    await control.start();
+    await until('roots are there', () => fake.get('configmaps', namespace, 'culvert-root') !== undefined);
+    return world;
+  }
+
+  service(name: string, clusterIP: string, port: number, targetPort = port): void {
+    this.fake.put('services', {
+      metadata: { namespace: 'shop', name },
+      spec: {
+        type: 'ClusterIP',
+        clusterIP,
+        clusterIPs: [clusterIP],
+        selector: { app: name },
+        ports: [{ name: port === 80 ? 'http' : 'hbone', port, targetPort, protocol: 'TCP' }],
+      },
+    });
+  }
+
+  /** Makes a pod of the Service of its app; returns its uid. */
+  pod(name: string, app: string, address: string, port: number, node = 'node-a'): string {
+    const { metadata } = this.fake.put('pods', {
+      metadata: { namespace: 'shop', name, labels: { app } },
+      spec: { nodeName: node, serviceAccountName: app, containers: [] },
+      status: {
+        phase: 'Running',
+        podIP: address,
+        podIPs: [{ ip: address }],
+        conditions: [{ type: 'Ready', status: 'True' }],
+      },
+    });
+    this.fake.put('endpointslices', {
+      metadata: { namespace: 'shop', name: `${app}-${name}`, labels: { 'kubernetes.io/service-name': app } },
+      addressType: 'IPv4',
+      endpoints: [
+        {
+          addresses: [address],
+          conditions: { ready: true, serving: true },
+          targetRef: { kind: 'Pod', namespace: 'shop', name },
+        },
+      ],
+      ports: [{ name: port === 15_008 ? 'hbone' : 'http', port }],
+    });
+    return metadata.uid ?? '';
+  }
+
+  route(rules: readonly object[]): void {
+    this.fake.put('httproutes', {
+      metadata: { namespace: 'shop', name: 'web' },
+      spec: { parentRefs: [{ group: '', kind: 'Service', name: 'web' }], rules },
+    });
+  }
+
+  /** An HTTP server that says its name, as the one pod of a Service of this name. */
+  async backend(name: string, address: string, clusterIP: string): Promise<void> {
+    const server = http.createServer((_request, response) => response.end(name));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    this.#t.teardown(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    this.service(name, clusterIP, 80, port);
+    this.pod(`${name}-1`, name, address, port);
+  }
+
+  /** What a pod has to reach the control plane with. */
+  endpoint(token: string): ControlEndpoint {
+    const directory = this.#t.testdir({});
+    const data = this.fake.get('configmaps', namespace, 'culvert-root')?.data as Record<string, string>;
+    const [rootPath, tokenPath] = [join(directory, 'root.pem'), join(directory, 'token')];
+    writeFileSync(rootPath, data['root.pem'] ?? '');
+    writeFileSync(tokenPath, token);
+    return {
+      address: `localhost:${this.control.port}`,
+      rootPath,
+      tokenPath,
+      serverName: null,
+      headers: {},
+    };
+  }
+
+  /** A waypoint as the pod `wp-1`, started but perhaps not ready. */
+  waypoint(token: string, limits: Partial<WaypointLimits> = {}): Waypoint {
+    const { address, rootPath, tokenPath } = this.endpoint(token);
+    const waypoint = new Waypoint(
+      {
+        source: {
+          kind: 'cluster',
+          control: {
+            address,
+            root: rootPath ?? '',
+            token: tokenPath ?? '',
+            serverName: null,
+            clusterId: 'Kubernetes',
+          },
+          pod: { namespace: 'shop', name: 'wp-1', address: '10.0.0.9', serviceAccount: 'wp', node: 'node-a' },
+        },
+        gateway: { namespace: 'shop', name: 'wp' },
+        address: '127.0.0.1',
+        hbonePort: 0,
+        adminPort: 0,
+        metricsAddress: '127.0.0.1',
+        metricsPort: 0,
+        readyAddress: '127.0.0.1',
+        readyPort: 0,
+        accessLog: '',
+        logLevel: process.env['WP_LOG'] ?? 'silent',
+        limits: { ...defaultWaypointLimits, ...limits },
+      },
+      // Every pod is on this machine, at the port that is its own.
+      (_address, port, timeoutMs) => dialTcp('127.0.0.1', port, timeoutMs),
+    );
+    this.#t.teardown(() => waypoint.stop());
+    void waypoint.start().catch(() => {});
+    return waypoint;
+  }
+
+  /** GET requests of an application of `shop/client`; each resolves with status and body. */
+  async client(
+    waypoint: Waypoint,
+  ): Promise<(path: string, headers?: http.OutgoingHttpHeaders) => Promise<string>> {
+    const uid = this.pod('client-1', 'client', '10.0.0.7', 1);
+    await until('the client is known', () => this.control.pods.pod(uid) !== null);
+    const signer = new CertificateService({
+      endpoint: this.endpoint(`${uid},client-1,shop:client`),
+      ttlMs: () => 3_600_000,
+      forOthers: false,
+    });
+    const { signal } = new AbortController();
+    const identity = 'spiffe://cluster.local/ns/shop/sa/client';
+    const certificate = await requestCertificate(signer, identity, systemClock, signal);
+    const pool = poolOf(certificate);
+    this.#t.teardown(() => {
+      pool.close(new Error('over') as never);
+      signer.close();
+    });
+    return async (path, headers = {}) => {
+      const tunnel = await pool.acquire({
+        address: '127.0.0.1',
+        port: waypoint.port,
+        sourceIdentity: 'client',
+        expectedIdentities: [waypointIdentity],
+      });
+      const socket = await new Promise<StreamSocket>((resolve, reject) => {
+        const stream = tunnel.connection.connect(`${vip}:80`, [], {
+          onHeaders: status => {
+            if (status !== 200) reject(new Error(`status ${status}`));
+            stream.pause();
+            resolve(new StreamSocket(stream).on('error', () => {}));
+          },
+          onData: () => {},
+          onEnd: () => {},
+          onDrain: () => {},
+          onReset: (code, cause) => reject(cause ?? new Error(`reset ${code}`)),
+        });
+      });
+      const request = http.get({
+        path,
+        headers: { host: 'web', connection: 'close', ...headers },
+        createConnection: () => socket,
+      });
+      const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+      let text = '';
+      for await (const chunk of response) text += String(chunk);
+      return `${response.statusCode} ${text}`;
+    };
+  }
+}
