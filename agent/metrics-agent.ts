@@ -30,6 +30,8 @@ export interface MetricSources {
   readonly shards: () => { readonly configured: number; readonly running: number; readonly restarts: number };
   /** Decisions of the BPF programs by name; survive restarts of the agent. */
   readonly redirect: () => Readonly<Record<string, bigint>>;
+  /** Times that this process gave its place to another agent, or took one's, by what came of it. */
+  readonly handovers: () => Readonly<Record<string, number>>;
   readonly logLinesLost: () => number;
   /** Null without a cluster. */
   readonly cluster: (() => ClusterState) | null;
@@ -54,6 +56,12 @@ export function agentFamilies(sources: MetricSources): Family[] {
       () => {
         return sources.shards().restarts;
       },
+    ),
+    several(
+      'culvert_handovers_total',
+      'counter',
+      'Agents that took the place of another, by what came of it',
+      () => Object.entries(sources.handovers()).map(([outcome, count]) => sample({ outcome }, count)),
     ),
     several('culvert_redirect_decisions_total', 'counter', 'Decisions of the BPF programs', () =>
       Object.entries(sources.redirect()).map(([decision, count]) => sample({ decision }, Number(count))),

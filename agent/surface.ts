@@ -50,6 +50,7 @@ export class Surface implements Ports {
         restarts: parts.shards.restarts,
       }),
       redirect: () => parts.redirect.counters(),
+      handovers: () => this.#agent.handovers,
       logLinesLost: () => logDestination().dropped,
       cluster: clusterOf(parts.source),
     });

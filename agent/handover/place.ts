@@ -98,6 +98,7 @@ export class Place implements Giver {
     log.info({}, 'another agent serves; this one lets its connections end');
     this.rest();
     successors?.stopListening();
+    parts.predecessor?.release();
     // One that was told to stop drains already, and has nothing to take back.
     if (!this.#agent.draining) {
       const called = new AbortController();

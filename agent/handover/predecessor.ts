@@ -82,6 +82,11 @@ export class Predecessor {
     this.#channel.send({ type: 'serving' });
   }
 
+  /** Another one has come: nothing is given back any more. */
+  release(): void {
+    this.#channel.send({ type: 'release' });
+  }
+
   /** Gives everything back; resolves with whether it has taken it. */
   async giveBack(): Promise<boolean> {
     if (!this.present) return false;

@@ -7,7 +7,8 @@
  *   new → old   ready: it knows the mesh, has certificates, and its programs are in place
  *   old → new   port, pod, listeners (each answered by got), then yours: from here on the new one accepts
  *   new → old   serving: the old one lets its connections end. Before that, whatever goes wrong, it takes all back
- *   new → old   return, resumed ← : the new one was told to stop while the old one is still there
+ *   new → old   return: it was told to stop while the old one is still there; old → new: resumed
+ *   new → old   release: it has given its place to a third one, and nothing comes back any more
  *
  * Greeting and refused are the same in every version; all else is of the protocol that hello names.
  */
@@ -66,6 +67,7 @@ export type FromNew =
   | { readonly type: 'got' }
   | { readonly type: 'ready' }
   | { readonly type: 'serving' }
+  | { readonly type: 'release' }
   | { readonly type: 'return' };
 
 /** What the one that serves is, for judging whom it may give its place to. */

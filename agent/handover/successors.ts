@@ -174,7 +174,7 @@ export class Successors {
   async #watch(channel: Channel<FromNew, FromOld>): Promise<void> {
     const { giver, log, count } = this.#options;
     const message = await channel.receive(null).catch(() => null);
-    if (this.#ended) return;
+    if (this.#ended || message?.type === 'release') return;
     count('returned');
     log.warn(
       {},

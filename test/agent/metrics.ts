@@ -21,6 +21,7 @@ const sources: MetricSources = {
   pods: () => ({ active: 3, pending: 1, started: 5, stopped: 2 }),
   shards: () => ({ configured: 2, running: 1, restarts: 1 }),
   redirect: () => ({ redirected: 12n, bypassed: 3n }),
+  handovers: () => ({ taken: 1, given: 2 }),
   logLinesLost: () => 0,
   cluster: null,
 };

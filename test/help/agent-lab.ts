@@ -97,6 +97,11 @@ export class AgentLab implements AsyncDisposable {
     return agent;
   }
 
+  /** The agent that serves a node, where another one has ended. */
+  keep(node: string, agent: AgentProcess): void {
+    this.#agents.set(node, agent);
+  }
+
   /** Starts another agent beside the one that runs, and waits until it has taken its place; returns both. */
   async replaceAgent(
     node: string,

@@ -12,6 +12,9 @@ export interface SteadyOptions {
 }
 
 export interface SteadyResult {
+  /** Name of the place that talks, and whom to. */
+  readonly from: string;
+  readonly to: string;
   readonly asked: number;
   /** By errno, HUNG or WRONG. */
   readonly failed: Readonly<Record<string, number>>;
@@ -30,9 +33,13 @@ export interface SteadyResult {
 
 export class Steady {
   readonly #process: LabProcess;
+  readonly #from: string;
+  readonly #to: string;
 
-  private constructor(process: LabProcess) {
+  private constructor(process: LabProcess, from: string, to: string) {
     this.#process = process;
+    this.#from = from;
+    this.#to = to;
   }
 
   static async start(place: Place, host: string, port: number, options: SteadyOptions = {}): Promise<Steady> {
@@ -41,13 +48,13 @@ export class Steady {
     const flags = ['--every', everyMs, '--streams', streams, '--life', life].map(String);
     const started = place.spawn('python3', [program, host, String(port), ...flags], { openFiles: 16_384 });
     await started.says(/begun/);
-    return new Steady(started);
+    return new Steady(started, place.name, host);
   }
 
   async end(): Promise<SteadyResult> {
     this.#process.stdin.end();
     const [, json = ''] = await this.#process.says(/(\{.*\})/, 40_000);
     await this.#process.exited;
-    return JSON.parse(json) as SteadyResult;
+    return { ...(JSON.parse(json) as SteadyResult), from: this.#from, to: this.#to };
   }
 }
