@@ -6,6 +6,8 @@ import type { Family, Sample } from '../base/metrics-family.ts';
 /** How streams end, in the words that dashboards of ambient meshes know. */
 const terminations = { unconnected: 'ConnectionError', ended: 'Reconnect', failed: 'Error' } as const;
 
+const addSeconds = 'culvert_cni_add_seconds';
+
 /** @param state asked at each scrape */
 export function clusterFamilies(state: () => ClusterState): Family[] {
   const counter = (name: string, help: string, samples: () => readonly Sample[]): Family => {
@@ -61,5 +63,11 @@ export function clusterFamilies(state: () => ClusterState): Family[] {
     counter('culvert_cni_requests_total', 'Questions of the CNI plugin', () => [
       { labels: {}, value: state().cniAsked },
     ]),
+    {
+      name: addSeconds,
+      type: 'histogram',
+      help: 'How long new pods waited for the agent, by what came of it',
+      samples: () => state().cniTimes.samples(addSeconds),
+    },
   ];
 }

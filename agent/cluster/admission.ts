@@ -7,7 +7,14 @@
  */
 import { CulvertError, describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { type CniAnswer, type CniQuestion, cniCodes, mayStart, notEnrolled } from './cni-protocol.ts';
+import {
+  type CniAnswer,
+  type CniQuestion,
+  cniCodes,
+  isEnrolled,
+  mayStart,
+  notEnrolled,
+} from './cni-protocol.ts';
 import type { EnrolledNamespaces } from './enrolled-namespaces.ts';
 import type { NodePods } from './node-pods.ts';
 
@@ -117,6 +124,7 @@ export class Admission {
     const progress = pods.progress(pod.uid, sandboxId);
     switch (progress) {
       case 'enrolled':
+        return isEnrolled;
       case 'unwanted':
         return mayStart;
       case 'unknown': {

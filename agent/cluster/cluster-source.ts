@@ -30,6 +30,7 @@ import { type CniAnswer, type CniQuestion, mayStart } from './cni-protocol.ts';
 import { CniInstall, type CniPlaces, type CniState } from './cni-install.ts';
 import { pluginName } from './cni-conf.ts';
 import { CniServer } from './cni-server.ts';
+import type { CniTimes } from './cni-times.ts';
 import { Runtime, type RuntimeState } from './cri.ts';
 import { EnrolledNamespaces } from './enrolled-namespaces.ts';
 import { visibleNetns } from './netns-path.ts';
@@ -73,6 +74,7 @@ export interface ClusterState {
   /** Null where the plugin is not installed from here. */
   readonly cni: CniState | null;
   readonly cniAsked: number;
+  readonly cniTimes: CniTimes;
   readonly cniWaiting: number;
   readonly pods: { readonly known: number; readonly wanted: number; readonly sandboxes: number };
   /** Why the control plane does not hear which pods are enrolled; null while it does. */
@@ -206,6 +208,7 @@ export class ClusterSource implements MeshSource {
       runtime: this.#runtime.state,
       cni: this.#install?.state ?? null,
       cniAsked: this.#server.asked,
+      cniTimes: this.#server.times,
       cniWaiting: this.#server.waiting,
       pods: this.#pods.counts(),
       reportsTrouble: trouble === null ? null : describeError(trouble),

@@ -30,9 +30,12 @@ export interface CniAnswer {
   readonly code: number;
   readonly message: string;
   readonly details: string;
+  /** The pod is in the mesh now; the plugin is not told. */
+  readonly enrolled?: true;
 }
 
 export const mayStart: CniAnswer = { code: 0, message: '', details: '' };
+export const isEnrolled: CniAnswer = { ...mayStart, enrolled: true };
 
 /** Codes of the CNI specification. */
 export const cniCodes = { badEnvironment: 4, badInput: 6, tryAgain: 11 } as const;

@@ -17,6 +17,7 @@ import {
   encodeAnswer,
   maxQuestionBytes,
 } from './cni-protocol.ts';
+import { type CniOutcome, CniTimes } from './cni-times.ts';
 
 export interface CniServerOptions {
   readonly socket: string;
@@ -25,12 +26,20 @@ export interface CniServerOptions {
   readonly log: Logger;
 }
 
+/** Who waits for an answer, and since when. */
+interface Asked {
+  readonly signal: AbortSignal;
+  readonly from: number;
+}
+
 /** A plugin sends its question in one go. */
 const questionTimeoutMs = 5_000;
 /** A node starts a few pods at a time. */
 const maxConnections = 512;
 
 export class CniServer {
+  /** Of questions whether a pod may start. */
+  readonly times = new CniTimes();
   readonly #options: CniServerOptions;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -101,6 +110,7 @@ export class CniServer {
   #serve(socket: Socket): void {
     this.#sockets.add(socket);
     const gone = new AbortController();
+    const from = performance.now();
     socket.on('error', () => {});
     socket.once('close', () => {
       this.#sockets.delete(socket);
@@ -117,7 +127,7 @@ export class CniServer {
       clearTimeout(slow);
       socket.off('data', read);
       socket.resume();
-      void this.#answer(socket, bytes.subarray(4, end), gone.signal);
+      void this.#answer(socket, bytes.subarray(4, end), { signal: gone.signal, from });
     };
     socket.on('data', read);
     socket.once('close', () => clearTimeout(slow));
@@ -125,21 +135,31 @@ export class CniServer {
     socket.once('end', () => gone.abort());
   }
 
-  async #answer(socket: Socket, bytes: Buffer, signal: AbortSignal): Promise<void> {
+  async #answer(socket: Socket, bytes: Buffer, { signal, from }: Asked): Promise<void> {
     this.#asked += 1;
-    const answer = await this.#decide(bytes, signal);
+    const answer = await this.#decide(bytes, { signal, from });
     if (!socket.destroyed) socket.end(encodeAnswer(answer));
   }
 
-  async #decide(bytes: Buffer, signal: AbortSignal): Promise<CniAnswer> {
+  async #decide(bytes: Buffer, { signal, from }: Asked): Promise<CniAnswer> {
     try {
-      return await this.#options.answer(decodeQuestion(bytes), signal);
+      const question = decodeQuestion(bytes);
+      const answer = await this.#options.answer(question, signal);
+      if (question.command === 'ADD')
+        this.times.observe(outcomeOf(answer, signal), (performance.now() - from) / 1_000);
+      return answer;
     } catch (thrown) {
       const error = asCulvertError(thrown, 'CNI_FAILED');
       this.#options.log.error({ code: error.code, err: error.message, fix: error.fix }, 'CNI question');
       return { code: cniCodes.badInput, message: describeError(error), details: error.code };
     }
   }
+}
+
+function outcomeOf({ code, enrolled }: CniAnswer, { aborted }: AbortSignal): CniOutcome {
+  if (aborted) return 'abandoned';
+  if (code !== 0) return 'refused';
+  return enrolled === true ? 'enrolled' : 'passed';
 }
 
 function inodeOf(path: string): number | null {

@@ -62,6 +62,14 @@ t.test(`${pods} pods speak as soon as they live`, async t => {
   const heard = await capture.stop();
   t.equal(heard.dropped, 0);
   t.equal(heard.packets.length, 0, 'nothing went to the port of the application itself');
+  const waited = await mesh.within('culvert_cni_add_seconds', 'outcome="enrolled"');
+  const all = waited.get(Infinity) ?? 0;
+  t.ok(all >= pods, 'the wait of each is counted');
+  const bound = (share: number): string => {
+    const [seconds = Infinity] = [...waited].find(([, count]) => count >= share * all) ?? [];
+    return `${seconds * 1_000} ms`;
+  };
+  t.comment(`what enrolment added to the start of ${all} pods: p50 ≤ ${bound(0.5)}, p99 ≤ ${bound(0.99)}`);
 });
 
 /** What each has printed, once it has. */

@@ -180,13 +180,21 @@ export class Mesh {
 
   /** Sum of a metric of a node's agent over the samples that have this text among their labels. */
   async metric(node: string, name: string, label = ''): Promise<number> {
-    const { address } = this.cluster.node(node).place;
-    const text = await this.#ask(node, `http://${address}:${metricsPort}/metrics`);
-    return text
-      .split('\n')
-      .filter(line => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-      .filter(line => line.includes(label))
-      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+    const samples = await this.#samples(node, name, label);
+    return samples.reduce((sum, [, value]) => sum + value, 0);
+  }
+
+  /** Of a histogram, over all agents: how many were within each bound, bounds ascending. */
+  async within(name: string, label: string): Promise<ReadonlyMap<number, number>> {
+    const sums = new Map<number, number>();
+    for (const { name: node } of this.cluster.nodes) {
+      for (const [labels, value] of await this.#samples(node, `${name}_bucket`, label)) {
+        const bound = /le="([^"]+)"/.exec(labels)?.[1] ?? '';
+        const seconds = bound === '+Inf' ? Infinity : Number(bound);
+        sums.set(seconds, (sums.get(seconds) ?? 0) + value);
+      }
+    }
+    return new Map([...sums].sort(([one], [other]) => one - other));
   }
 
   /** Access lines of a node, also of agents that are gone. */
@@ -244,6 +252,17 @@ export class Mesh {
       podLogs(node, { namespace: system, name: '' }).flatMap(({ path, lines }) => [path, ...lines.slice(-5)]),
     );
     return [objects, events, ...logs].join('\n');
+  }
+
+  /** Labels and values. */
+  async #samples(node: string, name: string, label: string): Promise<[string, number][]> {
+    const { address } = this.cluster.node(node).place;
+    const text = await this.#ask(node, `http://${address}:${metricsPort}/metrics`);
+    return text
+      .split('\n')
+      .filter(line => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+      .filter(line => line.includes(label))
+      .map(line => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]);
   }
 
   async #ask(node: string, url: string): Promise<string> {

@@ -13,9 +13,11 @@ import {
   type CniQuestion,
   decodeQuestion,
   encodeAnswer,
+  isEnrolled,
   mayStart,
 } from '../../agent/cluster/cni-protocol.ts';
 import { CniServer } from '../../agent/cluster/cni-server.ts';
+import type { CniTimes } from '../../agent/cluster/cni-times.ts';
 import { createLogger } from '../../base/log.ts';
 
 const source = join(import.meta.dirname, '../../native/cni');
@@ -75,7 +77,7 @@ let sockets = 0;
 /** An agent that answers each question so, and what it was asked. */
 async function agent(
   answer: (question: CniQuestion, signal: AbortSignal) => Promise<CniAnswer>,
-): Promise<{ readonly socket: string; readonly asked: CniQuestion[] }> {
+): Promise<{ readonly socket: string; readonly asked: CniQuestion[]; readonly times: CniTimes }> {
   const socket = join(directory, `${(sockets += 1)}.sock`);
   const asked: CniQuestion[] = [];
   const server = new CniServer({
@@ -88,7 +90,7 @@ async function agent(
   });
   await server.start();
   t.teardown(() => server.close());
-  return { socket, asked };
+  return { socket, asked, times: server.times };
 }
 
 /** Something that listens and is no agent. */
@@ -108,6 +110,24 @@ const add = (socket: string, environment: Environment = inShop, more: object = {
 
 /** What a runtime reads of a failure. */
 const failure = ({ stdout }: Outcome): object => JSON.parse(stdout) as object;
+
+t.test('how long pods waited is counted by what came of it', async t => {
+  const { socket, times } = await agent(async () => isEnrolled);
+  await add(socket);
+  await run({ ...inShop, CNI_COMMAND: 'DEL' }, configuration(socket));
+  const refusing = await agent(async () => ({ code: 101, message: 'no', details: 'no' }));
+  await add(refusing.socket);
+  const of = ({ samples }: { samples: ReturnType<CniTimes['samples']> }, outcome: string, name: string) =>
+    samples
+      .filter(sample => sample.labels['outcome'] === outcome && sample.name === name)
+      .map(({ value, extra }) => ({ value, ...extra }));
+  const enrolled = { samples: times.samples('x') };
+  t.match(of(enrolled, 'enrolled', 'x_count'), [{ value: 1 }], 'one that goes is not counted');
+  t.match(of(enrolled, 'enrolled', 'x_bucket').at(-1), { le: '+Inf', value: 1 });
+  t.match(of(enrolled, 'refused', 'x_count'), [{ value: 0 }]);
+  t.match(of({ samples: refusing.times.samples('x') }, 'refused', 'x_count'), [{ value: 1 }]);
+  t.match(JSON.parse(JSON.stringify(times)), { enrolled: { count: 1 }, refused: { count: 0 } });
+});
 
 t.test('a pod that may start: what came before is passed on byte for byte', async t => {
   const { socket, asked } = await agent(async () => mayStart);

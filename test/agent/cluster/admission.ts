@@ -3,7 +3,12 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { Admission, type AdmissionLimits } from '../../../agent/cluster/admission.ts';
-import { type CniAnswer, type CniQuestion, mayStart } from '../../../agent/cluster/cni-protocol.ts';
+import {
+  type CniAnswer,
+  type CniQuestion,
+  isEnrolled,
+  mayStart,
+} from '../../../agent/cluster/cni-protocol.ts';
 import { EnrolledNamespaces } from '../../../agent/cluster/enrolled-namespaces.ts';
 import { NodePods } from '../../../agent/cluster/node-pods.ts';
 import { CulvertError } from '../../../base/errors.ts';
@@ -83,7 +88,7 @@ t.test('a pod of the mesh waits until it is enrolled', async t => {
   node.wish([nodePod('u1')], []);
   t.notOk(await settled(answer), 'it is not enrolled');
   t.same(node.enrol(), ['u1']);
-  t.same(await answer, mayStart);
+  t.same(await answer, isEnrolled);
 });
 
 t.test('a pod that is not wanted starts when that is known', async t => {
@@ -111,7 +116,7 @@ t.test('who has nothing to do with the mesh does not wait for it', async t => {
   node.wish([nodePod('u2', { namespace: 'other' })], []);
   t.notOk(await settled(labelled), 'one that is of the mesh by its own label waits');
   node.enrol();
-  t.same(await labelled, mayStart);
+  t.same(await labelled, isEnrolled);
 });
 
 t.test('a pod of the mesh that cannot be enrolled does not start', async t => {
