@@ -114,12 +114,13 @@ function echo(stream: H2Stream): void {
 }
 
 /** A pool that dials loopback with the given certificate. */
-export function poolOf(certificate: IssuedCertificate): TunnelPool {
+export function poolOf(certificate: IssuedCertificate, own: TunnelLimits = limits): TunnelPool {
   const context = clientContext(certificate);
   return new TunnelPool(async target => {
     const raw = net.connect({ host: target.address, port: target.port, noDelay: true, allowHalfOpen: true });
     await once(raw, 'connect');
-    return openTunnel(raw, { certificate: { context, notAfter: certificate.notAfter }, target, limits });
+    const shown = { context, notAfter: certificate.notAfter };
+    return openTunnel(raw, { certificate: shown, target, limits: own });
   }, 300_000);
 }
 

@@ -50,15 +50,20 @@ export class ClusterWorld {
   readonly fake: FakeApi;
   readonly control: Control;
   readonly #t: Test;
+  readonly #directory: string;
+  #endpoints = 0;
 
-  private constructor(t: Test, fake: FakeApi, control: Control) {
+  private constructor(t: Test, directory: string, fake: FakeApi, control: Control) {
     this.#t = t;
+    this.#directory = directory;
     this.fake = fake;
     this.control = control;
   }
 
   /** A control plane, a Gateway `wp` for everything in `shop`, and a Service `web` that uses it. */
   static async create(t: Test): Promise<ClusterWorld> {
+    // One for each test: asked for again it would be emptied.
+    const directory = t.testdir({});
     const fake = await FakeApi.start();
     fake.review = review;
     fake.serve(gatewayApi, 'Gateway', 'gateways', true);
@@ -66,7 +71,7 @@ export class ClusterWorld {
     fake.put('namespaces', { metadata: { name: 'shop', labels: { 'culvert.dev/use-waypoint': 'wp' } } });
     fake.put('nodes', { metadata: { name: 'node-a' } });
     const control = new Control({
-      kubeconfig: fake.kubeconfig(t.testdir({})),
+      kubeconfig: fake.kubeconfig(directory),
       namespace,
       identity: 'one',
       address: '127.0.0.1',
@@ -85,7 +90,7 @@ export class ClusterWorld {
       await control.stop();
       await fake[Symbol.asyncDispose]();
     });
-    const world = new ClusterWorld(t, fake, control);
+    const world = new ClusterWorld(t, directory, fake, control);
     fake.put('gateways', {
       metadata: { namespace: 'shop', name: 'wp', labels: { 'culvert.dev/waypoint-for': 'all' } },
       spec: {
@@ -159,9 +164,11 @@ export class ClusterWorld {
 
   /** What a pod has to reach the control plane with. */
   endpoint(token: string): ControlEndpoint {
-    const directory = this.#t.testdir({});
+    const number = ++this.#endpoints;
     const data = this.fake.get('configmaps', namespace, 'culvert-root')?.data as Record<string, string>;
-    const [rootPath, tokenPath] = [join(directory, 'root.pem'), join(directory, 'token')];
+    const [rootPath, tokenPath] = ['root.pem', 'token'].map(name =>
+      join(this.#directory, `${number}-${name}`),
+    ) as [string, string];
     writeFileSync(rootPath, data['root.pem'] ?? '');
     writeFileSync(tokenPath, token);
     return {
@@ -223,7 +230,7 @@ export class ClusterWorld {
     const { signal } = new AbortController();
     const identity = 'spiffe://cluster.local/ns/shop/sa/client';
     const certificate = await requestCertificate(signer, identity, systemClock, signal);
-    const pool = poolOf(certificate);
+    const pool = poolOf(certificate, defaultWaypointLimits);
     this.#t.teardown(() => {
       pool.close(new Error('over') as never);
       signer.close();

@@ -115,7 +115,7 @@ t.test('only waypoints are told, and only for themselves they get certificates',
     return client;
   };
   const waypoint = discover(`${uid},wp-1,shop:wp`);
-  await until('a waypoint is told', () => waypoint.state().types.waypointResource?.resources === 1);
+  await until('a waypoint is told', () => (waypoint.state().types.waypointResource?.resources ?? 0) > 0);
   await until('of no node’s pods', () => waypoint.state().types.nodePod?.synced === true);
   t.equal(waypoint.state().types.nodePod?.resources, 0);
   const agent = discover('any,agent,culvert-system:culvert-agent');

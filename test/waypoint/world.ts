@@ -110,7 +110,7 @@ export class World implements AsyncDisposable {
     await waypoint.start();
     const certificate = await certify(authority, `spiffe://cluster.local/ns/${namespace}/sa/client`);
     await eventually(() => waypoint.ready.ready, { what: 'the waypoint' });
-    return new World(directory, waypoint, poolOf(certificate), pods, accessLog);
+    return new World(directory, waypoint, poolOf(certificate, defaultWaypointLimits), pods, accessLog);
   }
 
   /** A server at the port of a pod that hands each connection to `handle`. */
