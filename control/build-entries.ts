@@ -6,6 +6,7 @@
  */
 import { canonicalIp, isIpv6, parseCidr } from '../model/address.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import type { AllocatedAddress } from '../model/kinds/service-entry.ts';
 import type { EndpointSpec } from '../model/kinds/workload-entry.ts';
 import type { NetworkAddress, Service } from '../model/service.ts';
 import type { Locality, Workload } from '../model/workload.ts';
@@ -19,10 +20,14 @@ export interface EntryMember extends Labelled {
   readonly entry: Located<'WorkloadEntry'>;
 }
 
-/** The services of a ServiceEntry. */
+/**
+ * The services of a ServiceEntry.
+ * @param allocated addresses for hosts that have none
+ */
 export function entryServices(
   object: Located<'ServiceEntry'>,
   config: MeshConfig,
+  allocated: readonly AllocatedAddress[],
   report: Report,
 ): MeshService[] {
   const { spec } = object.value;
@@ -43,11 +48,17 @@ export function entryServices(
     visibility: visibilityOf(object, report),
     sessionAffinityMs: null,
   };
-  reportUseless(object, report);
-  return [...new Set(spec.hosts.map(host => host.toLowerCase()))].map(hostname => {
-    const service: Service = { ...common, hostname };
-    return { object, key: `${object.namespace}/${hostname}`, service, ports };
+  const services = [...new Set(spec.hosts.map(host => host.toLowerCase()))].map(hostname => {
+    const key = `${object.namespace}/${hostname}`;
+    const given = allocated
+      .filter(({ host }) => host === hostname)
+      .map(({ value: address }) => ({ network: config.network, address }));
+    const service: Service = { ...common, hostname, addresses: [...common.addresses, ...given] };
+    return { object, key, service, ports };
   });
+  const isReached = services.some(({ service }) => service.addresses.length > 0);
+  reportUseless(object, isReached, report);
+  return services;
 }
 
 /** What answers for a ServiceEntry by itself: its endpoints, or with DNS its host where it names none. */
@@ -164,15 +175,8 @@ function visibilityOf(object: Located<'ServiceEntry'>, report: Report): Service[
 }
 
 /** What of a ServiceEntry has no effect here. */
-function reportUseless(object: Located<'ServiceEntry'>, report: Report): void {
-  const {
-    resolution,
-    addresses = [],
-    ports = [],
-    hosts,
-    endpoints = [],
-    workloadSelector,
-  } = object.value.spec;
+function reportUseless(object: Located<'ServiceEntry'>, isReached: boolean, report: Report): void {
+  const { resolution, ports = [], hosts, endpoints = [], workloadSelector } = object.value.spec;
   if (resolution === 'DYNAMIC_DNS') {
     const message = 'DYNAMIC_DNS needs a waypoint, which this version can not provide: treated as NONE';
     report(object, 'warning', 'unsupported-value', 'spec.resolution', message);
@@ -188,7 +192,7 @@ function reportUseless(object: Located<'ServiceEntry'>, report: Report): void {
   }
   const choosesEndpoints =
     resolution === 'STATIC' || resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN';
-  if (choosesEndpoints && addresses.length === 0) {
+  if (choosesEndpoints && !isReached) {
     const has = endpoints.length > 0 || workloadSelector !== undefined;
     if (!has) return;
     const message = `has no addresses: clients of ${hosts[0] ?? 'it'} go where DNS leads them, not to its endpoints`;

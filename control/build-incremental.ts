@@ -3,6 +3,7 @@
  * depend on how large the mesh is. `build` (build.ts) is the same with everything at once.
  */
 import { isDeepStrictEqual } from 'node:util';
+import type { AllocatedAddress } from '../model/kinds/service-entry.ts';
 import { type MeshConfig, meshConfigName, meshSettings } from '../model/kinds/mesh-config.ts';
 import { kindNames } from '../model/kinds/registry.ts';
 import { type L7Change, type L7State, l7Changes } from '../model/l7.ts';
@@ -89,6 +90,11 @@ export class IncrementalBuilder {
   /** The Gateway whose waypoint a pod is, null for any other pod. */
   gatewayOf(pod: Located<'Pod'>): Located<'Gateway'> | null {
     return this.#state.gatewayOf(pod);
+  }
+
+  /** Addresses of the hosts of a ServiceEntry that has none of its own, as its status is to have them. */
+  allocated(namespace: string, name: string): readonly AllocatedAddress[] {
+    return this.#state.allocated(namespace, name);
   }
 
   /** What waypoints follow. */

@@ -2,6 +2,7 @@
  * Which services there are: of Services and ServiceEntries, each host of a namespace once, and who has its addresses.
  */
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import { AutoAddresses } from './build-addresses.ts';
 import { Claims } from './build-claims.ts';
 import { entryServices } from './build-entries.ts';
 import type { FindingStore } from './build-findings.ts';
@@ -34,9 +35,12 @@ export class ServiceBook {
   readonly #hosts = new Claims();
   /** Service objects by cluster IP. */
   readonly #addresses = new Claims();
+  /** Of ServiceEntries that have none. */
+  readonly auto: AutoAddresses;
 
   constructor(options: ServiceBookOptions) {
     this.#options = options;
+    this.auto = new AutoAddresses(options.objects);
   }
 
   /** The service of a key, `namespace/hostname`. */
@@ -52,7 +56,8 @@ export class ServiceBook {
   }
 
   /** Takes in that these objects are others than before, or gone; returns the keys whose service is another now. */
-  apply(refs: Iterable<ServiceRef>): Set<string> {
+  apply(changed: Iterable<ServiceRef>): Set<string> {
+    const refs = this.#withAddresses(changed);
     const keys = new Set<string>();
     const addresses = new Set<string>();
     const contenders = new Set<string>();
@@ -106,6 +111,14 @@ export class ServiceBook {
     }
   }
 
+  /** These and the ServiceEntries whose addresses are others for it. */
+  #withAddresses(changed: Iterable<ServiceRef>): readonly ServiceRef[] {
+    const refs = new Map(Array.from(changed, ref => [idOf(ref), ref]));
+    const entries = [...refs.values()].filter(({ kind }) => kind === 'ServiceEntry');
+    if (entries.length > 0) for (const entry of this.auto.apply(entries)) refs.set(idOf(entry), entry);
+    return [...refs.values()];
+  }
+
   #look({ kind, namespace, name }: ServiceRef): MeshService[] {
     const { objects, config, findings } = this.#options;
     if (kind === 'Service') {
@@ -118,7 +131,9 @@ export class ServiceBook {
     }
     const object = objects.get('ServiceEntry', namespace, name);
     if (object === null) return this.#gone({ kind, namespace, name });
-    return findings.about('service', object, report => entryServices(object, config, report));
+    return findings.about('service', object, report =>
+      entryServices(object, config, this.auto.of(namespace, name), report),
+    );
   }
 
   #gone(ref: ServiceRef): MeshService[] {

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
+import type { AllocatedAddress } from '../model/kinds/service-entry.ts';
 import type { L7Change } from '../model/l7.ts';
 import type { Authorization } from '../model/policy.ts';
 import type { Service } from '../model/service.ts';
@@ -209,6 +210,11 @@ export class BuildState {
         if (name !== null && waypoints.has(name)) yield object;
       }
     }
+  }
+
+  /** Addresses of the hosts of a ServiceEntry that has none of its own. */
+  allocated(namespace: string, name: string): readonly AllocatedAddress[] {
+    return this.#services.auto.of(namespace, name);
   }
 
   #serviceOf(key: string): Service | null {

@@ -113,7 +113,11 @@ export class Control {
     });
     this.status = new StatusWriter({
       api: this.api,
-      knowledge: { ...this.#waypoints.knowledge, findingsOf: object => this.#built.get(object) ?? [] },
+      knowledge: {
+        ...this.#waypoints.knowledge,
+        findingsOf: object => this.#built.get(object) ?? [],
+        allocated: (namespace, name) => this.builder.allocated(namespace, name),
+      },
       mayWrite: () => this.lease.isLeader,
       log,
     });

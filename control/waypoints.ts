@@ -29,8 +29,8 @@ export interface WaypointParts {
 
 export interface Waypoints {
   readonly deployer: WaypointDeployer;
-  /** All that status has to know but findings. */
-  readonly knowledge: Omit<StatusKnowledge, 'findingsOf'>;
+  /** What status has to know of waypoints. */
+  readonly knowledge: Omit<StatusKnowledge, 'findingsOf' | 'allocated'>;
 }
 
 export function waypoints(parts: WaypointParts): Waypoints {

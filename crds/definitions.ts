@@ -237,7 +237,7 @@ function resource(definition: Definition): object {
   };
 }
 
-function objectSchema({ description, spec, validations, specRequired }: Definition): Structural {
+function objectSchema({ kind, description, spec, validations, specRequired }: Definition): Structural {
   return {
     type: 'object',
     description,
@@ -248,16 +248,17 @@ function objectSchema({ description, spec, validations, specRequired }: Definiti
       kind: { type: 'string' },
       metadata: { type: 'object' },
       spec: structuralSchema(spec),
-      status: statusSchema,
+      status: statusSchema(kind === 'ServiceEntry' ? { addresses } : {}),
     },
   };
 }
 
 /** What the control plane writes back: the conditions every Kubernetes tool knows how to wait for. */
-const statusSchema: Structural = {
+const statusSchema = (more: Readonly<Record<string, Structural>>): Structural => ({
   type: 'object',
   description: 'What became of it; written by the control plane.',
   properties: {
+    ...more,
     conditions: {
       type: 'array',
       maxItems: 16,
@@ -277,5 +278,20 @@ const statusSchema: Structural = {
       },
     },
     observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
+  },
+});
+
+/** Of ServiceEntries. */
+const addresses: Structural = {
+  type: 'array',
+  maxItems: 512,
+  description: 'Addresses that were given to hosts without one.',
+  items: {
+    type: 'object',
+    required: ['value'],
+    properties: {
+      host: { type: 'string', maxLength: 253 },
+      value: { type: 'string', maxLength: 45 },
+    },
   },
 };

@@ -2,16 +2,19 @@
  * What has to be written into the status of an object, by what kind of object it is. Pure; status.ts writes it.
  */
 import { gatewayController, gatewayGroup } from '../../model/kinds/gateway.ts';
+import type { AllocatedAddress } from '../../model/kinds/service-entry.ts';
 import type { Finding } from '../finding.ts';
 import { type Located, objectName } from '../located.ts';
 import { conditionsOf } from './conditions.ts';
 import { type WaypointState, gatewayClassStatus, gatewayStatus } from './gateway-status.ts';
-import type { OwnObject } from './own-object.ts';
+import { type OwnObject, record } from './own-object.ts';
 import { routeParents } from './route-status.ts';
 
 export interface StatusKnowledge {
   /** What the builder says about an object, by its name in findings. */
   readonly findingsOf: (object: string) => readonly Finding[];
+  /** Addresses of the hosts of a ServiceEntry that has none of its own. */
+  readonly allocated: (namespace: string, name: string) => readonly AllocatedAddress[];
   /** Whether requests to a Service pass a waypoint. */
   readonly hasWaypoint: (namespace: string, name: string) => boolean;
   /** A Gateway that is a waypoint of ours, with what there is of it; null for others. */
@@ -43,9 +46,23 @@ export function statusChange(
   if (served.group !== ownGroup && !served.group.endsWith('.istio.io')) return null;
   const built = knowledge.findingsOf(objectName({ kind: served.kind, namespace, name }));
   const conditions = conditionsOf(object, built, now);
-  if (conditions === null) return null;
+  const addresses = served.kind === 'ServiceEntry' ? missingAddresses(object, knowledge) : {};
+  if (conditions === null) return Object.keys(addresses).length > 0 ? step(addresses) : null;
   const observed = served.group === ownGroup ? { observedGeneration: generation } : {};
-  return { status: { conditions, ...observed }, isStep: false };
+  return { status: { conditions, ...observed, ...addresses }, isStep: false };
+}
+
+/** All addresses of the hosts where the status lacks one: what stands there holds, for every replica and after every restart. */
+function missingAddresses(
+  { namespace, name, status }: OwnObject,
+  { allocated }: StatusKnowledge,
+): { readonly addresses?: readonly AllocatedAddress[] } {
+  const addresses = allocated(namespace, name);
+  const present: readonly unknown[] = Array.isArray(status['addresses']) ? status['addresses'] : [];
+  const known = new Set(
+    present.map(item => `${String(record(item)['host'])} ${String(record(item)['value'])}`),
+  );
+  return addresses.every(({ host, value }) => known.has(`${host} ${value}`)) ? {} : { addresses };
 }
 
 function ofGatewayApi(object: OwnObject, knowledge: StatusKnowledge, now: string): StatusChange | null {

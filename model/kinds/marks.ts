@@ -42,6 +42,12 @@ export const sidecarStatus = 'sidecar.istio.io/status';
 /** Annotation of services and namespaces: as `spec.trafficDistribution` of a Service, which wins. */
 export const trafficDistribution = 'networking.istio.io/traffic-distribution';
 
+/** Label of ServiceEntries: `"false"` leaves hosts without addresses as they are. */
+export const autoAllocate = [
+  'culvert.dev/enable-autoallocate-ip',
+  'networking.istio.io/enable-autoallocate-ip',
+] as const;
+
 /** Label of EndpointSlices: the Service they belong to. */
 export const sliceService = 'kubernetes.io/service-name';
 
@@ -72,6 +78,7 @@ export const ownLabels: readonly string[] = [
   useWaypoint[0],
   useWaypointNamespace[0],
   waypointFor[0],
+  autoAllocate[0],
 ];
 export const ownAnnotations: readonly string[] = [netns, failMode, dnsCapture[0], redirection[0], dryRun[0]];
 

@@ -108,12 +108,30 @@ export const serviceEntrySpec = z
     ],
   });
 
+/** What the control plane writes: an address for a host that has none. */
+export interface AllocatedAddress {
+  readonly host: string;
+  readonly value: string;
+}
+
+/** Of a status only these are read; what does not look like one is none. */
+const allocated = z.array(z.unknown()).transform(all =>
+  all.flatMap((item): AllocatedAddress[] => {
+    const { host, value } = (item ?? {}) as Partial<Record<string, unknown>>;
+    return typeof host === 'string' && typeof value === 'string' ? [{ host, value }] : [];
+  }),
+);
+const status = z.looseObject({ addresses: allocated.catch([]) }).catch({ addresses: [] });
+
 export const serviceEntry = z.strictObject({
   apiVersion: z.string(),
   kind: z.string(),
   metadata: metadata(dnsSubdomain),
   spec: serviceEntrySpec,
-  status: z.unknown().optional(),
+  status: z
+    .unknown()
+    .transform(value => ({ addresses: status.parse(value).addresses }))
+    .prefault({}),
 });
 
 export type ServiceEntry = z.output<typeof serviceEntry>;

@@ -175,7 +175,9 @@ t.test('what is not in force is named', async t => {
     ],
     [serviceEntry(`{${vip}, ${ports}, exportTo: [bank]}`), 'warning unsupported-value 1 spec.exportTo'],
     [
-      serviceEntry(`{hosts: [a.example], ${ports}, resolution: STATIC, endpoints: [{address: 192.0.2.1}]}`),
+      serviceEntry(
+        `{hosts: ['*.a.example'], ${ports}, resolution: STATIC, endpoints: [{address: 192.0.2.1}]}`,
+      ),
       'warning service-without-address 1 spec.addresses',
     ],
     [

@@ -24,6 +24,17 @@ const stage = await AgentLab.create({
   objects: [
     serviceObject({ ...named, name: 'web', clusterIPs: vip }),
     serviceObject({ ...named, name: 'headless', clusterIPs: [] }),
+    {
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'ServiceEntry',
+      metadata: { name: 'ledger', namespace: 'shop' },
+      spec: {
+        hosts: ['ledger.example'],
+        ports: [{ number: 5432, name: 'tcp', targetPort: 8080 }],
+        resolution: 'STATIC',
+        workloadSelector: { labels: { app: 'web' } },
+      },
+    },
   ],
 });
 t.teardown(() => stage[Symbol.asyncDispose]());
@@ -107,6 +118,20 @@ t.test('a program that knows only names comes through the mesh', async t => {
   t.match(await stage.line('node-a', { 'dst.service': 'web.shop.svc.cluster.local' }), {
     'src.workload': 'client',
   });
+});
+
+t.test('a host without addresses gets one, by which it is known where a connection goes', async t => {
+  const before = asked().length;
+  const [v6 = '', v4 = ''] = await lookUp('ledger.example.', 'udp');
+  t.match([v4, v6], [/^240\.240\./, /^2001:2::f0f0:/]);
+  t.same(asked().slice(before), [], 'nobody outside was asked');
+  for (const address of [v4, v6]) {
+    const opened = await (await stage.sockets(client)).connect(address, 5432);
+    await opened.send('ping');
+    t.equal(await opened.receive(4), 'ping', address);
+    await opened.close();
+  }
+  await stage.line('node-a', { 'dst.service': 'ledger.example' });
 });
 
 t.test('a pod outside the mesh asks its own server alone', async t => {

@@ -13,6 +13,7 @@ async function lab(t: Test) {
   const fake = await FakeApi.start();
   fake.serve('culvert.dev/v1', 'AuthorizationPolicy', 'authorizationpolicies', true);
   fake.serve('security.istio.io/v1', 'PeerAuthentication', 'peerauthentications', true, false);
+  fake.serve('networking.istio.io/v1', 'ServiceEntry', 'serviceentries', true);
   fake.serve('gateway.networking.k8s.io/v1', 'HTTPRoute', 'httproutes', true);
   const api = fake.client(t.testdir({}));
   const state = { leads: true, findings: new Map<string, Finding[]>() };
@@ -20,6 +21,7 @@ async function lab(t: Test) {
     api,
     knowledge: {
       findingsOf: object => state.findings.get(object) ?? [],
+      allocated: (_, name) => [{ host: `${name}.example`, value: '240.240.0.7' }],
       hasWaypoint: () => true,
       waypoint: () => null,
       controllerOf: () => null,
@@ -29,7 +31,7 @@ async function lab(t: Test) {
     timing: { lookMs: 5, settledMs: 50 },
   });
   const store = new ClusterObjects({ onChange: () => writer.update(store.own()) });
-  const kinds = ['AuthorizationPolicy', 'PeerAuthentication', 'HTTPRoute'] as const;
+  const kinds = ['AuthorizationPolicy', 'PeerAuthentication', 'HTTPRoute', 'ServiceEntry'] as const;
   const watch = new ClusterWatch({ api, store, kinds, log, timing: { backoffMinMs: 2 } });
   t.teardown(async () => {
     await watch.stop();
@@ -82,6 +84,23 @@ t.test('a policy gets its status, once, and again with each generation', async t
   put(fake, good, 3);
   await until('the next version is judged', () => statusOf(fake)?.observedGeneration === 3);
   await until('all answers are there', () => writer.counts.written === 3);
+});
+
+t.test('addresses of hosts are written where they are missing, and what others wrote stays', async t => {
+  const { fake, watch, writer } = await lab(t);
+  const theirs = { type: 'Ready', status: 'True' };
+  fake.put('serviceentries', {
+    metadata: { namespace: 'shop', name: 'x', generation: 1 },
+    spec: { hosts: ['x.example'], resolution: 'DNS' },
+    status: { addresses: [{ host: 'x.example', value: '10.0.0.1' }], conditions: [theirs] },
+  });
+  await watch.start();
+  await until('it is written', () => writer.counts.written === 1);
+  t.match(fake.get('serviceentries', 'shop', 'x')?.status, {
+    addresses: [{ host: 'x.example', value: '240.240.0.7' }],
+    conditions: [theirs, { type: 'culvert.dev/Accepted', status: 'True' }],
+  });
+  t.equal(writes(fake).length, 1);
 });
 
 t.test('nothing is written where status has no path of its own, or another shape', async t => {
