@@ -31,7 +31,8 @@ export type Aspect =
   | 'overlaps'
   | 'references'
   | 'traffic'
-  | 'traffic-reach';
+  | 'traffic-reach'
+  | 'rate-limit';
 
 export class FindingStore {
   /** By `Finding.object`, and then by aspect; nothing is kept of objects about which there is nothing to say. */

@@ -4,6 +4,7 @@
 import type { L7Change, L7State } from '../model/l7.ts';
 import { HttpPolicyBook, type HttpPolicyBookOptions } from './build-http-policies.ts';
 import type { ObjectChange } from './build-objects.ts';
+import { RateLimitBook } from './build-rate-limit-book.ts';
 import { RouteBook } from './build-route-book.ts';
 import { TelemetryBook } from './build-telemetry-book.ts';
 import { TrafficBook, type TrafficBookOptions } from './build-traffic-book.ts';
@@ -17,12 +18,14 @@ export interface L7Touched {
 export class L7Books {
   readonly #routes: RouteBook;
   readonly #traffic: TrafficBook;
+  readonly #limits: RateLimitBook;
   readonly #telemetry: TelemetryBook;
   readonly #policies: HttpPolicyBook;
 
   constructor(options: TrafficBookOptions & HttpPolicyBookOptions) {
     this.#routes = new RouteBook(options);
     this.#traffic = new TrafficBook(options);
+    this.#limits = new RateLimitBook(options);
     this.#telemetry = new TelemetryBook(options);
     this.#policies = new HttpPolicyBook(options);
   }
@@ -32,6 +35,7 @@ export class L7Books {
     return {
       routes: this.#routes.all(),
       traffic: this.#traffic.all(),
+      limits: this.#limits.all(),
       telemetry: this.#telemetry.all(),
       policies: this.#policies.all(),
     };
@@ -42,6 +46,7 @@ export class L7Books {
     return [
       ...this.#routes.apply(changes),
       ...this.#traffic.apply(changes, services, workloads),
+      ...this.#limits.apply(changes),
       ...this.#telemetry.apply(changes),
       ...this.#policies.apply(changes),
     ];

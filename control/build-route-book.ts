@@ -6,6 +6,7 @@ import type { L7Change } from '../model/l7.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
 import { routeOf } from './build-routes.ts';
+import type { ExtensionKind, RouteContext } from './build-route-scope.ts';
 import { objectName } from './located.ts';
 
 export interface RouteBookOptions {
@@ -23,7 +24,7 @@ interface RouteRef {
 export class RouteBook {
   readonly #options: RouteBookOptions;
   readonly #routes = new Map<string, HttpRoute>();
-  /** By `namespace/name` of Services, the routes that name them, by their key. */
+  /** By name of what they name, the routes that do, by their key. */
   readonly #naming = new Map<string, Map<string, RouteRef>>();
 
   constructor(options: RouteBookOptions) {
@@ -42,8 +43,9 @@ export class RouteBook {
       if (kind === 'HTTPRoute' || kind === 'GRPCRoute') {
         const ref = { kind, namespace, name };
         dirty.set(objectName(ref), ref);
-      } else if (kind === 'Service')
-        for (const [key, ref] of this.#naming.get(`${namespace}/${name}`) ?? []) dirty.set(key, ref);
+      } else
+        for (const [key, ref] of this.#naming.get(objectName({ kind, namespace, name })) ?? [])
+          dirty.set(key, ref);
     }
     const changed: L7Change[] = [];
     for (const [key, ref] of dirty) {
@@ -65,15 +67,17 @@ export class RouteBook {
       findings.put('route', key, []);
       return null;
     }
-    const context = {
+    const look = <Kind extends 'Service' | ExtensionKind>(kind: Kind, namespace: string, name: string) => {
+      const named = objectName({ kind, namespace, name });
+      let routes = this.#naming.get(named);
+      if (routes === undefined) this.#naming.set(named, (routes = new Map()));
+      routes.set(key, ref);
+      return objects.get(kind, namespace, name);
+    };
+    const context: RouteContext = {
       clusterDomain: config.clusterDomain,
-      service: (namespace: string, name: string) => {
-        const service = `${namespace}/${name}`;
-        let named = this.#naming.get(service);
-        if (named === undefined) this.#naming.set(service, (named = new Map()));
-        named.set(key, ref);
-        return objects.get('Service', namespace, name);
-      },
+      service: (namespace, name) => look('Service', namespace, name),
+      extension: (kind, name) => look(kind, ref.namespace, name),
     };
     return findings.about('route', object, report => routeOf(object, context, report));
   }

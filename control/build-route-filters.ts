@@ -1,7 +1,8 @@
 /** The filters of routes. One that can not be done makes its whole rule, or backend, answer with 500. */
 import type { HeaderChange, HttpFilter, HttpMatch, PathChange } from '../model/http-route.ts';
 import type { HttpRouteFilter } from '../model/kinds/http-route.ts';
-import type { RouteScope } from './build-route-scope.ts';
+import { faultOf, rateLimitOf } from './build-rate-limits.ts';
+import { extensionKinds, type RouteScope } from './build-route-scope.ts';
 
 export interface Filters {
   readonly filters: readonly HttpFilter[];
@@ -66,11 +67,27 @@ function filterOf(
       const { maxAge: maxAgeSeconds, ...rest } = cors;
       return { type: 'cors', cors: { ...rest, maxAgeSeconds } };
     }
-    case 'ExternalAuth':
     case 'ExtensionRef':
+      if (filter.extensionRef === undefined) break;
+      return extension(scope, filter.extensionRef);
+    case 'ExternalAuth':
       return `filters of type ${filter.type} are not supported`;
   }
   return `a filter of type ${filter.type} needs the member of its name`;
+}
+
+type ExtensionRef = NonNullable<HttpRouteFilter['extensionRef']>;
+
+/** What a rule names and there is not is never passed over: it may be what keeps requests away. */
+function extension(scope: RouteScope, { group, kind, name }: ExtensionRef): HttpFilter | string {
+  const known = extensionKinds.find(each => each === kind);
+  if (group !== 'culvert.dev' || known === undefined)
+    return `a filter is a ${extensionKinds.join(' or ')} of culvert.dev, not ${kind} of ${group}`;
+  const object = scope.context.extension(known, name);
+  if (object === null) return `there is no ${kind} ${scope.object.namespace}/${name}`;
+  return object.kind === 'RateLimit'
+    ? { type: 'rate-limit', limit: rateLimitOf(object, scope.context) }
+    : { type: 'fault', fault: faultOf(object) };
 }
 
 type MirrorFilter = NonNullable<HttpRouteFilter['requestMirror']>;

@@ -9,7 +9,13 @@ export interface RouteContext {
   readonly clusterDomain: string;
   /** The Service of a name, null when there is none; for the ports of parents and what is said about backends. */
   readonly service: (namespace: string, name: string) => Located<'Service'> | null;
+  /** What a filter of type ExtensionRef names in the namespace of the route. */
+  readonly extension: (kind: ExtensionKind, name: string) => Located<ExtensionKind> | null;
 }
+
+/** Kinds of culvert.dev that are filters of rules. */
+export const extensionKinds = ['FaultInjection', 'RateLimit'] as const;
+export type ExtensionKind = (typeof extensionKinds)[number];
 
 export class RouteScope {
   readonly object: Located<'HTTPRoute' | 'GRPCRoute'>;

@@ -11,6 +11,7 @@ import type { HttpRouteMatch, HttpRouteRule } from '../model/kinds/http-route.ts
 import { type ParentRef, routeDurationMs } from '../model/kinds/route-parts.ts';
 import type { Report } from './build-objects.ts';
 import { filtersOf } from './build-route-filters.ts';
+import { sessionOf } from './build-sessions.ts';
 import { grpcMatch, httpMatch } from './build-route-matches.ts';
 import { type Located, objectName } from './located.ts';
 import { type RouteContext, RouteScope, isService } from './build-route-scope.ts';
@@ -64,7 +65,7 @@ function parentOf(scope: RouteScope, ref: ParentRef, field: string): HttpParent 
 
 const anyRequest: HttpRouteMatch = { headers: [], queryParams: [] };
 const anyCall: GrpcRouteMatch = { headers: [] };
-const noMore = { timeouts: { requestMs: null, backendRequestMs: null }, retry: null, session: null };
+const noMore = { timeouts: { requestMs: null, backendRequestMs: null }, retry: null };
 
 /** A rule without matches is for everything; one none of whose matches is in force is for nothing. */
 function httpRules(scope: RouteScope, { value }: Located<'HTTPRoute'>): HttpRule[] {
@@ -91,7 +92,6 @@ function httpRules(scope: RouteScope, { value }: Located<'HTTPRoute'>): HttpRule
               backoffMs: routeDurationMs(retry.backoff ?? '0s'),
               remoteLocalities: null,
             },
-      session: null,
     };
     return ruleOf(scope, rule, field, matches, more);
   });
@@ -114,15 +114,10 @@ function ruleOf(
   rule: HttpRouteRule | GrpcRouteRule,
   field: string,
   matches: readonly HttpMatch[],
-  more: Pick<HttpRule, 'timeouts' | 'retry' | 'session'>,
+  more: Pick<HttpRule, 'timeouts' | 'retry'>,
 ): HttpRule {
   const own = filtersOf(scope, rule.filters, `${field}.filters`, matches);
-  let { problem } = own;
-  if (rule.sessionPersistence !== undefined) {
-    problem ??= 'session persistence is not supported';
-    const message = 'requests that match are answered with 500: session persistence is not supported';
-    scope.say('error', 'unsupported-route', `${field}.sessionPersistence`, message);
-  }
+  const { problem } = own;
   const redirects = own.filters.some(({ type }) => type === 'redirect');
   if (redirects && rule.backendRefs.length > 0) {
     const message = 'never reached: the rule redirects';
@@ -141,6 +136,7 @@ function ruleOf(
     matches,
     filters: problem === null ? own.filters : [],
     backends,
+    session: sessionOf(scope, rule, field),
     ...more,
   };
 }

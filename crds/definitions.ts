@@ -4,8 +4,10 @@
 import type * as z from 'zod';
 import { authorizationPolicySpec } from '../model/kinds/authorization-policy.ts';
 import { destinationRuleSpec } from '../model/kinds/destination-rule.ts';
+import { faultInjectionSpec } from '../model/kinds/fault-injection.ts';
 import { meshConfigName, meshConfigSpec } from '../model/kinds/mesh-config.ts';
 import { peerAuthenticationSpec } from '../model/kinds/peer-authentication.ts';
+import { rateLimitSpec } from '../model/kinds/rate-limit.ts';
 import { serviceEntrySpec } from '../model/kinds/service-entry.ts';
 import { telemetrySpec } from '../model/kinds/telemetry.ts';
 import { workloadEntrySpec } from '../model/kinds/workload-entry.ts';
@@ -159,6 +161,28 @@ const definitions: readonly Definition[] = [
       accepted,
       acceptedWhy,
     ],
+  },
+  {
+    kind: 'FaultInjection',
+    plural: 'faultinjections',
+    shortName: 'cvfi',
+    scope: 'Namespaced',
+    description: 'Failures that a waypoint makes, for tests of those who call.',
+    spec: faultInjectionSpec,
+    validations: [],
+    specRequired: true,
+    columns: [accepted, acceptedWhy],
+  },
+  {
+    kind: 'RateLimit',
+    plural: 'ratelimits',
+    shortName: 'cvrl',
+    scope: 'Namespaced',
+    description: 'How many requests waypoints let through.',
+    spec: rateLimitSpec,
+    validations: [],
+    specRequired: true,
+    columns: [accepted, acceptedWhy],
   },
   {
     kind: 'MeshConfig',

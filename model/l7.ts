@@ -8,6 +8,7 @@ import { type HttpPolicy, httpPolicyKey, HttpPolicySet, type PolicyTarget } from
 import { type HttpRoute, routeKey } from './http-route.ts';
 import { same } from './mesh.ts';
 import { type Telemetry, telemetryKey } from './telemetry.ts';
+import { type ServiceLimits, serviceLimitsKey } from './rate-limit.ts';
 import { type ServiceTraffic, trafficKey } from './traffic-policy.ts';
 
 export interface L7State {
@@ -15,6 +16,8 @@ export interface L7State {
   readonly routes: readonly HttpRoute[];
   /** How endpoints are treated, of every service about which somebody says so. */
   readonly traffic: readonly ServiceTraffic[];
+  /** How many requests there may be, of every service with a limit. */
+  readonly limits: readonly ServiceLimits[];
   /** What is told about requests; of MeshConfig in any case. */
   readonly telemetry: readonly Telemetry[];
   /** Every AuthorizationPolicy with targetRefs. */
@@ -25,7 +28,7 @@ export type L7List = keyof L7State;
 export type L7Resource = L7State[L7List][number];
 
 /** The state with nothing in it. */
-export const emptyL7: L7State = { routes: [], traffic: [], telemetry: [], policies: [] };
+export const emptyL7: L7State = { routes: [], traffic: [], limits: [], telemetry: [], policies: [] };
 
 /** One resource that is another than before; null where it is gone. */
 export interface L7Change {
@@ -40,6 +43,7 @@ type Table<Result> = { readonly [List in L7List]: (resource: L7State[List][numbe
 const keysOf: Table<string> = {
   routes: routeKey,
   traffic: trafficKey,
+  limits: serviceLimitsKey,
   telemetry: telemetryKey,
   policies: httpPolicyKey,
 };
@@ -52,6 +56,7 @@ const keysOf: Table<string> = {
 const aboutOf: Table<readonly string[]> = {
   routes: ({ parents }) => [...new Set(parents.map(({ service }) => service))],
   traffic: ({ service }) => [service],
+  limits: ({ service }) => [service],
   // What is told of requests is not what becomes of them.
   telemetry: () => [],
   policies: ({ targets }) => targets.map(aboutTarget),
@@ -77,7 +82,7 @@ const needsOf: Partial<Table<readonly string[]>> = {};
 /** What this version can read beyond the first. */
 export const l7Features: ReadonlySet<string> = new Set();
 
-export const l7Lists: readonly L7List[] = ['routes', 'traffic', 'telemetry', 'policies'];
+export const l7Lists: readonly L7List[] = ['routes', 'traffic', 'limits', 'telemetry', 'policies'];
 
 /** What turns one state into another; both are full. */
 export function l7Changes(before: L7State, after: L7State): L7Change[] {

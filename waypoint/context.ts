@@ -17,6 +17,7 @@ import type { AccessLog } from './access-log.ts';
 import type { BarredList } from './barred.ts';
 import type { WaypointConfig } from './config.ts';
 import type { RequestMetrics } from './metrics.ts';
+import type { RateLimits } from './rate-limits.ts';
 import type { TelemetryStore } from './telemetry.ts';
 import type { OpenConnections } from './open-connections.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -40,6 +41,7 @@ export interface WaypointContext {
   readonly traffic: TrafficRules;
   readonly upstreams: Upstreams;
   readonly barred: BarredList;
+  readonly rates: RateLimits;
   readonly certificates: CurrentCertificates;
   readonly caps: SourceCaps;
   readonly health: EndpointHealth;

@@ -8,9 +8,11 @@ import { GrpcMessages } from '../model/grpc-messages.ts';
 import { changeHeaders } from '../model/http-filters.ts';
 import { headerOf, type HeaderList, type HttpHead } from '../model/http-head.ts';
 import type { HttpDecision } from '../model/http-policy.ts';
+import type { HeaderChange } from '../model/http-route.ts';
+import { askRateLimit } from './ask-rate-limit.ts';
 import { authorise } from './authorise.ts';
 import { ownIdentity, type WaypointContext } from './context.ts';
-import { planOf, type AnswerPlan, type ForwardPlan } from './filters.ts';
+import { planOf, rateLimited, type AnswerPlan, type ForwardPlan, type Planned } from './filters.ts';
 import { withContext, type Traced } from './forwarded.ts';
 import { Idle } from './idle.ts';
 import type { Incoming } from './incoming.ts';
@@ -40,6 +42,8 @@ class Exchange implements TriesOwner {
   #match: Match | null = null;
   #plan: ForwardPlan | null = null;
   #tries: Tries | null = null;
+  /** What services that count want in the response. */
+  readonly #told: HeaderChange[] = [];
   #status = 0;
   #grpcStatus: string | null = null;
   #down = 0;
@@ -72,11 +76,14 @@ class Exchange implements TriesOwner {
   #go(head: HttpHead): void {
     const { destination, client } = this.#incoming;
     this.#match = matchOf(this.#context, { destination, client, head });
-    const plan = planOf(this.#context, { head, destination, client }, this.#match, Math.random);
-    if (plan.kind === 'answer') {
-      this.#answer(plan);
-      return;
-    }
+    const planned = planOf(this.#context, { head, destination, client }, this.#match, Math.random);
+    const { plan, delayMs, asks } = planned;
+    if (plan.kind === 'answer' && delayMs === 0 && asks.length === 0) this.#answer(plan);
+    else if (plan.kind === 'forward') this.#forward(plan, planned);
+    else void this.#before(planned, () => this.#answer(plan));
+  }
+
+  #forward(plan: ForwardPlan, planned: Planned): void {
     this.#plan = plan;
     const { requestMs } = plan.timeouts;
     if (requestMs !== null) this.#requestTimer = setTimeout(() => this.#timedOut(requestMs), requestMs);
@@ -85,8 +92,31 @@ class Exchange implements TriesOwner {
       () => this.#down + (this.#incoming.body?.bytes ?? 0),
       limitMs => this.#wasIdle(limitMs),
     );
-    this.#tries = new Tries(this.#context, this.#incoming, plan, this);
-    this.#tries.start();
+    const tries = new Tries(this.#context, this.#incoming, plan, this);
+    this.#tries = tries;
+    if (planned.delayMs === 0 && planned.asks.length === 0) tries.start();
+    else void this.#before(planned, () => tries.start());
+  }
+
+  /** What has to happen first; nothing of a body is read meanwhile. */
+  async #before({ delayMs, asks }: Planned, then: () => void): Promise<void> {
+    if (delayMs > 0) await new Promise(resolve => setTimeout(resolve, delayMs).unref());
+    for (const ask of asks) {
+      if (this.#finished) return;
+      const { refusal, change } = await askRateLimit(this.#context, ask);
+      this.#told.push(change);
+      if (refusal === null) continue;
+      const { code, message } = refusal;
+      const headers = changeHeaders([], change);
+      if (code === 'RATE_LIMITED') this.#refuse(rateLimited(headers, message), refusal);
+      else this.#refuse({ kind: 'answer', status: 500, headers, code, reason: message }, refusal);
+      return;
+    }
+    if (!this.#finished) then();
+  }
+
+  #refuse(plan: AnswerPlan, error: CulvertError): void {
+    if (!this.#finished) this.#answer(plan, error);
   }
 
   onInformation(status: number, headers: HeaderList): void {
@@ -98,7 +128,7 @@ class Exchange implements TriesOwner {
     this.#status = status;
     this.#grpcStatus = headerOf(headers, 'grpc-status');
     let list = headers;
-    for (const change of this.#plan?.changes ?? []) list = changeHeaders(list, change);
+    for (const change of [...(this.#plan?.changes ?? []), ...this.#told]) list = changeHeaders(list, change);
     this.#incoming.respond(status, [...list, ...this.#ties()], hasBody);
   }
 

@@ -9,21 +9,34 @@ import { chooseBackend, type RouteHit } from '../model/http-match.ts';
 import type {
   HeaderChange,
   HttpBackend,
+  HttpFault,
   HttpFilter,
   HttpRetry,
   HttpRule,
   HttpSession,
   HttpTimeouts,
 } from '../model/http-route.ts';
+import type { RateLimit } from '../model/rate-limit.ts';
+import { serviceKey } from '../model/service.ts';
 import type { Destination, ServiceDestination, WaypointContext } from './context.ts';
 import type { Incoming } from './incoming.ts';
 import type { Match } from './match.ts';
+import { rateHeaders, type RateAsk } from './rate-limits.ts';
 import { markOf, ticketOf, type PlannedSession } from './session.ts';
 
 /** A request as far as a plan depends on it. */
 export type Asked = Pick<Incoming, 'head' | 'destination' | 'client'>;
 
 export type Plan = AnswerPlan | ForwardPlan;
+
+/** What is done, and before it. */
+export interface Planned {
+  readonly plan: Plan;
+  /** An injected fault. */
+  readonly delayMs: number;
+  /** Whether the request is within these limits is to be asked. */
+  readonly asks: readonly RateAsk[];
+}
 
 /** An answer without asking anybody. */
 export interface AnswerPlan {
@@ -33,6 +46,8 @@ export interface AnswerPlan {
   /** Null for an answer that is as it should be. */
   readonly code: string | null;
   readonly reason: string;
+  /** What clients of gRPC are told; where it is not there, what stands for the status. */
+  readonly grpcStatus?: number;
 }
 
 export interface ForwardPlan {
@@ -51,28 +66,33 @@ export interface ForwardPlan {
 
 const noTimeouts: HttpTimeouts = { requestMs: null, backendRequestMs: null };
 
-type PlanContext = Pick<WaypointContext, 'mesh' | 'self' | 'upstreams'>;
+type PlanContext = Pick<WaypointContext, 'mesh' | 'self' | 'upstreams' | 'health' | 'rates' | 'metrics'>;
 
-/** @param random numbers in [0, 1): for weights, and for the share of mirrors */
-export function planOf(context: PlanContext, asked: Asked, match: Match, random: () => number): Plan {
-  const { head, destination } = asked;
+/** @param random numbers in [0, 1): for weights, and for the share of mirrors and faults */
+export function planOf(context: PlanContext, asked: Asked, match: Match, random: () => number): Planned {
+  const hit = match.kind === 'rule' ? match.hit : null;
+  const work = new Work(context, asked, hit, random);
+  const plan = work.limitService() ?? planned(context, asked, match, work, random);
+  return { plan, delayMs: work.delayMs, asks: work.asks };
+}
+
+function planned(context: PlanContext, asked: Asked, match: Match, work: Work, random: () => number): Plan {
+  const { destination } = asked;
   if (match.kind === 'none') return failure(404, 'NO_ROUTE', 'no rule of the routes of this service fits');
   if (match.kind === 'barred') return failure(503, 'L7_UNREADABLE', match.reason);
   if (match.kind === 'direct') {
     return {
       kind: 'forward',
-      head,
+      head: work.head,
       destination,
       timeouts: noTimeouts,
       retry: null,
-      changes: [],
+      changes: work.changes,
       mirrors: [],
       session: null,
     };
   }
-  const { hit } = match;
-  const { rule } = hit;
-  const work = new Work(context, asked, hit, random);
+  const { rule } = match.hit;
   const ended = work.apply(rule.filters);
   if (ended !== null) return ended;
   const session = rule.session === null ? null : sessionOf(context, asked, rule, rule.session);
@@ -118,14 +138,15 @@ function sessionOf(
 }
 
 function endpointOf(
-  { upstreams, self }: PlanContext,
+  { upstreams, self, health }: PlanContext,
   destination: ServiceDestination,
   clientNamespace: string,
   mark: string,
 ): string | null {
   try {
     const upstream = upstreams.for(destination, clientNamespace);
-    return upstream.find(destination.service, self, uid => markOf(uid) === mark)?.workload.uid ?? null;
+    const isMeant = (uid: string): boolean => markOf(uid) === mark && !health.has(uid);
+    return upstream.find(destination.service, self, isMeant)?.workload.uid ?? null;
   } catch {
     // Nothing can be sent there, which is said when it is tried.
     return null;
@@ -133,15 +154,18 @@ function endpointOf(
 }
 
 class Work {
-  readonly #context: Pick<WaypointContext, 'mesh'>;
+  readonly #context: PlanContext;
   readonly #asked: Asked;
-  readonly #hit: RouteHit;
+  /** Null where no rule is hit, and so none has filters. */
+  readonly #hit: RouteHit | null;
   readonly #random: () => number;
   head: HttpHead;
   readonly changes: HeaderChange[] = [];
   readonly mirrors: Destination[] = [];
+  readonly asks: RateAsk[] = [];
+  delayMs = 0;
 
-  constructor(context: Pick<WaypointContext, 'mesh'>, asked: Asked, hit: RouteHit, random: () => number) {
+  constructor(context: PlanContext, asked: Asked, hit: RouteHit | null, random: () => number) {
     this.#context = context;
     this.#asked = asked;
     this.#hit = hit;
@@ -158,9 +182,18 @@ class Work {
     return null;
   }
 
+  /** The limits for everything that goes to the service, whatever its route. */
+  limitService(): AnswerPlan | null {
+    const { destination } = this.#asked;
+    if (destination.kind === 'workload') return null;
+    const limits = this.#context.rates.for(serviceKey(destination.service));
+    return limits.length === 0 ? null : this.#limit(limits);
+  }
+
   #one(filter: HttpFilter): AnswerPlan | null {
     const { destination, head } = this.#asked;
-    const { match } = this.#hit;
+    const match = this.#hit?.match;
+    if (match === undefined) return null;
     switch (filter.type) {
       case 'request-headers':
         this.#changeRequest(filter.change);
@@ -180,13 +213,37 @@ class Work {
         this.changes.push(corsChange(responseHeaders(head, filter.cors)));
         break;
       case 'fault':
+        return this.#fault(filter.fault);
       case 'rate-limit':
-        // Nothing translates to these yet; what can not be done is not passed over.
-        return failure(500, 'INVALID_BACKEND', `filters of type ${filter.type} are not supported`);
+        return this.#limit([filter.limit]);
       case 'mirror':
         this.#mirror(filter.backend, filter.share);
     }
     return null;
+  }
+
+  #limit(limits: readonly RateLimit[]): AnswerPlan | null {
+    const { rates, metrics } = this.#context;
+    const { state, asks } = rates.take(limits, { client: this.#asked.client, head: this.#asked.head });
+    this.asks.push(...asks);
+    if (state === null) return null;
+    metrics.rateLimited('local', state.allowed ? 'allowed' : 'refused');
+    const headers = rateHeaders(state);
+    if (!state.allowed) return rateLimited(headers.flat(), 'there are more requests than the limit permits');
+    this.changes.push({ set: headers, add: [], remove: [] });
+    return null;
+  }
+
+  #fault({ delay, abort }: HttpFault): AnswerPlan | null {
+    const { metrics } = this.#context;
+    if (delay !== null && this.#random() < delay.share) {
+      this.delayMs += delay.ms;
+      metrics.injected('delay');
+    }
+    if (abort === null || this.#random() >= abort.share) return null;
+    metrics.injected('abort');
+    const answer = failure(abort.status, 'FAULT_INJECTED', 'a fault that the route asks for');
+    return abort.grpcStatus === null ? answer : { ...answer, grpcStatus: abort.grpcStatus };
   }
 
   /** A mirror that leads nowhere is left out. */
@@ -222,6 +279,11 @@ function backendOf(
 
 function failure(status: number, code: string, reason: string): AnswerPlan {
   return { kind: 'answer', status, headers: [], code, reason };
+}
+
+/** gRPC: RESOURCE_EXHAUSTED. */
+export function rateLimited(headers: HeaderList, reason: string): AnswerPlan {
+  return { kind: 'answer', status: 429, headers, code: 'RATE_LIMITED', reason, grpcStatus: 8 };
 }
 
 function answered(status: number, headers: HeaderList, reason: string): AnswerPlan {

@@ -53,7 +53,7 @@ export class Http2Pools {
     const call = new Http2Call(request, handlers);
     const ready = this.#ready(way.key);
     if (ready !== null) call.start(ready);
-    else if (this.#isFull(way)) call.fail(full(way), false, h2InternalError);
+    else if (this.#isFull(way)) process.nextTick(() => call.fail(full(way), false, h2InternalError));
     else void this.#startLater(way, call);
     return call;
   }

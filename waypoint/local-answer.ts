@@ -31,14 +31,16 @@ export function localAnswer(
     readonly headers: HeaderList;
     readonly code: string | null;
     readonly reason: string;
+    readonly grpcStatus?: number;
   },
   head: HttpHead,
 ): LocalAnswer {
   const { status, headers, code, reason } = plan;
   if (code !== null && isGrpc(head)) {
-    const grpcStatus = String(grpcStatuses.get(status) ?? 2);
+    const grpcStatus = String(plan.grpcStatus ?? grpcStatuses.get(status) ?? 2);
     const message = encodeURIComponent(`${code}: ${reason}`).replaceAll('%20', ' ');
-    const fields = ['content-type', 'application/grpc', 'grpc-status', grpcStatus, 'grpc-message', message];
+    const own = ['content-type', 'application/grpc', 'grpc-status', grpcStatus, 'grpc-message', message];
+    const fields = [...headers, ...own];
     return { status: 200, headers: fields, body: null, grpcStatus };
   }
   if (code === null) return { status, headers, body: null, grpcStatus: null };

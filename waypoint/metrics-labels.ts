@@ -59,6 +59,13 @@ export function flagOf(code: string | null): string {
     NO_BACKEND: 'NC',
     POLICY_DENIED: 'UAEX',
     INVALID_BACKEND: 'NC',
+    UNKNOWN_SUBSET: 'NC',
+    TRAFFIC_REFUSED: 'NC',
+    UPSTREAM_OVERFLOW: 'UO',
+    RATE_LIMITED: 'RL',
+    RATE_LIMIT_UNAVAILABLE: 'RLSE',
+    FAULT_INJECTED: 'FI',
+    STREAM_IDLE: 'SI',
   };
   return known[code] ?? 'UF';
 }

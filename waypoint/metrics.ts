@@ -17,6 +17,8 @@ export class RequestMetrics {
   readonly #spans = new Map<string, number>();
   readonly #judged = new Map<string, Sample>();
   readonly #overflows = new Map<string, number>();
+  readonly #limited = new Map<string, Sample>();
+  readonly #faults = new Map<string, number>();
   #retries = 0;
   #ejections = 0;
   #lineErrors = 0;
@@ -48,6 +50,18 @@ export class RequestMetrics {
   /** A request, connection or further try that a limit of a traffic policy refused. */
   overflowed(limit: string): void {
     increase(this.#overflows, limit, 1);
+  }
+
+  /** A request that a rate limit had to do with. */
+  rateLimited(by: 'local' | 'global', result: string): void {
+    const key = `${by} ${result}`;
+    const { value = 0 } = this.#limited.get(key) ?? {};
+    this.#limited.set(key, { labels: { by, result }, value: value + 1 });
+  }
+
+  /** A fault that a route asked for. */
+  injected(fault: 'delay' | 'abort'): void {
+    increase(this.#faults, fault, 1);
   }
 
   mirrored(result: string): void {
@@ -117,6 +131,14 @@ export class RequestMetrics {
     ]);
     counter('culvert_waypoint_overflow_total', 'What limits of traffic policies refused, by limit.', () =>
       byLabel('limit', this.#overflows),
+    );
+    counter(
+      'culvert_waypoint_rate_limit_total',
+      'Requests that rate limits had to do with, by result.',
+      () => [...this.#limited.values()],
+    );
+    counter('culvert_waypoint_faults_total', 'Faults that routes asked for.', () =>
+      byLabel('fault', this.#faults),
     );
     counter('culvert_waypoint_ejections_total', 'Endpoints that were left out for their errors.', () => [
       { labels: {}, value: this.#ejections },

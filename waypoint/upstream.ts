@@ -142,10 +142,11 @@ export class Upstream {
     return this.#choose(near, choice.hash)?.endpoint ?? null;
   }
 
-  /** The endpoint for which `is` is true, fit or left out for a while; null where there is none. */
+  /** The endpoint for which `is` is true; null where there is none, or it is left out at the moment. */
   find(service: Service, from: Workload | null, is: (uid: string) => boolean): FitEndpoint | null {
     this.#renew(service, from);
-    return this.#members.find(({ uid }) => is(uid))?.endpoint ?? null;
+    const found = this.#members.find(({ uid }) => is(uid));
+    return found === undefined || this.#outliers.has(found.uid) ? null : found.endpoint;
   }
 
   /** A try at an endpoint has begun; the returned says that it is over. */

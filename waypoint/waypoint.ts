@@ -33,6 +33,7 @@ import { openSource, type WaypointSource, type WaypointUpdate } from './mesh-sou
 import { RequestMetrics } from './metrics.ts';
 import { OpenConnections } from './open-connections.ts';
 import { closePools } from './pools.ts';
+import { RateLimits } from './rate-limits.ts';
 import { flushSpans } from './report.ts';
 import { TelemetryStore } from './telemetry.ts';
 import { acceptTunnel, type OpenTunnels } from './tunnel-in.ts';
@@ -86,6 +87,7 @@ export class Waypoint {
       traffic,
       upstreams: new Upstreams({ mesh, traffic, now, random: Math.random, onOverflow }),
       barred: new BarredList(config.gateway),
+      rates: new RateLimits(now),
       certificates,
       caps: new SourceCaps(limits.handshakesPerSource, limits.tunnelsPerSource),
       health: new EndpointHealth(limits.endpointPenaltyMs, now),
@@ -219,6 +221,7 @@ export class Waypoint {
     this.#l7 = l7;
     if (l7.routes !== before.routes) context.routes.replace(l7.routes);
     if (l7.traffic !== before.traffic) context.traffic.replace(l7.traffic);
+    if (l7.limits !== before.limits) context.rates.replace(l7.limits);
     if (l7.policies !== before.policies) context.policies.replace(l7.policies);
     if (l7.telemetry === before.telemetry) return;
     context.telemetry.replace(l7.telemetry);

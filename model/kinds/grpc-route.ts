@@ -3,7 +3,16 @@
  */
 import * as z from 'zod';
 import { dnsSubdomain, metadata } from './metadata.ts';
-import { headerFilter, headerName, mirrorFilter, parentRef, valueMatch, weighted } from './route-parts.ts';
+import {
+  extensionRef,
+  headerFilter,
+  headerName,
+  mirrorFilter,
+  parentRef,
+  sessionPersistence,
+  valueMatch,
+  weighted,
+} from './route-parts.ts';
 import { struct } from './struct.ts';
 
 const callName = z.string().min(1).max(1024);
@@ -39,7 +48,7 @@ const filter = struct(
     requestHeaderModifier: headerFilter.optional(),
     responseHeaderModifier: headerFilter.optional(),
     requestMirror: mirrorFilter.optional(),
-    extensionRef: z.unknown().optional(),
+    extensionRef: extensionRef.optional(),
   },
   [],
 );
@@ -50,7 +59,7 @@ const rule = struct(
     matches: z.array(match).max(64).default([]),
     filters: z.array(filter).max(16).default([]),
     backendRefs: z.array(weighted(filter)).max(16).default([]),
-    sessionPersistence: z.unknown().optional(),
+    sessionPersistence: sessionPersistence.optional(),
   },
   [],
 );

@@ -7,10 +7,12 @@ import * as z from 'zod';
 import { metadata, dnsSubdomain } from './metadata.ts';
 import {
   duration,
+  extensionRef,
   headerFilter,
   headerName,
   mirrorFilter,
   parentRef,
+  sessionPersistence,
   valueMatch,
   weighted,
 } from './route-parts.ts';
@@ -102,7 +104,7 @@ const filter = struct(
       [],
     ).optional(),
     externalAuth: z.unknown().optional(),
-    extensionRef: z.unknown().optional(),
+    extensionRef: extensionRef.optional(),
   },
   [],
 );
@@ -122,7 +124,7 @@ const rule = struct(
       },
       [],
     ).optional(),
-    sessionPersistence: z.unknown().optional(),
+    sessionPersistence: sessionPersistence.optional(),
   },
   [],
 );

@@ -6,6 +6,7 @@ import type * as z from 'zod';
 import { type AuthorizationPolicy, authorizationPolicy } from './authorization-policy.ts';
 import { type DestinationRule, destinationRule } from './destination-rule.ts';
 import { type EndpointSlice, endpointSlice } from './endpoint-slice.ts';
+import { type FaultInjection, faultInjection } from './fault-injection.ts';
 import { type Gateway, gateway } from './gateway.ts';
 import { type GatewayClass, gatewayClass } from './gateway-class.ts';
 import { type GrpcRouteObject, grpcRoute } from './grpc-route.ts';
@@ -15,6 +16,7 @@ import { type Namespace, namespace } from './namespace.ts';
 import { type Node, node } from './node.ts';
 import { type PeerAuthentication, peerAuthentication } from './peer-authentication.ts';
 import { type Pod, pod } from './pod.ts';
+import { type RateLimitObject, rateLimit } from './rate-limit.ts';
 import { type ServiceEntry, serviceEntry } from './service-entry.ts';
 import { type ServiceAccount, serviceAccount } from './service-account.ts';
 import { type Service, service } from './service.ts';
@@ -40,6 +42,8 @@ export interface KindTypes {
   readonly HTTPRoute: HttpRouteObject;
   readonly GRPCRoute: GrpcRouteObject;
   readonly DestinationRule: DestinationRule;
+  readonly FaultInjection: FaultInjection;
+  readonly RateLimit: RateLimitObject;
 }
 
 export type KindName = keyof KindTypes;
@@ -103,6 +107,8 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
   HTTPRoute: { apiVersions: routeVersions, namespaced: true, own: true, schema: httpRoute },
   GRPCRoute: { apiVersions: [gatewayApi], namespaced: true, own: true, schema: grpcRoute },
   DestinationRule: { apiVersions: entryVersions, namespaced: true, own: true, schema: destinationRule },
+  FaultInjection: { apiVersions: ['culvert.dev/v1'], namespaced: true, own: true, schema: faultInjection },
+  RateLimit: { apiVersions: ['culvert.dev/v1'], namespaced: true, own: true, schema: rateLimit },
 };
 
 export const kindNames = Object.keys(kinds) as readonly KindName[];

@@ -65,6 +65,9 @@ export const mirrorFilter = struct(
   [],
 );
 
+/** A filter that is an object of its own, of the namespace of the route. */
+export const extensionRef = struct({ group: z.string(), kind: z.string(), name: dnsSubdomain }, []);
+
 /** A condition on a header or query parameter. A type that nobody knows is refused with its route. */
 export function valueMatch(name: z.ZodType<string>) {
   return struct(
@@ -94,6 +97,46 @@ export const duration = z
   .string()
   .regex(/^(\d{1,5}(h|m|s|ms)){1,4}$/, 'a duration is up to four numbers with h, m, s or ms, such as 1m30s');
 
+const lifetimeType = z.enum(['Session', 'Permanent']).default('Session');
+const cookieName = z
+  .string()
+  .max(128)
+  .regex(/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/, "a name has letters, digits and !#$%&'*+-.^_`|~ only");
+
+/** In each of the shapes it has had: with `type` and `sessionName`, and with `cookie` or `header`. */
+export const sessionPersistence = struct(
+  {
+    sessionName: cookieName.optional(),
+    absoluteTimeout: duration.optional(),
+    idleTimeout: duration.optional(),
+    type: z.enum(['Cookie', 'Header']).optional(),
+    cookieConfig: struct({ lifetimeType }, []).optional(),
+    cookie: struct(
+      {
+        name: cookieName.optional(),
+        path: z
+          .string()
+          .max(1024)
+          .regex(/^\/[^;\s]*$/, 'a path of a cookie begins with / and has no ; or blank')
+          .default('/'),
+        lifetimeType,
+      },
+      [],
+    ).optional(),
+    header: struct({ name: cookieName.optional() }, []).optional(),
+  },
+  [],
+)
+  .refine(({ cookie, header }) => cookie === undefined || header === undefined, {
+    message: 'cookie and header exclude each other',
+    path: ['header'],
+  })
+  .refine(
+    ({ absoluteTimeout, cookieConfig, cookie }) =>
+      absoluteTimeout !== undefined || (cookie ?? cookieConfig)?.lifetimeType !== 'Permanent',
+    { message: 'a permanent cookie needs an absoluteTimeout', path: ['absoluteTimeout'] },
+  );
+
 const unitMs: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
 
 /** Milliseconds of a duration. */
@@ -106,3 +149,4 @@ export function routeDurationMs(text: string): number {
 
 export type ParentRef = z.output<typeof parentRef>;
 export type BackendRef = z.output<typeof backendRef>;
+export type SessionPersistence = z.output<typeof sessionPersistence>;

@@ -1,5 +1,6 @@
 /** From the route objects people write to the routes a waypoint follows. */
 import t from 'tap';
+import { IncrementalBuilder } from '../../control/build-incremental.ts';
 import { routeOf } from '../../control/build-routes.ts';
 import { findingAt, type Located } from '../../control/located.ts';
 import type { Finding } from '../../control/finding.ts';
@@ -42,6 +43,10 @@ ${lines}
         objects.find(
           (one): one is Located<'Service'> =>
             one.kind === 'Service' && one.namespace === namespace && one.name === name,
+        ) ?? null,
+      extension: (kind, name) =>
+        objects.find(
+          (one): one is Located<'RateLimit' | 'FaultInjection'> => one.kind === kind && one.name === name,
         ) ?? null,
     },
     (...finding) => findings.push(findingAt(...finding)),
@@ -182,7 +187,7 @@ t.test('what can not be done is answered with 500, by name', async t => {
     'filters: [{ type: ExtensionRef, extensionRef: { group: a, kind: B, name: c } }]',
     'filters: [{ type: ExternalAuth, externalAuth: {} }]',
     'filters: [{ type: CORS }]',
-    'sessionPersistence: { sessionName: s }',
+    'filters: [{ type: ExtensionRef, extensionRef: { group: culvert.dev, kind: RateLimit, name: none } }]',
     'matches: [{ path: { type: Exact, value: /a } }]\n  filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /b } } }]',
   ]) {
     const { route, findings } = translate(`${parent}
@@ -249,4 +254,132 @@ rules:
   t.equal(hit('/a.Servic/Echo'), 'method');
   t.equal(hit('/b.S/Other'), 'pattern');
   t.equal(hit('/c.S/Other'), 'rest');
+});
+
+t.test('filters that are objects of their own', async t => {
+  const text = `${services}apiVersion: culvert.dev/v1
+kind: RateLimit
+metadata: { name: few, namespace: shop }
+spec:
+  local: [{ requests: 10, per: 1m, by: [{ type: Header, name: X-User }, { type: Identity }] }]
+  global:
+    service: { name: counter, port: 8081 }
+    domain: shop
+    descriptors: [{ entries: [{ key: user, type: Header, name: X-User }, { key: what, type: Constant, value: api }] }]
+---
+apiVersion: culvert.dev/v1
+kind: FaultInjection
+metadata: { name: slow, namespace: shop }
+spec: { delay: { duration: 1.5s, percentage: 10 }, abort: { grpcStatus: UNAVAILABLE } }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: r, namespace: shop }
+spec:
+  ${parent}
+  rules:
+  - filters:
+    - { type: ExtensionRef, extensionRef: { group: culvert.dev, kind: RateLimit, name: few } }
+    - { type: ExtensionRef, extensionRef: { group: culvert.dev, kind: FaultInjection, name: slow } }
+    backendRefs: [{ name: web, port: 80 }]
+`;
+  const builder = new IncrementalBuilder();
+  const objects = objectsOf(text);
+  builder.apply({ set: objects, removed: [] });
+  const [route] = builder.l7().routes;
+  t.match(route?.rules[0]?.filters, [
+    {
+      type: 'rate-limit',
+      limit: {
+        name: 'RateLimit shop/few',
+        local: [
+          {
+            requests: 10,
+            perMs: 60_000,
+            burst: 10,
+            by: [{ type: 'header', name: 'x-user' }, { type: 'identity' }],
+          },
+        ],
+        global: {
+          service: 'shop/counter.shop.svc.cluster.local',
+          port: 8081,
+          timeoutMs: 100,
+          failClosed: false,
+          descriptors: [
+            [
+              { key: 'user', value: { type: 'header', name: 'x-user' } },
+              { key: 'what', value: { type: 'constant', value: 'api' } },
+            ],
+          ],
+        },
+      },
+    },
+    {
+      type: 'fault',
+      fault: { delay: { share: 0.1, ms: 1_500 }, abort: { share: 1, status: 503, grpcStatus: 14 } },
+    },
+  ]);
+  t.ok(
+    builder
+      .findings()
+      .some(({ code, object }) => code === 'unknown-backend' && object === 'RateLimit shop/few'),
+  );
+  const limit = objects.find(({ kind }) => kind === 'RateLimit');
+  if (limit === undefined) throw new Error('no limit');
+  const { l7 } = builder.apply({ set: [], removed: [limit] });
+  t.match(l7, [
+    { list: 'routes', resource: { rules: [{ backends: [{ invalid: /there is no RateLimit/ }] }] } },
+  ]);
+});
+
+t.test('sessions, in each of their shapes', async t => {
+  const session = (spec: string) => {
+    const { route, findings } = translate(
+      `${parent}\nrules: [{ sessionPersistence: ${spec}, backendRefs: [{ name: web, port: 80 }] }]`,
+    );
+    t.same(findings, [], spec);
+    return route?.rules[0]?.session;
+  };
+  t.match(session('{}'), {
+    type: 'cookie',
+    name: /^culvert-session-[0-9a-z]+$/,
+    path: '/',
+    keepMs: null,
+    absoluteMs: null,
+  });
+  const permanent = { type: 'cookie', name: 's', path: '/', keepMs: 3_600_000, absoluteMs: 3_600_000 };
+  t.same(
+    session('{ sessionName: s, absoluteTimeout: 1h, cookieConfig: { lifetimeType: Permanent } }'),
+    permanent,
+  );
+  t.same(session('{ absoluteTimeout: 1h, cookie: { name: s, lifetimeType: Permanent } }'), permanent);
+  t.match(session('{ type: Header, sessionName: X-S }'), { type: 'header', name: 'x-s' });
+  t.match(session('{ header: {} }'), { type: 'header', name: 'x-culvert-session' });
+  const { findings } = translate(`${parent}\nrules: [{ sessionPersistence: { idleTimeout: 1m } }]`);
+  t.same(findings, ['warning unsupported-value spec.rules[0].sessionPersistence.idleTimeout']);
+});
+
+t.test('the limits of Services come and go', async t => {
+  const limit = (name: string) =>
+    objectsOf(`apiVersion: culvert.dev/v1
+kind: RateLimit
+metadata: { name: ${name}, namespace: shop }
+spec: { targetRefs: [{ kind: Service, name: web }, { kind: Service, name: nobody }], local: [{ requests: 1, per: 1s }] }
+`);
+  const builder = new IncrementalBuilder();
+  builder.apply({ set: objectsOf(services), removed: [] });
+  const [first] = builder.apply({ set: limit('a'), removed: [] }).l7.filter(({ key }) => key === web);
+  t.match(first, { list: 'limits', resource: { limits: [{ name: 'RateLimit shop/a' }] } });
+  builder.apply({ set: limit('b'), removed: [] });
+  t.match(builder.l7().limits.find(({ service }) => service === web)?.limits, [
+    { name: 'RateLimit shop/a' },
+    { name: 'RateLimit shop/b' },
+  ]);
+  t.equal(builder.findings().filter(({ code }) => code === 'unknown-host').length, 2);
+  builder.apply({ set: [], removed: [...limit('a'), ...limit('b')] });
+  t.same(builder.l7().limits, []);
+  t.same(
+    builder.findings().filter(({ code }) => code === 'unknown-host'),
+    [],
+  );
 });

@@ -202,6 +202,30 @@ export const cases: readonly Case[] = [
     { host: 'web', trafficPolicy: { outlierDetection: { maxEjectionPercent: 101 } } },
     'maxEjectionPercent',
   ),
+  good('FaultInjection', 'a delay and an abort', {
+    delay: { duration: '2s', percentage: 0.5 },
+    abort: { grpcStatus: 'UNAVAILABLE' },
+  }),
+  bad('FaultInjection', 'nothing at all', {}, 'a fault has'),
+  bad('FaultInjection', 'two statuses', { abort: { httpStatus: 500, grpcStatus: 'INTERNAL' } }, 'not both'),
+  good('RateLimit', 'a count of its own', {
+    targetRefs: [{ kind: 'Service', name: 'web' }],
+    local: [{ requests: 10, per: '1s', by: [{ type: 'Header', name: 'x-user' }, { type: 'Identity' }] }],
+  }),
+  good('RateLimit', 'a count of all', {
+    global: {
+      service: { name: 'ratelimit', port: 8081 },
+      domain: 'shop',
+      descriptors: [{ entries: [{ key: 'user', type: 'Address' }] }],
+    },
+  }),
+  bad('RateLimit', 'no limit', { local: [] }, 'a rate limit has'),
+  bad(
+    'RateLimit',
+    'a header without name',
+    { local: [{ requests: 1, per: '1s', by: [{ type: 'Header' }] }] },
+    'needs a name',
+  ),
   {
     what: 'the settings',
     kind: 'MeshConfig',

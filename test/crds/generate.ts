@@ -21,6 +21,8 @@ t.test('files that are missing, edited or left over are found and put right', as
     'serviceentries.yaml',
     'workloadentries.yaml',
     'destinationrules.yaml',
+    'faultinjections.yaml',
+    'ratelimits.yaml',
     'meshconfigs.yaml',
     'left-over.yaml',
   ]);
@@ -79,6 +81,8 @@ t.test('each is a definition that an API server takes', async t => {
       'serviceentries.yaml',
       'workloadentries.yaml',
       'destinationrules.yaml',
+      'faultinjections.yaml',
+      'ratelimits.yaml',
       'meshconfigs.yaml',
     ],
   );

@@ -135,6 +135,16 @@ export class World implements AsyncDisposable {
     return this.serve(pod, socket => server.emit('connection', socket));
   }
 
+  /** Connections to the port of a pod go on to another port of this machine. */
+  forward(pod: string, port: number): Promise<Backend> {
+    return this.serve(pod, socket => {
+      const other = net.connect({ host: '127.0.0.1', port, allowHalfOpen: true });
+      other.on('error', () => socket.destroy());
+      socket.on('close', () => other.destroy());
+      socket.pipe(other).pipe(socket);
+    });
+  }
+
   /** No server there any more, and no connection; of one pod, or of all. */
   stopServing(pod?: string): void {
     const port = pod === undefined ? null : this.#placeOf(pod).port;
