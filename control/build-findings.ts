@@ -27,6 +27,7 @@ export type Aspect =
   | 'entry'
   | 'policy'
   | 'http-policy'
+  | 'authentication'
   | 'reach'
   | 'overlaps'
   | 'references'

@@ -2,6 +2,7 @@
  * Everything that waypoints follow, as its objects come and go: one book for each list of model/l7.ts.
  */
 import type { L7Change, L7State } from '../model/l7.ts';
+import { AuthenticationBook } from './build-authentications.ts';
 import { HttpPolicyBook, type HttpPolicyBookOptions } from './build-http-policies.ts';
 import type { ObjectChange } from './build-objects.ts';
 import { RateLimitBook } from './build-rate-limit-book.ts';
@@ -21,6 +22,7 @@ export class L7Books {
   readonly #limits: RateLimitBook;
   readonly #telemetry: TelemetryBook;
   readonly #policies: HttpPolicyBook;
+  readonly #authentications: AuthenticationBook;
 
   constructor(options: TrafficBookOptions & HttpPolicyBookOptions) {
     this.#routes = new RouteBook(options);
@@ -28,6 +30,7 @@ export class L7Books {
     this.#limits = new RateLimitBook(options);
     this.#telemetry = new TelemetryBook(options);
     this.#policies = new HttpPolicyBook(options);
+    this.#authentications = new AuthenticationBook(options);
   }
 
   /** Each list sorted by key. */
@@ -38,6 +41,7 @@ export class L7Books {
       limits: this.#limits.all(),
       telemetry: this.#telemetry.all(),
       policies: this.#policies.all(),
+      authentications: this.#authentications.all(),
     };
   }
 
@@ -49,6 +53,7 @@ export class L7Books {
       ...this.#limits.apply(changes),
       ...this.#telemetry.apply(changes),
       ...this.#policies.apply(changes),
+      ...this.#authentications.apply(changes),
     ];
   }
 }

@@ -8,6 +8,7 @@ import { faultInjectionSpec } from '../model/kinds/fault-injection.ts';
 import { meshConfigName, meshConfigSpec } from '../model/kinds/mesh-config.ts';
 import { peerAuthenticationSpec } from '../model/kinds/peer-authentication.ts';
 import { rateLimitSpec } from '../model/kinds/rate-limit.ts';
+import { requestAuthenticationSpec } from '../model/kinds/request-authentication.ts';
 import { serviceEntrySpec } from '../model/kinds/service-entry.ts';
 import { telemetrySpec } from '../model/kinds/telemetry.ts';
 import { workloadEntrySpec } from '../model/kinds/workload-entry.ts';
@@ -103,6 +104,17 @@ const definitions: readonly Definition[] = [
       enforced,
       acceptedWhy,
     ],
+  },
+  {
+    kind: 'RequestAuthentication',
+    plural: 'requestauthentications',
+    shortName: 'cvra',
+    scope: 'Namespaced',
+    description: 'Whose tokens the requests to what a waypoint serves may carry.',
+    spec: requestAuthenticationSpec,
+    validations: [],
+    specRequired: true,
+    columns: [accepted, enforced, acceptedWhy],
   },
   {
     kind: 'ServiceEntry',

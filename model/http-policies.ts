@@ -3,6 +3,7 @@
  * vouches for tokens. (A target that nobody here knows is every destination: better one too many than none.)
  */
 import { HttpPolicySet, type HttpPolicy, type PolicyTarget } from './http-policy.ts';
+import type { TokenRule, TokenRules } from './token-rule.ts';
 
 /** A Gateway by name. */
 export interface GatewayName {
@@ -33,6 +34,16 @@ export class Attachments<T extends Attached, Set> {
     this.#sets.clear();
   }
 
+  /**
+   * Those that are about anything this waypoint serves.
+   * @param serves whether it serves the service of a key
+   */
+  relevant(serves: (service: string) => boolean): readonly T[] {
+    return this.#resources.filter(({ targets }) =>
+      targets.some(target => (target.kind === 'Service' ? serves(target.key) : this.#isAbout(target, []))),
+    );
+  }
+
   all(): readonly T[] {
     return this.#resources;
   }
@@ -54,6 +65,12 @@ export class Attachments<T extends Attached, Set> {
     if (target.kind === 'Service') return services.includes(target.key);
     if (target.kind !== 'Gateway') return true;
     return target.namespace === this.#gateway.namespace && target.name === this.#gateway.name;
+  }
+}
+
+export class Authentications extends Attachments<TokenRules, readonly TokenRule[]> {
+  constructor(gateway: GatewayName) {
+    super(gateway, all => all.flatMap(({ rules }) => rules));
   }
 }
 

@@ -7,6 +7,7 @@ import { RouteTable } from './http-match.ts';
 import { type HttpPolicy, httpPolicyKey, HttpPolicySet, type PolicyTarget } from './http-policy.ts';
 import { type HttpRoute, routeKey } from './http-route.ts';
 import { same } from './mesh.ts';
+import { type TokenRules, tokenRulesKey } from './token-rule.ts';
 import { type Telemetry, telemetryKey } from './telemetry.ts';
 import { type ServiceLimits, serviceLimitsKey } from './rate-limit.ts';
 import { type ServiceTraffic, trafficKey } from './traffic-policy.ts';
@@ -22,13 +23,22 @@ export interface L7State {
   readonly telemetry: readonly Telemetry[];
   /** Every AuthorizationPolicy with targetRefs. */
   readonly policies: readonly HttpPolicy[];
+  /** Every RequestAuthentication with targetRefs. */
+  readonly authentications: readonly TokenRules[];
 }
 
 export type L7List = keyof L7State;
 export type L7Resource = L7State[L7List][number];
 
 /** The state with nothing in it. */
-export const emptyL7: L7State = { routes: [], traffic: [], limits: [], telemetry: [], policies: [] };
+export const emptyL7: L7State = {
+  routes: [],
+  traffic: [],
+  limits: [],
+  telemetry: [],
+  policies: [],
+  authentications: [],
+};
 
 /** One resource that is another than before; null where it is gone. */
 export interface L7Change {
@@ -46,6 +56,7 @@ const keysOf: Table<string> = {
   limits: serviceLimitsKey,
   telemetry: telemetryKey,
   policies: httpPolicyKey,
+  authentications: tokenRulesKey,
 };
 
 /**
@@ -60,6 +71,7 @@ const aboutOf: Table<readonly string[]> = {
   // What is told of requests is not what becomes of them.
   telemetry: () => [],
   policies: ({ targets }) => targets.map(aboutTarget),
+  authentications: ({ targets }) => targets.map(aboutTarget),
 };
 
 function aboutTarget(target: PolicyTarget): string {
@@ -82,7 +94,14 @@ const needsOf: Partial<Table<readonly string[]>> = {};
 /** What this version can read beyond the first. */
 export const l7Features: ReadonlySet<string> = new Set();
 
-export const l7Lists: readonly L7List[] = ['routes', 'traffic', 'limits', 'telemetry', 'policies'];
+export const l7Lists: readonly L7List[] = [
+  'routes',
+  'traffic',
+  'limits',
+  'telemetry',
+  'policies',
+  'authentications',
+];
 
 /** What turns one state into another; both are full. */
 export function l7Changes(before: L7State, after: L7State): L7Change[] {

@@ -2,7 +2,7 @@
  * Whether a request or connection may pass: what is attached to its destination, and who asks. Stands between its head and
  * its route; what is judged is the head as the endpoint would get it.
  */
-import { CulvertError } from '../base/errors.ts';
+import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { HttpHead } from '../model/http-head.ts';
 import type { HttpDecision, HttpPolicySet, RuleMatch } from '../model/http-policy.ts';
 import type { PolicyRequest } from '../model/http-policy-facts.ts';
@@ -11,6 +11,8 @@ import type { Client, Destination, WaypointContext } from './context.ts';
 import type { AnswerPlan } from './filters.ts';
 import type { Incoming } from './incoming.ts';
 import { remoteAddress } from './forwarded.ts';
+import { keySetsOf } from './key-sets.ts';
+import { authenticate, type Authenticated } from './tokens.ts';
 
 /** `decision` is null where nothing is about the destination. */
 export type Verdict = Admitted | Refused;
@@ -32,15 +34,29 @@ export interface Refused {
 
 type Context = Pick<WaypointContext, 'policies' | 'metrics'>;
 
-/** @param head of the request, with what the waypoint adds to it */
-export function authorise(context: Context, incoming: Incoming, head: HttpHead): Verdict {
+/**
+ * At once where nobody has to be asked and no token to be read.
+ * @param head of the request, with what the waypoint adds to it
+ */
+export function authorise(
+  context: WaypointContext,
+  incoming: Incoming,
+  head: HttpHead,
+): Verdict | Promise<Verdict> {
   const { client, destination } = incoming;
-  const set = context.policies.for(servicesOf(destination));
-  if (set.isEmpty) return { kind: 'admitted', head, decision: null };
-  const request = policyRequest(client, destination, head);
-  const decision = counted(context, judge(set, request));
-  if (!decision.allowed) return refused(decision);
-  return { kind: 'admitted', head, decision };
+  const services = servicesOf(destination);
+  const set = context.policies.for(services);
+  const rules = context.authentications.for(services);
+  if (set.isEmpty && rules.length === 0) return { kind: 'admitted', head, decision: null };
+  const judged = ({ head: bare, claims }: Authenticated): Verdict => {
+    if (set.isEmpty) return { kind: 'admitted', head: bare, decision: null };
+    const request = { ...policyRequest(client, destination, bare), claims };
+    const decision = counted(context, judge(set, request));
+    return decision.allowed ? { kind: 'admitted', head: bare, decision } : refused(decision);
+  };
+  const authenticated = authenticate(keySetsOf(context), head, rules);
+  if (!(authenticated instanceof Promise)) return judged(authenticated);
+  return authenticated.then(judged, (thrown: unknown) => unauthenticated(context, thrown));
 }
 
 /** About a connection that is carried as it is; null where nothing is about its destination. */
@@ -110,6 +126,20 @@ function refused(decision: HttpDecision): Refused {
     answer: { kind: 'answer', status: 403, headers: [], code, reason: 'access is denied by policy' },
     error,
     decision,
+  };
+}
+
+function unauthenticated({ metrics }: Context, thrown: unknown): Refused {
+  const error = asCulvertError(thrown, 'TOKEN_INVALID', { side: 'client' });
+  const { code } = error;
+  metrics.refused(code);
+  const headers = ['www-authenticate', 'Bearer error="invalid_token"'];
+  const reason = 'the token is not valid';
+  return {
+    kind: 'refused',
+    answer: { kind: 'answer', status: 401, headers, code, reason },
+    error,
+    decision: null,
   };
 }
 

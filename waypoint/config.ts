@@ -88,6 +88,10 @@ export interface WaypointLimits {
   readonly upstreamIdleMs: number;
   /** A request, or an upgraded or carried connection, on which nothing moves either way is given up after this; 0: never. */
   readonly streamIdleMs: number;
+  /** The keys of issuers are fetched again after this. */
+  readonly keysRefreshMs: number;
+  /** And for a token whose key is not known at most every so often: anybody can make one up. */
+  readonly keysAskAgainMs: number;
 }
 
 export const defaultWaypointLimits: WaypointLimits = {
@@ -102,4 +106,6 @@ export const defaultWaypointLimits: WaypointLimits = {
   upstreamIdleMs: 60_000,
   // As long as anybody waits for a message that may come.
   streamIdleMs: 3_600_000,
+  keysRefreshMs: 300_000,
+  keysAskAgainMs: 10_000,
 };

@@ -6,7 +6,7 @@ import type { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import type { CurrentCertificates } from '../tunnel/current-certificates.ts';
 import type { SourceCaps } from '../tunnel/source-caps.ts';
 import type { Logger } from '../base/log.ts';
-import type { HttpPolicies } from '../model/http-policies.ts';
+import type { Authentications, HttpPolicies } from '../model/http-policies.ts';
 import type { HttpRoutes } from '../model/http-routes.ts';
 import type { Mesh } from '../model/mesh.ts';
 import type { TrafficRules } from '../model/traffic-rules.ts';
@@ -37,6 +37,7 @@ export interface WaypointContext {
   readonly mesh: Mesh;
   readonly routes: HttpRoutes;
   readonly policies: HttpPolicies;
+  readonly authentications: Authentications;
   readonly connections: OpenConnections;
   readonly traffic: TrafficRules;
   readonly upstreams: Upstreams;

@@ -10,7 +10,7 @@ import { headerOf, type HeaderList, type HttpHead } from '../model/http-head.ts'
 import type { HttpDecision } from '../model/http-policy.ts';
 import type { HeaderChange } from '../model/http-route.ts';
 import { askRateLimit } from './ask-rate-limit.ts';
-import { authorise } from './authorise.ts';
+import { authorise, type Verdict } from './authorise.ts';
 import { ownIdentity, type WaypointContext } from './context.ts';
 import { planOf, rateLimited, type AnswerPlan, type ForwardPlan, type Planned } from './filters.ts';
 import { withContext, type Traced } from './forwarded.ts';
@@ -67,6 +67,12 @@ class Exchange implements TriesOwner {
 
   start(): void {
     const verdict = authorise(this.#context, this.#incoming, this.#traced.head);
+    if (verdict instanceof Promise) void verdict.then(later => this.#judged(later));
+    else this.#judged(verdict);
+  }
+
+  #judged(verdict: Verdict): void {
+    if (this.#finished) return;
     this.#decision = verdict.decision;
     if (verdict.kind === 'refused') this.#answer(verdict.answer, verdict.error);
     else this.#go(verdict.head);

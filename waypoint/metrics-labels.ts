@@ -58,6 +58,8 @@ export function flagOf(code: string | null): string {
     UPSTREAM_RESET: 'UR',
     NO_BACKEND: 'NC',
     POLICY_DENIED: 'UAEX',
+    TOKEN_INVALID: 'UAEX',
+    KEYS_UNAVAILABLE: 'UAEX',
     INVALID_BACKEND: 'NC',
     UNKNOWN_SUBSET: 'NC',
     TRAFFIC_REFUSED: 'NC',

@@ -6,6 +6,7 @@ import { CulvertError } from '../base/errors.ts';
 import { HttpServer, jsonReply, type HttpRoutes } from '../base/http.ts';
 import { readyRoutes } from '../base/ready.ts';
 import { versionString } from '../base/version.ts';
+import { keySetsOf } from './key-sets.ts';
 import type { Waypoint } from './waypoint.ts';
 
 export class WaypointSurface {
@@ -76,6 +77,7 @@ export class WaypointSurface {
           routes: context.routes.all().length,
         }),
       'GET /routes': () => jsonReply(context.routes.all()),
+      'GET /keys': () => jsonReply(keySetsOf(context).state()),
       'GET /findings': () => jsonReply(this.#waypoint.source?.findings() ?? []),
       'POST /drain': () => {
         this.onShutdownRequest();

@@ -121,6 +121,15 @@ export function destinationOf(
     : null;
 }
 
+/** Whether a service passes this waypoint. */
+export function servesService(
+  context: Pick<WaypointContext, 'mesh' | 'names' | 'config'>,
+  key: string,
+): boolean {
+  const service = context.mesh.service(key);
+  return service !== null && isOurs(context, service.waypoint, service.namespace);
+}
+
 /** Whether a waypoint that is named is the one that this process belongs to. */
 function isOurs(
   { mesh, names, config }: Pick<WaypointContext, 'mesh' | 'names' | 'config'>,

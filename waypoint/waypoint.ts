@@ -16,7 +16,7 @@ import { createLogger, reportTrouble, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
 import { settle } from '../base/settle.ts';
 import { canonicalIp } from '../model/address.ts';
-import { HttpPolicies } from '../model/http-policies.ts';
+import { Authentications, HttpPolicies } from '../model/http-policies.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
 import { emptyL7, type L7State } from '../model/l7.ts';
 import { TrafficRules } from '../model/traffic-rules.ts';
@@ -31,12 +31,13 @@ import { drainHttp1 } from './http1-in.ts';
 import { drainHttp2 } from './http2-in.ts';
 import { openSource, type WaypointSource, type WaypointUpdate } from './mesh-source.ts';
 import { RequestMetrics } from './metrics.ts';
+import { keySetsOf } from './key-sets.ts';
 import { OpenConnections } from './open-connections.ts';
 import { closePools } from './pools.ts';
 import { RateLimits } from './rate-limits.ts';
 import { flushSpans } from './report.ts';
 import { TelemetryStore } from './telemetry.ts';
-import { acceptTunnel, type OpenTunnels } from './tunnel-in.ts';
+import { acceptTunnel, servesService, type OpenTunnels } from './tunnel-in.ts';
 import { dialTcp, makePool } from './tunnel-out.ts';
 import { Upstreams } from './upstreams.ts';
 
@@ -83,6 +84,7 @@ export class Waypoint {
       mesh,
       routes: new HttpRoutes(),
       policies: new HttpPolicies(config.gateway),
+      authentications: new Authentications(config.gateway),
       connections: new OpenConnections(),
       traffic,
       upstreams: new Upstreams({ mesh, traffic, now, random: Math.random, onOverflow }),
@@ -164,6 +166,7 @@ export class Waypoint {
     this.#server?.close();
     for (const tunnel of this.#tunnels) tunnel.destroy();
     await flushSpans(this.context);
+    keySetsOf(this.context).close();
     await closePools(this.context);
     this.context.pool.close(new CulvertError('STOPPED', 'the waypoint has ended'));
     this.#certificates?.close();
@@ -199,6 +202,7 @@ export class Waypoint {
     context.barred.replace(barred);
     if (l7 !== this.#l7) this.#follow(l7);
     context.connections.judgeAgain();
+    keySetsOf(context).follow(context.authentications.relevant(key => servesService(context, key)));
     const known = self === null ? this.#findSelf() : context.mesh.workload(self);
     // Its last requests are served by whom they came to, though nobody is led there any more.
     context.self = known ?? (context.draining ? context.self : null);
@@ -223,6 +227,7 @@ export class Waypoint {
     if (l7.traffic !== before.traffic) context.traffic.replace(l7.traffic);
     if (l7.limits !== before.limits) context.rates.replace(l7.limits);
     if (l7.policies !== before.policies) context.policies.replace(l7.policies);
+    if (l7.authentications !== before.authentications) context.authentications.replace(l7.authentications);
     if (l7.telemetry === before.telemetry) return;
     context.telemetry.replace(l7.telemetry);
     if (context.access !== null) context.access.format = context.telemetry.lineFormat();

@@ -31,7 +31,11 @@ const notEnforced: ReadonlySet<string> = new Set([
 ]);
 /** Findings that leave an object out as a whole. */
 const notAccepted: ReadonlySet<string> = new Set(['duplicate-object', 'invalid-value']);
-const policies: ReadonlySet<string> = new Set(['AuthorizationPolicy', 'PeerAuthentication']);
+const policies: ReadonlySet<string> = new Set([
+  'AuthorizationPolicy',
+  'PeerAuthentication',
+  'RequestAuthentication',
+]);
 /** Kubernetes takes 32 768; a person takes less. */
 const maxMessage = 2_000;
 const maxReason = 100;

@@ -15,7 +15,7 @@ export interface Rule {
 
 const watch = ['get', 'list', 'watch'] as const;
 
-const policies = ['authorizationpolicies', 'peerauthentications'];
+const policies = ['authorizationpolicies', 'peerauthentications', 'requestauthentications'];
 const entries = ['serviceentries', 'workloadentries', 'destinationrules'];
 const gatewayKinds = ['gatewayclasses', 'gateways', 'grpcroutes', 'httproutes'];
 const statusOf = (plurals: readonly string[]): string[] => plurals.map(plural => `${plural}/status`);

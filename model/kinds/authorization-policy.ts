@@ -133,7 +133,7 @@ const rule = z
   })
   .describe('A rule matches when from, to and when do. An empty rule matches everything.');
 
-const targetRef = z.strictObject({
+export const targetRef = z.strictObject({
   group: z.string().max(253).default('').describe('API group; empty for a Service.'),
   kind: z.string().min(1).max(63).describe('Gateway, GatewayClass, Service or ServiceEntry.'),
   name: dnsSubdomain.describe('Name of the object.'),

@@ -17,6 +17,7 @@ import { type Node, node } from './node.ts';
 import { type PeerAuthentication, peerAuthentication } from './peer-authentication.ts';
 import { type Pod, pod } from './pod.ts';
 import { type RateLimitObject, rateLimit } from './rate-limit.ts';
+import { type RequestAuthentication, requestAuthentication } from './request-authentication.ts';
 import { type ServiceEntry, serviceEntry } from './service-entry.ts';
 import { type ServiceAccount, serviceAccount } from './service-account.ts';
 import { type Service, service } from './service.ts';
@@ -35,6 +36,7 @@ export interface KindTypes {
   readonly WorkloadEntry: WorkloadEntry;
   readonly AuthorizationPolicy: AuthorizationPolicy;
   readonly PeerAuthentication: PeerAuthentication;
+  readonly RequestAuthentication: RequestAuthentication;
   readonly Telemetry: TelemetryObject;
   readonly MeshConfig: MeshConfigObject;
   readonly GatewayClass: GatewayClass;
@@ -94,6 +96,12 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
     namespaced: true,
     own: true,
     schema: peerAuthentication,
+  },
+  RequestAuthentication: {
+    apiVersions: policyVersions,
+    namespaced: true,
+    own: true,
+    schema: requestAuthentication,
   },
   Telemetry: {
     apiVersions: ['culvert.dev/v1', 'telemetry.istio.io/v1', 'telemetry.istio.io/v1alpha1'],

@@ -23,6 +23,7 @@ function bad(kind: KindName, what: string, spec: unknown, refusal: string): Case
 
 const policy = 'AuthorizationPolicy';
 const peer = 'PeerAuthentication';
+const request = 'RequestAuthentication';
 const service = 'ServiceEntry';
 const workload = 'WorkloadEntry';
 const destination = 'DestinationRule';
@@ -100,6 +101,17 @@ export const cases: readonly Case[] = [
     { selector, portLevelMtls: { '65536': { mode: 'STRICT' } } },
     '1 to 65535',
   ),
+  good(request, 'an issuer with its keys', {
+    targetRefs: [{ kind: 'Service', name: 'web' }],
+    jwtRules: [{ issuer: 'https://id.example', jwksUri: 'https://id.example/keys', timeout: '2s' }],
+  }),
+  bad(
+    request,
+    'two places for keys',
+    { jwtRules: [{ issuer: 'i', jwks: '{}', jwksUri: 'https://k' }] },
+    'jwks and jwksUri exclude each other',
+  ),
+  bad(request, 'keys in a file', { jwtRules: [{ issuer: 'i', jwksUri: 'file:///keys' }] }, 'jwksUri'),
   good(service, 'by selector', {
     hosts: ['ledger.example'],
     addresses: ['240.0.0.1'],

@@ -79,7 +79,7 @@ t.test('addresses become canonical on the way in', async t => {
 
 t.test('both spellings of the policy kinds are read', async t => {
   for (const apiVersion of ['culvert.dev/v1', 'security.istio.io/v1', 'security.istio.io/v1beta1']) {
-    for (const kind of ['AuthorizationPolicy', 'PeerAuthentication']) {
+    for (const kind of ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication']) {
       const text = `{apiVersion: ${apiVersion}, kind: ${kind}, metadata: {name: a, namespace: b}, spec: {}, status: {conditions: []}}`;
       t.match(parseFile(text, 'a.yaml'), { refused: false, objects: [{ kind, namespace: 'b', name: 'a' }] });
     }
