@@ -59,6 +59,9 @@ export function clusterFamilies(state: () => ClusterState): Family[] {
     gauge('culvert_cni_installed', 'Whether the CNI plugin is in the chain', () =>
       Number(state().cni?.trouble === null),
     ),
+    counter('culvert_cni_insertions_total', 'Times that the plugin was put into the chain', () => [
+      { labels: {}, value: state().cniInserted },
+    ]),
     gauge('culvert_cni_waiting', 'New pods that wait to be enrolled', () => state().cniWaiting),
     counter('culvert_cni_requests_total', 'Questions of the CNI plugin', () => [
       { labels: {}, value: state().cniAsked },

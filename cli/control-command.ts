@@ -19,10 +19,12 @@ import {
 } from '../control/control-config.ts';
 import { Control } from '../control/control.ts';
 import { Surface } from '../control/surface.ts';
-import { releaseMemory } from '../native/native.ts';
+import { keepBlocksApart, releaseMemory } from '../native/native.ts';
 
 /** Between two times that memory is given back. */
 const releaseMs = 30_000;
+/** The TLS of each connection has a buffer of 64 kB for what it reads, of which an agent's answers use the first page. */
+const largeBytes = 48 << 10;
 
 export interface ControlOptions {
   readonly kubeconfig?: string;
@@ -45,6 +47,7 @@ export interface ControlOptions {
 export async function control(options: ControlOptions): Promise<void> {
   const config = controlConfig(options);
   keepHeapTight();
+  keepBlocksApart(largeBytes);
   const plane = new Control(config);
   const surface = new Surface(plane);
   await surface.start();

@@ -77,7 +77,10 @@ export class ClusterAuthority {
     this.#stopListening = store.onChange(() => void this.#look());
   }
 
-  /** Reads the bundle, or makes it. Rejects with CulvertError when it can do neither. */
+  /**
+   * Reads the bundle, or makes it where no root is trusted yet. Rejects with CulvertError when it can do neither, with
+   * AUTHORITY_MISSING when there was one.
+   */
   static async open(
     given: Pick<ClusterAuthorityOptions, 'store'> & Partial<ClusterAuthorityOptions>,
   ): Promise<ClusterAuthority> {
@@ -85,6 +88,8 @@ export class ClusterAuthority {
     const { store, clock } = options;
     const present = await store.read();
     if (present !== null) return new ClusterAuthority(options, present);
+    // Somebody trusts a root whose key is gone. Another one, made here unasked, would split the mesh in two.
+    if (options.distributedPem !== '') throw lost(store.name);
     await store.create(newBundle(clock.now()));
     // Whoever made it: what lies there counts.
     const made = await store.read();
@@ -169,6 +174,16 @@ function certificates(pem: string): X509Certificate[] {
     // What nobody can read, nobody trusts.
     return [];
   }
+}
+
+function lost(name: string): CulvertError {
+  return new CulvertError(
+    'AUTHORITY_MISSING',
+    `${name} is gone, and its root is distributed: no other is made`,
+    {
+      fix: 'put it back from a backup; to begin anew, delete the ConfigMap culvert-root and restart agents and workloads',
+    },
+  );
 }
 
 function missing(name: string): CulvertError {

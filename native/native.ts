@@ -120,6 +120,12 @@ export const raiseFileLimit: () => number = native('raiseFileLimit');
  */
 export const releaseMemory: () => void = native('releaseMemory');
 
+/**
+ * From now on the heap of C has blocks of so many bytes and more in mappings of their own: of a large block that is hardly
+ * used only what was touched takes memory, and one that is freed leaves no hole between others.
+ */
+export const keepBlocksApart: (bytes: number) => void = native('keepBlocksApart');
+
 /** Mounts bpffs at an existing directory, mode 0700; returns false where bpffs was mounted already. */
 export const mountBpffs: (path: string) => boolean = native('mountBpffs');
 

@@ -75,6 +75,7 @@ export interface ClusterState {
   readonly cni: CniState | null;
   readonly cniAsked: number;
   readonly cniTimes: CniTimes;
+  readonly cniInserted: number;
   readonly cniWaiting: number;
   readonly pods: { readonly known: number; readonly wanted: number; readonly sandboxes: number };
   /** Why the control plane does not hear which pods are enrolled; null while it does. */
@@ -209,6 +210,7 @@ export class ClusterSource implements MeshSource {
       cni: this.#install?.state ?? null,
       cniAsked: this.#server.asked,
       cniTimes: this.#server.times,
+      cniInserted: this.#install?.inserted ?? 0,
       cniWaiting: this.#server.waiting,
       pods: this.#pods.counts(),
       reportsTrouble: trouble === null ? null : describeError(trouble),

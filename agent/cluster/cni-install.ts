@@ -52,8 +52,9 @@ export type CniState =
   | { readonly file: null; readonly trouble: string };
 
 const compiled = fileURLToPath(new URL('../../native/cni/build/culvert-cni', import.meta.url));
-/** Other programs write in more than one step. */
+/** Other programs write in more than one step, but not for ever. */
 const settleMs = 100;
+const settleAtMostMs = 1_000;
 const checkEveryMs = 10_000;
 /** More insertions than this within a minute, and we wait longer each time. */
 const patience = 5;
@@ -65,6 +66,9 @@ export class CniInstall {
   #watcher: FSWatcher | null = null;
   #timer: NodeJS.Timeout | null = null;
   #insertions: number[] = [];
+  #inserted = 0;
+  /** When somebody wrote first since the last look. */
+  #writtenAt: number | null = null;
   #closed = false;
 
   constructor(options: CniInstallOptions) {
@@ -75,13 +79,18 @@ export class CniInstall {
     return this.#state;
   }
 
+  /** How often the plugin was put into the chain. */
+  get inserted(): number {
+    return this.#inserted;
+  }
+
   /** Installs, as soon as there is a configuration, and looks after it. Throws CNI_INSTALL where the plugin can't be put. */
   start(): void {
     const { binDir, confDir } = this.#options;
     try {
       installBinary(binDir);
       mkdirSync(confDir, { recursive: true });
-      this.#watcher = watch(confDir, () => this.#lookAfter(settleMs));
+      this.#watcher = watch(confDir, () => this.#written());
       this.#watcher.on('error', () => {});
     } catch (cause) {
       throw new CulvertError(
@@ -103,14 +112,22 @@ export class CniInstall {
     this.#watcher?.close();
   }
 
+  /** Who writes without a pause puts the look off, but not beyond a limit. */
+  #written(): void {
+    const now = Date.now();
+    this.#writtenAt ??= now;
+    this.#lookAfter(Math.min(settleMs, this.#writtenAt + settleAtMostMs - now));
+  }
+
   #lookAfter(ms: number): void {
     if (this.#closed) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    const wait = Math.max(ms, this.#insistence());
+    const wait = Math.max(ms, this.#insistence(), 0);
     this.#timer = setTimeout(() => this.#look(), wait).unref();
   }
 
   #look(): void {
+    this.#writtenAt = null;
     try {
       installBinary(this.#options.binDir);
       this.#adopt(this.#insert());
@@ -132,6 +149,7 @@ export class CniInstall {
     const target = listName(first);
     if (insertion.kind === 'insert') {
       this.#insertions.push(Date.now());
+      this.#inserted += 1;
       keepOriginal(confDir, first, text);
       replaceFile(join(confDir, target), insertion.text, join(confDir, first));
       // It would come before the list, in the order of names.
@@ -159,13 +177,14 @@ export class CniInstall {
     this.#state = state;
   }
 
-  /** How long to leave another program alone that takes ours out again and again. */
+  /** How long to leave another program alone, from now, that takes ours out again and again. */
   #insistence(): number {
-    const since = Date.now() - 60_000;
-    this.#insertions = this.#insertions.filter(at => at > since);
+    const now = Date.now();
+    this.#insertions = this.#insertions.filter(at => at > now - 60_000);
     const over = this.#insertions.length - patience;
-    if (over < 0) return 0;
-    return Math.min(1_000 * 2 ** over, longestWaitMs);
+    const last = this.#insertions.at(-1);
+    if (over < 0 || last === undefined) return 0;
+    return last + Math.min(1_000 * 2 ** over, longestWaitMs) - now;
   }
 }
 

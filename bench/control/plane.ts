@@ -51,7 +51,9 @@ export class PlaneProcess implements AsyncDisposable {
     };
     const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const args = [...options.nodeFlags, cli, 'control', ...words];
-    this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    // As the image and the launcher have it.
+    const env = { MALLOC_ARENA_MAX: '1', ...process.env };
+    this.#child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const output of [this.#child.stdout, this.#child.stderr])
       output?.on('data', (chunk: Buffer) => (this.#output = (this.#output + String(chunk)).slice(-8_192)));
   }

@@ -45,7 +45,11 @@ async function main(): Promise<void> {
   const onlyClients = from({ principals: [stage.identity('client').replace('spiffe://', '')] });
   await kubectl.apply([
     peerAuthentication({ namespace, mode: 'STRICT' }),
-    authorizationPolicy({ namespace, action: 'ALLOW', app: 'far', rules: [onlyClients] }),
+    // Istio's definitions are not in this cluster.
+    {
+      ...authorizationPolicy({ namespace, action: 'ALLOW', app: 'far', rules: [onlyClients] }),
+      apiVersion: 'culvert.dev/v1',
+    },
   ]);
   const url = (to: string): string => `http://${to}.${namespace}/`;
   const at = async (name: string, node: string, space = namespace) =>

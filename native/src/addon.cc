@@ -43,6 +43,7 @@ constexpr Export kExports[] = {
     {"enterCgroupNamespace", EnterCgroupNamespace},
     {"raiseFileLimit", RaiseFileLimit},
     {"releaseMemory", ReleaseMemory},
+    {"keepBlocksApart", KeepBlocksApart},
     {"mountBpffs", MountBpffs},
     {"mountCgroup2", MountCgroup2},
     {"unmount", Unmount},

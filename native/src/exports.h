@@ -35,6 +35,7 @@ Napi::Value CgroupId(const Napi::CallbackInfo& info);
 Napi::Value EnterCgroupNamespace(const Napi::CallbackInfo& info);
 Napi::Value RaiseFileLimit(const Napi::CallbackInfo& info);
 Napi::Value ReleaseMemory(const Napi::CallbackInfo& info);
+Napi::Value KeepBlocksApart(const Napi::CallbackInfo& info);
 
 // filesystem.cc
 Napi::Value MountBpffs(const Napi::CallbackInfo& info);

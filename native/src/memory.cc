@@ -44,3 +44,10 @@ Napi::Value ReleaseMemory(const Napi::CallbackInfo& info) {
   DropFilePages();
   return info.Env().Undefined();
 }
+
+Napi::Value KeepBlocksApart(const Napi::CallbackInfo& info) {
+  mallopt(M_MMAP_THRESHOLD, info[0].As<Napi::Number>().Int32Value());
+  // A process may have some 65 000 mappings, and V8 needs some of them.
+  mallopt(M_MMAP_MAX, 32768);
+  return info.Env().Undefined();
+}

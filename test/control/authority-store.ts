@@ -49,6 +49,16 @@ t.test('whichever replica is first makes the root, and all have the same', async
   t.equal((await open(t, { store })).roots(), pem, 'and so has one that comes later');
 });
 
+t.test('where a root is trusted already no second one is made', async t => {
+  const store = new MemoryStore();
+  const distributedPem = rootOf(newBundle(Date.now())).toString();
+  await t.rejects(open(t, { store, distributedPem }), {
+    code: 'AUTHORITY_MISSING',
+    message: /no other is made/,
+  });
+  t.equal(await store.read(), null);
+});
+
 t.test('what cannot be used stops the start with its reason', async t => {
   await t.rejects(open(t, { store: new MemoryStore('hello') }), {
     code: 'AUTHORITY_INVALID',

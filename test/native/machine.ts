@@ -1,4 +1,5 @@
 /** Clocks, ids, mounts and features of the machine. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +71,27 @@ t.test('what this kernel can do is a list of values', async t => {
   t.equal(by.get('kernel BTF')?.available, existsSync('/sys/kernel/btf/vmlinux'));
   const [major = 0, minor = 0] = release().split('.').map(Number);
   t.equal(by.get('bpf_set_retval in connect')?.available, major > 5 || (major === 5 && minor >= 18));
+});
+
+t.test('of a large block only what is used takes memory', async t => {
+  // In a process of its own: it is for good.
+  const program = `
+    const native = await import(${JSON.stringify(new URL('../../native/native.ts', import.meta.url).href)});
+    native.keepBlocksApart(48 << 10);
+    const filled = Array.from({ length: 500 }, () => Buffer.allocUnsafeSlow(60 << 10).fill(1));
+    const full = process.memoryUsage.rss();
+    filled.length = 0;
+    global.gc();
+    await new Promise(resolve => setImmediate(resolve));
+    const before = process.memoryUsage.rss();
+    const blocks = Array.from({ length: 500 }, () => Buffer.allocUnsafeSlow(60 << 10));
+    for (const block of blocks) block[0] = 1;
+    console.log(JSON.stringify({ freed: full - before, grown: process.memoryUsage.rss() - before }));
+  `;
+  const output = execFileSync(process.execPath, ['--expose-gc', '--input-type=module', '--eval', program]);
+  const { freed, grown } = JSON.parse(output.toString()) as { freed: number; grown: number };
+  t.ok(freed > 15e6, `${freed} of 30 MB are given back at once`);
+  t.ok(grown < 10e6, `as many blocks that are hardly used take ${grown}`);
 });
 
 t.test('memory that starting took is given back, and what was in it comes back when needed', async t => {

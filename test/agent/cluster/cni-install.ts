@@ -218,6 +218,20 @@ t.test('one that insists is not fought without end', async t => {
   install.close();
 });
 
+t.test('one that writes without a pause does not keep it out', async t => {
+  const it = node({ '10-net.conflist': list('bridge') });
+  const install = it.install();
+  const before = install.inserted;
+  it.write('10-net.conflist', list('bridge'));
+  // Always sooner than the plugin would wait for somebody who is done.
+  const writes = setInterval(() => it.write('99-clock', String(Date.now())), 10);
+  t.teardown(() => clearInterval(writes));
+  await it.until('10-net.conflist', 'bridge', 'culvert-cni');
+  t.equal(install.inserted, before + 1, 'and each time is counted');
+  clearInterval(writes);
+  install.close();
+});
+
 t.test('a link stays a link, and rights stay what they were', async t => {
   const it = node({});
   mkdirSync(join(it.binDir, 'elsewhere'));
