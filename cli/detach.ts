@@ -6,6 +6,7 @@ import { mkdirSync, rmSync, rmdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { enrolledNamespacesFile } from '../agent/cluster/enrolled-namespaces.ts';
 import { uninstallCni } from '../agent/cluster/cni-install.ts';
+import { handoverSocket } from '../agent/handover/predecessor.ts';
 import { Pins } from '../agent/redirect-pins.ts';
 import { lock } from '../base/lock.ts';
 import { requireMachine } from './machine.ts';
@@ -33,10 +34,13 @@ export function detach(options: {
         rmSync(path, { force: true });
     }
     new Pins(resolve(options.bpffs), options.node).removeAll();
+    // Of an agent that did not end by itself.
+    rmSync(join(stateDir, handoverSocket), { force: true });
   } finally {
     unlock();
   }
   removeEmpty(stateDir);
+  removeEmpty(dirname(stateDir));
   process.stdout.write(`the pods of ${options.node} are out of the mesh\n`);
 }
 

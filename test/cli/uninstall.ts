@@ -75,7 +75,11 @@ t.test('everything goes but policies and what belongs to others', async t => {
 });
 
 interface PodSpec {
-  readonly initContainers: { args: string[]; volumeMounts: { name: string }[]; securityContext: object }[];
+  readonly initContainers: {
+    args: string[];
+    volumeMounts: { name: string; mountPath: string }[];
+    securityContext: object;
+  }[];
   readonly containers: { securityContext: object }[];
   readonly volumes: { name: string }[];
 }
@@ -89,13 +93,22 @@ t.test("a node is cleaned with the agent's own mounts and rights, and nothing th
     'detach',
     '--node=$(NODE_NAME)',
     '--bpffs=/sys/fs/bpf',
-    '--state-dir=/run/culvert/agent',
+    '--state-dir=/host/state/culvert/agent',
     '--cni-bin-dir=/host/opt/cni/bin',
     '--cni-conf-dir=/host/etc/cni/net.d',
   ]);
   const mounted = detach?.volumeMounts.map(({ name }) => name).sort();
   t.strictSame(mounted, spec.volumes.map(({ name }) => name).sort());
   t.notOk(mounted?.includes('root'));
+  t.match(
+    spec.volumes.find(({ name }) => name === 'state'),
+    { hostPath: { path: '/run', type: 'Directory' } },
+    'what the directory is in, or it could not be removed',
+  );
+  t.match(
+    detach?.volumeMounts.find(({ name }) => name === 'state'),
+    { mountPath: '/host/state' },
+  );
   t.match(detach?.securityContext, { privileged: false });
   t.match(spec.containers[0]?.securityContext, { runAsUser: 65532, capabilities: { drop: ['ALL'] } });
   t.match(cleanup.metadata, { name: 'culvert-cleanup', namespace: 'mesh' });

@@ -16,9 +16,10 @@ const nodes = ['node-a', 'node-b'];
 const stage = await Stage.set(mesh, 'leaving');
 t.teardown(() => stage.clear());
 
-/** Names of ours on a node: in the CNI directories, in bpffs and below the state directory; and the CNI configuration. */
+/** Names of ours on a node: in the CNI directories, in bpffs, and the state directory; and the CNI configuration. */
 async function traces(node: string): Promise<string> {
-  const script = `find /etc/cni/net.d /opt/cni/bin /sys/fs/bpf /run/culvert -mindepth 1 2>/dev/null | grep -i culvert
+  const script = `find /etc/cni/net.d /opt/cni/bin /sys/fs/bpf -mindepth 1 2>/dev/null | grep -i culvert
+    find /run/culvert 2>/dev/null
     cat /etc/cni/net.d/*`;
   return (await cluster.node(node).run('sh', ['-c', script], { check: false })).stdout;
 }
