@@ -7,6 +7,7 @@ import { isForWaypoints } from '../model/authorization-policy.ts';
 import type { HttpPolicy } from '../model/http-policy.ts';
 import { translateHttpPolicy } from '../model/http-policy-translation.ts';
 import type { L7Change } from '../model/l7.ts';
+import { authorizerOf } from './build-authorizer.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Report } from './build-objects.ts';
 import { type TargetContext, targetsOf, touchedTargets } from './build-targets.ts';
@@ -67,12 +68,19 @@ export class HttpPolicyBook {
 
   #translate(object: Located<'AuthorizationPolicy'>, report: Report): HttpPolicy {
     const { name, namespace, value } = object;
+    const provider = value.spec.action === 'CUSTOM' ? (value.spec.provider?.name ?? '') : null;
+    const authorizer = provider === null ? null : authorizerOf(this.#options.config, provider);
+    if (provider !== null && authorizer === null) {
+      const message = `MeshConfig has no provider ${provider}: what the rules match is refused`;
+      report(object, 'error', 'unknown-provider', 'spec.provider.name', message);
+    }
     const { policy, findings } = translateHttpPolicy({
       name,
       namespace,
       annotations: value.metadata.annotations,
       spec: value.spec,
       targets: targetsOf(object, this.#options, report),
+      authorizer,
     });
     for (const { severity, code, field, message } of findings) report(object, severity, code, field, message);
     return policy;

@@ -4,6 +4,7 @@
  * What is left out of a rule (values that do not parse, keys that only another proxy knows) stays in it as a condition that
  * is never known, so that the rule is settled to the side of refusing: ALLOW does not match, all else does.
  */
+import type { Authorizer } from './authorizer.ts';
 import type { Report, TranslationFinding } from './authorization-policy.ts';
 import { isDryRun, type AuthorizationPolicySpec } from './authorization-policy.ts';
 import type { AuthorizationRuleSpec, ConditionSpec } from './authorization-rule.ts';
@@ -24,6 +25,8 @@ export interface HttpPolicyInput {
   readonly annotations: Readonly<Record<string, string>>;
   readonly spec: AuthorizationPolicySpec;
   readonly targets: readonly PolicyTarget[];
+  /** Who is known by the name of its provider. */
+  readonly authorizer?: Authorizer | null;
 }
 
 export interface HttpPolicyTranslation {
@@ -32,7 +35,7 @@ export interface HttpPolicyTranslation {
 }
 
 export function translateHttpPolicy(input: HttpPolicyInput): HttpPolicyTranslation {
-  const { name, namespace, annotations, spec, targets } = input;
+  const { name, namespace, annotations, spec, targets, authorizer = null } = input;
   const findings: TranslationFinding[] = [];
   const report: Report = (severity, code, field, message) =>
     findings.push({ severity, code, field, message });
@@ -51,6 +54,7 @@ export function translateHttpPolicy(input: HttpPolicyInput): HttpPolicyTranslati
     action,
     targets,
     provider: spec.provider?.name ?? '',
+    authorizer,
     rules: rules.map((rule, at) =>
       new Translation(action, namespace, `spec.rules[${at}]`, report).translate(rule),
     ),

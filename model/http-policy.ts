@@ -5,6 +5,7 @@
  * changes nothing. Once an ALLOW policy is about the destination, what none allows is denied. What can not be judged is
  * settled to the side of refusing (policy-condition.ts).
  */
+import type { Authorizer } from './authorizer.ts';
 import { compileHttpRule, type CompiledHttpRule } from './http-policy-rule.ts';
 import { policyFacts, type PolicyFacts, type PolicyRequest } from './http-policy-facts.ts';
 
@@ -18,6 +19,8 @@ export interface HttpPolicy {
   readonly targets: readonly PolicyTarget[];
   /** Who is asked, of a CUSTOM policy; empty otherwise. */
   readonly provider: string;
+  /** Null where nobody is known by that name: nothing is allowed then. */
+  readonly authorizer: Authorizer | null;
   /** Any may match; a policy without rules never matches. In the order of the YAML, none left out. */
   readonly rules: readonly HttpPolicyRule[];
   /** Judged, and never enforced. */
@@ -61,6 +64,7 @@ export interface RuleMatch {
   readonly policy: string;
   readonly rule: number;
   readonly provider: string;
+  readonly authorizer: Authorizer | null;
 }
 
 /** What became of one rule, for people. */
@@ -156,7 +160,7 @@ class RulesByAction {
     for (const { policy, rule, compiled } of this.#of(action)) {
       const key = httpPolicyKey(policy);
       if (!found.has(key) && compiled.holds(facts) !== false)
-        found.set(key, { policy: key, rule, provider: policy.provider });
+        found.set(key, { policy: key, rule, provider: policy.provider, authorizer: policy.authorizer });
     }
     return [...found.values()];
   }

@@ -6,8 +6,11 @@ import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { HttpHead } from '../model/http-head.ts';
 import type { HttpDecision, HttpPolicySet, RuleMatch } from '../model/http-policy.ts';
 import type { PolicyRequest } from '../model/http-policy-facts.ts';
+import type { HeaderChange } from '../model/http-route.ts';
 import { serviceKey } from '../model/service.ts';
+import { withoutOutput } from '../model/token-rule.ts';
 import type { Client, Destination, WaypointContext } from './context.ts';
+import { askCustoms } from './customs.ts';
 import type { AnswerPlan } from './filters.ts';
 import type { Incoming } from './incoming.ts';
 import { remoteAddress } from './forwarded.ts';
@@ -22,6 +25,8 @@ export interface Admitted {
   /** What goes on. */
   readonly head: HttpHead;
   readonly decision: HttpDecision | null;
+  /** What authorizers add to the headers of the response. */
+  readonly told: readonly HeaderChange[];
 }
 
 export interface Refused {
@@ -47,16 +52,41 @@ export function authorise(
   const services = servicesOf(destination);
   const set = context.policies.for(services);
   const rules = context.authentications.for(services);
-  if (set.isEmpty && rules.length === 0) return { kind: 'admitted', head, decision: null };
+  if (set.isEmpty && rules.length === 0) return admitted(head, null);
+  const bare = withoutOutput(head, rules);
+  const customs = set.customs(policyRequest(client, destination, bare));
+  if (customs.length === 0) return read(context, incoming, bare, []);
+  return askCustoms(context, incoming, bare, customs).then(asked =>
+    asked.kind === 'refused' ? asked : read(context, incoming, asked.head, asked.told),
+  );
+}
+
+/** What comes after CUSTOM policies: tokens, and the policies that may be about them. */
+function read(
+  context: WaypointContext,
+  { client, destination }: Incoming,
+  head: HttpHead,
+  told: readonly HeaderChange[],
+): Verdict | Promise<Verdict> {
+  const services = servicesOf(destination);
+  const set = context.policies.for(services);
   const judged = ({ head: bare, claims }: Authenticated): Verdict => {
-    if (set.isEmpty) return { kind: 'admitted', head: bare, decision: null };
+    if (set.isEmpty) return admitted(bare, null, told);
     const request = { ...policyRequest(client, destination, bare), claims };
     const decision = counted(context, judge(set, request));
-    return decision.allowed ? { kind: 'admitted', head: bare, decision } : refused(decision);
+    return decision.allowed ? admitted(bare, decision, told) : refused(decision);
   };
-  const authenticated = authenticate(keySetsOf(context), head, rules);
+  const authenticated = authenticate(keySetsOf(context), head, context.authentications.for(services));
   if (!(authenticated instanceof Promise)) return judged(authenticated);
   return authenticated.then(judged, (thrown: unknown) => unauthenticated(context, thrown));
+}
+
+function admitted(
+  head: HttpHead,
+  decision: HttpDecision | null,
+  told: readonly HeaderChange[] = [],
+): Admitted {
+  return { kind: 'admitted', head, decision, told };
 }
 
 /** About a connection that is carried as it is; null where nothing is about its destination. */
@@ -68,7 +98,7 @@ export function authoriseConnection(
 ): HttpDecision | null {
   const set = context.policies.for(servicesOf(destination));
   if (set.isEmpty) return null;
-  return counted(context, judge(set, { ...policyRequest(client, destination, null), sni }));
+  return counted(context, judgeConnection(set, { ...policyRequest(client, destination, null), sni }));
 }
 
 /** The same once more, of one that is open: nothing is counted. */
@@ -79,7 +109,9 @@ export function decisionNow(
   sni: string | null = null,
 ): HttpDecision | null {
   const set = context.policies.for(servicesOf(destination));
-  return set.isEmpty ? null : judge(set, { ...policyRequest(client, destination, null), sni }).decision;
+  return set.isEmpty
+    ? null
+    : judgeConnection(set, { ...policyRequest(client, destination, null), sni }).decision;
 }
 
 interface Judged {
@@ -90,14 +122,21 @@ interface Judged {
 }
 
 function judge(set: HttpPolicySet, request: PolicyRequest): Judged {
-  const [custom] = set.customs(request);
-  const decision = custom === undefined ? set.decide(request) : unasked(custom);
+  const decision = set.decide(request);
   const dry = decision.allowed ? set.decideDryRun(request) : null;
   return {
     decision,
     audited: set.audits(request).map(({ policy }) => policy),
     wouldDeny: dry?.allowed === false ? dry : null,
   };
+}
+
+/** Nobody is asked about what is no request. */
+function judgeConnection(set: HttpPolicySet, request: PolicyRequest): Judged {
+  const [custom] = set.customs(request);
+  return custom === undefined
+    ? judge(set, request)
+    : { decision: unasked(custom), audited: [], wouldDeny: null };
 }
 
 /** Who cannot be asked has not allowed it. */

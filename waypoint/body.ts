@@ -17,6 +17,8 @@ export class RequestBody {
   #started = false;
   #ended = false;
   #error: Error | null = null;
+  /** Told of each piece while the beginning is looked at; all of it is kept meanwhile. */
+  #onNews: (() => void) | null = null;
 
   /**
    * @param keepBytes what may be kept for another try; 0: nothing
@@ -61,6 +63,30 @@ export class RequestBody {
     return null;
   }
 
+  /**
+   * The beginning, at most `maxBytes`; it stays there for who reads the body next. Nothing may have been opened yet. Rejects
+   * where the client breaks off, or is slower than it may.
+   */
+  async peek(maxBytes: number, timeoutMs: number): Promise<{ bytes: Buffer; isWhole: boolean }> {
+    const isEnough = (): boolean => this.#ended || this.#error !== null || this.#bytes > maxBytes;
+    let timer: NodeJS.Timeout | null = null;
+    await new Promise<void>((resolve, reject) => {
+      this.#onNews = () => {
+        if (isEnough()) resolve();
+      };
+      timer = setTimeout(() => reject(new Error(`the body did not come within ${timeoutMs} ms`)), timeoutMs);
+      this.#onNews();
+      if (!isEnough()) this.#resume();
+    }).finally(() => {
+      this.#onNews = null;
+      if (timer !== null) clearTimeout(timer);
+      if (!this.#ended) this.#source.pause();
+    });
+    if (this.#error !== null) throw this.#error;
+    const all = Buffer.concat(this.#kept ?? []);
+    return { bytes: all.subarray(0, maxBytes), isWhole: this.#ended && all.length <= maxBytes };
+  }
+
   /** All of it, where all has come and was kept; null otherwise. */
   whole(): Buffer | null {
     return this.#ended && this.#kept !== null ? Buffer.concat(this.#kept) : null;
@@ -83,6 +109,7 @@ export class RequestBody {
           if (!this.#isWhole()) return;
           this.#ended = true;
           this.#reader?.push(null);
+          this.#onNews?.();
         })
         .once('error', (error: Error) => this.#broken(error))
         .once('close', () => {
@@ -95,14 +122,16 @@ export class RequestBody {
   #arrived(chunk: Buffer): void {
     this.#bytes += chunk.length;
     this.messages?.take(chunk);
-    if (this.#bytes > this.#keepBytes) this.#kept = null;
+    if (this.#bytes > this.#keepBytes && this.#onNews === null) this.#kept = null;
     else this.#kept?.push(chunk);
     if (this.#reader?.give(chunk) === false) this.#source.pause();
+    this.#onNews?.();
   }
 
   #broken(error: Error): void {
     this.#error ??= error;
     this.#reader?.destroy(this.#error);
+    this.#onNews?.();
   }
 }
 

@@ -75,7 +75,10 @@ class Exchange implements TriesOwner {
     if (this.#finished) return;
     this.#decision = verdict.decision;
     if (verdict.kind === 'refused') this.#answer(verdict.answer, verdict.error);
-    else this.#go(verdict.head);
+    else {
+      this.#told.push(...verdict.told);
+      this.#go(verdict.head);
+    }
   }
 
   /** The request may pass, with this head. */

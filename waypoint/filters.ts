@@ -48,6 +48,8 @@ export interface AnswerPlan {
   readonly reason: string;
   /** What clients of gRPC are told; where it is not there, what stands for the status. */
   readonly grpcStatus?: number;
+  /** Of somebody else; where it is not there, a few words of ours. */
+  readonly body?: Buffer;
 }
 
 export interface ForwardPlan {

@@ -32,6 +32,7 @@ export function localAnswer(
     readonly code: string | null;
     readonly reason: string;
     readonly grpcStatus?: number;
+    readonly body?: Buffer;
   },
   head: HttpHead,
 ): LocalAnswer {
@@ -44,6 +45,11 @@ export function localAnswer(
     return { status: 200, headers: fields, body: null, grpcStatus };
   }
   if (code === null) return { status, headers, body: null, grpcStatus: null };
+  if (plan.body !== undefined) {
+    const length = ['content-length', String(plan.body.length)];
+    const isShown = head.method !== 'HEAD' && plan.body.length > 0;
+    return { status, headers: [...headers, ...length], body: isShown ? plan.body : null, grpcStatus: null };
+  }
   const text = `${STATUS_CODES[status] ?? 'Error'}: ${reason} (${code})\n`;
   const body = head.method === 'HEAD' ? null : Buffer.from(text);
   const fields = [

@@ -60,6 +60,8 @@ export function flagOf(code: string | null): string {
     POLICY_DENIED: 'UAEX',
     TOKEN_INVALID: 'UAEX',
     KEYS_UNAVAILABLE: 'UAEX',
+    AUTHORIZER_DENIED: 'UAEX',
+    AUTHORIZER_UNAVAILABLE: 'UAEX',
     INVALID_BACKEND: 'NC',
     UNKNOWN_SUBSET: 'NC',
     TRAFFIC_REFUSED: 'NC',

@@ -69,7 +69,7 @@ export class RequestMetrics {
   }
 
   /** What a policy made of a request. There are as many rows as policies, four times at most. */
-  judged(policy: string, result: 'denied' | 'audited' | 'would-deny'): void {
+  judged(policy: string, result: 'denied' | 'audited' | 'would-deny' | 'allowed-unasked'): void {
     const key = `${policy} ${result}`;
     const value = (this.#judged.get(key)?.value ?? 0) + 1;
     this.#judged.set(key, { labels: { policy, result }, value });

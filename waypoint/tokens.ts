@@ -7,14 +7,7 @@ import { CulvertError } from '../base/errors.ts';
 import { isPreflight } from '../model/http-cors.ts';
 import type { HttpHead } from '../model/http-head.ts';
 import type { Claims } from '../model/http-policy-facts.ts';
-import {
-  policyClaims,
-  tokensOf,
-  withClaims,
-  withoutOutput,
-  type FoundToken,
-  type TokenRule,
-} from '../model/token-rule.ts';
+import { policyClaims, tokensOf, withClaims, type FoundToken, type TokenRule } from '../model/token-rule.ts';
 import type { KeySet, KeySets } from './key-sets.ts';
 
 /** Keys of two sides only: who can check these can not make them. `none` and shared secrets (HS256…) are no proof. */
@@ -31,16 +24,18 @@ export interface Authenticated {
   readonly claims: Claims | null;
 }
 
-/** At once where there is no token. Throws TOKEN_INVALID or KEYS_UNAVAILABLE. */
+/**
+ * At once where there is no token. Throws TOKEN_INVALID or KEYS_UNAVAILABLE.
+ * @param head without what only these rules may write
+ */
 export function authenticate(
   keys: KeySets,
   head: HttpHead,
   rules: readonly TokenRule[],
 ): Authenticated | Promise<Authenticated> {
-  const bare = withoutOutput(head, rules);
   // Browsers send no tokens with these, and what is asked is only whether to ask.
-  const tokens = isPreflight(head) ? [] : tokensOf(bare, rules);
-  return tokens.length === 0 ? { head: bare, claims: null } : verifyAll(keys, bare, tokens);
+  const tokens = isPreflight(head) ? [] : tokensOf(head, rules);
+  return tokens.length === 0 ? { head, claims: null } : verifyAll(keys, head, tokens);
 }
 
 async function verifyAll(

@@ -3,6 +3,7 @@
  * setting has its default.
  */
 import * as z from 'zod';
+import { type ExtensionProvider, extensionProvider } from './extension-provider.ts';
 import { dnsLabel, dnsSubdomain, metadata } from './metadata.ts';
 import { portNumber } from './struct.ts';
 
@@ -131,6 +132,11 @@ export const meshConfigSpec = z.strictObject({
   accessLog: z.boolean().describe('Whether every connection writes one access line.').default(true),
   tracing: tracing.prefault({}),
   requestLog: requestLog.prefault({}),
+  extensionProviders: z
+    .array(extensionProvider)
+    .max(32)
+    .describe('Who is asked about requests by policies of action CUSTOM.')
+    .default([]),
 });
 
 export const meshConfigName = 'default';
@@ -161,6 +167,7 @@ export interface MeshConfig {
   readonly accessLog: boolean;
   readonly tracing: z.output<typeof tracing>;
   readonly requestLog: z.output<typeof requestLog>;
+  readonly extensionProviders: readonly ExtensionProvider[];
 }
 
 /** The settings of an object; those of an empty one when there is none. */

@@ -115,3 +115,38 @@ t.test('it is looked at again when what it is attached to comes and goes', async
     { list: 'policies', key: 'shop/p', resource: null },
   ]);
 });
+
+t.test('who is asked by a CUSTOM policy', async t => {
+  const config = (providers: object) =>
+    `${JSON.stringify({ apiVersion: 'culvert.dev/v1', kind: 'MeshConfig', metadata: { name: 'default' }, spec: { extensionProviders: providers } })}\n---\n`;
+  const custom = policy(
+    '{targetRefs: [{kind: Service, name: web}], action: CUSTOM, provider: {name: x}, rules: [{}]}',
+  );
+  const provider = (service: string, more: object = {}) =>
+    configured(world + custom + config([{ name: 'x', envoyExtAuthzGrpc: { service, port: 9000, ...more } }]))
+      .l7.policies[0]?.authorizer;
+  t.match(provider('authz.sec.svc.cluster.local'), {
+    name: 'x',
+    protocol: 'grpc',
+    service: 'sec/authz.sec.svc.cluster.local',
+    port: 9000,
+    timeoutMs: 1_000,
+    failOpen: false,
+    statusOnError: 403,
+    body: null,
+  });
+  t.equal(provider('authz.sec')?.service, 'sec/authz.sec.svc.cluster.local');
+  t.equal(provider('shop/authz.example')?.service, 'shop/authz.example');
+  t.match(provider('a.b', { timeout: '250ms', failOpen: true, statusOnError: '503' }), {
+    timeoutMs: 250,
+    failOpen: true,
+    statusOnError: 503,
+  });
+  t.same(translated(world + custom).findings, ['error unknown-provider spec.provider.name']);
+  t.throws(() => objectsOf(config([{ name: 'x' }])), 'neither');
+  const http = { service: 'a.b', port: 1 };
+  t.throws(
+    () => objectsOf(config([{ name: 'x', envoyExtAuthzGrpc: http, envoyExtAuthzHttp: http }])),
+    'both',
+  );
+});

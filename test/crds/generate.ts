@@ -152,6 +152,11 @@ t.test('what an API server has to say in rules is there', async t => {
   t.same(rules(schemaOf('meshconfigs.yaml')), [
     'the only MeshConfig is named default',
     'a certificate lives from 1m to 2160h',
+    'a provider has one of envoyExtAuthzGrpc and envoyExtAuthzHttp',
+  ]);
+  t.same(rules(schemaOf('requestauthentications.yaml')), [
+    'selector and targetRefs exclude each other',
+    'jwks and jwksUri exclude each other',
   ]);
   t.equal(schemaOf('meshconfigs.yaml').properties.spec.properties.trustDomain.default, 'cluster.local');
 });

@@ -245,9 +245,9 @@ t.test('custom, audit and dry run', async t => {
     policy('AUDIT', [to({ methods: ['GET'] })]),
     policy('DENY', [to({ paths: ['/x'] })], { dryRun: true }),
   ]);
-  t.same(set.customs(asked('/x')), [{ policy: 'shop/custom', rule: 0, provider: 'ext' }]);
-  t.same(set.customs(asked('/y')), [{ policy: 'shop/custom', rule: 1, provider: 'ext' }]);
-  t.same(set.audits(asked()), [{ policy: 'shop/audit', rule: 0, provider: '' }]);
+  t.same(set.customs(asked('/x')), [{ policy: 'shop/custom', rule: 0, provider: 'ext', authorizer: null }]);
+  t.same(set.customs(asked('/y')), [{ policy: 'shop/custom', rule: 1, provider: 'ext', authorizer: null }]);
+  t.same(set.audits(asked()), [{ policy: 'shop/audit', rule: 0, provider: '', authorizer: null }]);
   t.equal(set.decide(asked('/x')).allowed, true);
   t.match(set.decideDryRun(asked('/x')), { allowed: false, policy: 'shop/deny' });
   t.equal(new HttpPolicySet([policy('DENY', [{}])]).decideDryRun(asked()), null);

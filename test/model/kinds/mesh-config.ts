@@ -23,6 +23,9 @@ t.test('every setting has a default', async t => {
     excludedNamespaces: ['kube-system', 'culvert-system'],
     certificateTtlMs: 86_400_000,
     accessLog: true,
+    tracing: { collectors: [], samplingPercentage: 1 },
+    requestLog: { encoding: 'json', fields: [] },
+    extensionProviders: [],
   };
   t.same(meshSettings(null), defaults, 'without an object');
   t.same(settings('spec: {}'), defaults);
