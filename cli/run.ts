@@ -7,18 +7,13 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Agent } from '../agent/agent.ts';
 import { enrolledNamespacesFile } from '../agent/cluster/enrolled-namespaces.ts';
-import {
-  defaultLimits,
-  defaultShards,
-  type AgentConfig,
-  type AgentLimits,
-  type SourceConfig,
-} from '../agent/config.ts';
+import { defaultLimits, defaultShards, type AgentConfig, type SourceConfig } from '../agent/config.ts';
 import { Surface } from '../agent/surface.ts';
 import { CulvertError } from '../base/errors.ts';
 import { logLevels } from '../base/log.ts';
 import { parseHostPort } from '../model/address.ts';
 
+import { changedLimits } from './limits.ts';
 import { requireMachine } from './machine.ts';
 
 export interface RunOptions {
@@ -154,7 +149,7 @@ export function agentConfig(options: RunOptions): AgentConfig {
       options.accessLog === '-' || options.accessLog === '' ? options.accessLog : resolve(options.accessLog),
     logLevel: options.logLevel,
     detachOnExit: options.detachOnExit === true,
-    limits: limits(options.limit ?? [], problems),
+    limits: changedLimits(defaultLimits, options.limit ?? [], problems),
   };
   if (problems.length > 0)
     throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert run --help' });
@@ -209,19 +204,4 @@ function source(options: RunOptions, stateDir: string, problems: string[]): Sour
     kubelet: options.kubelet,
     onDemand: options.meshState === 'on-demand',
   };
-}
-
-function limits(changes: readonly string[], problems: string[]): AgentLimits {
-  const result: Record<string, number> = { ...defaultLimits };
-  for (const change of changes) {
-    const [name = '', value = ''] = change.split('=', 2);
-    if (!(name in result))
-      problems.push(
-        `--limit ${change}: there is no limit "${name}"; there are ${Object.keys(result).join(', ')}`,
-      );
-    else if (!/^[1-9]\d{0,9}$/.test(value))
-      problems.push(`--limit ${change}: a whole number above 0 is needed`);
-    else result[name] = Number(value);
-  }
-  return result as unknown as AgentLimits;
 }

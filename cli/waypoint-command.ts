@@ -8,14 +8,10 @@ import { resolve } from 'node:path';
 import { CulvertError } from '../base/errors.ts';
 import { logDestination, logLevels } from '../base/log.ts';
 import { canonicalIp, parseHostPort } from '../model/address.ts';
-import {
-  defaultWaypointLimits,
-  type SourceConfig,
-  type WaypointConfig,
-  type WaypointLimits,
-} from '../waypoint/config.ts';
+import { defaultWaypointLimits, type SourceConfig, type WaypointConfig } from '../waypoint/config.ts';
 import { WaypointSurface } from '../waypoint/surface.ts';
 import { Waypoint } from '../waypoint/waypoint.ts';
+import { changedLimits } from './limits.ts';
 
 export interface WaypointOptions {
   readonly config?: string;
@@ -107,7 +103,7 @@ export function waypointConfig(
     readyPort: port('ready-port', options.readyPort),
     accessLog: accessLog === '-' || accessLog === '' ? accessLog : resolve(accessLog),
     logLevel: options.logLevel,
-    limits: limits(options.limit ?? [], problems),
+    limits: changedLimits(defaultWaypointLimits, options.limit ?? [], problems),
   };
   if (problems.length === 0) return config;
   throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert waypoint run --help' });
@@ -152,19 +148,4 @@ function source(
       node: environment['NODE_NAME'] ?? '',
     },
   };
-}
-
-function limits(changes: readonly string[], problems: string[]): WaypointLimits {
-  const result: Record<string, number> = { ...defaultWaypointLimits };
-  for (const change of changes) {
-    const [name = '', value = ''] = change.split('=', 2);
-    if (!(name in result))
-      problems.push(
-        `--limit ${change}: there is no limit "${name}"; there are ${Object.keys(result).join(', ')}`,
-      );
-    else if (!/^[1-9]\d{0,9}$/.test(value))
-      problems.push(`--limit ${change}: a whole number above 0 is needed`);
-    else result[name] = Number(value);
-  }
-  return result as unknown as WaypointLimits;
 }

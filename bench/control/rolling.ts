@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import pino from 'pino';
-import { type ControlConfig, defaultAudiences } from '../../control/control-config.ts';
 import { Control } from '../../control/control.ts';
 import { Mesh } from '../../model/mesh.ts';
+import { testControlConfig, testNamespace } from '../../test/control/cluster/config.ts';
 import { FakeApi } from '../../test/control/cluster/fake-api.ts';
 import { type Clock, systemClock } from '../../tunnel/clock.ts';
 import { XdsClient } from '../../xds/client.ts';
@@ -35,7 +35,7 @@ export interface RollingResult {
   readonly lost: readonly string[];
 }
 
-const namespace = 'culvert-system';
+const namespace = testNamespace;
 const log = pino({ level: 'silent' });
 /** One in so many is no orderly end: connections break without a word. */
 const crashEvery = 3;
@@ -53,7 +53,7 @@ export async function rollingRestarts(options: RollingOptions): Promise<RollingR
   const agents: Agent[] = [];
   let made = 0;
   const replica = async (): Promise<Control> => {
-    const control = new Control(configOf(`replica-${made++}`), api.client(directory));
+    const control = new Control(testControlConfig({ identity: `replica-${made++}` }), api.client(directory));
     await control.start();
     service.add(control.port);
     return control;
@@ -107,25 +107,6 @@ async function rootsOf(api: FakeApi): Promise<string> {
     return pem !== undefined;
   });
   return pem ?? '';
-}
-
-function configOf(identity: string): ControlConfig {
-  return {
-    kubeconfig: null,
-    namespace,
-    identity,
-    address: '127.0.0.1',
-    port: 0,
-    metricsPort: 0,
-    readyPort: 0,
-    adminPort: 0,
-    agents: [`${namespace}/culvert-agent`],
-    audiences: defaultAudiences,
-    dnsNames: ['localhost'],
-    logLevel: 'silent',
-    waypoints: null,
-    limits: { noticeMs: 20, drainMs: 500, newPodMs: 10_000 },
-  };
 }
 
 const connectMs = 10_000;

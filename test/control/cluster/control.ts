@@ -7,7 +7,6 @@ import t, { type Test } from 'tap';
 import pino from 'pino';
 import { Reports } from '../../../agent/cluster/reports.ts';
 import { createLogger } from '../../../base/log.ts';
-import { type ControlConfig, defaultAudiences } from '../../../control/control-config.ts';
 import { Control } from '../../../control/control.ts';
 import { Surface } from '../../../control/surface.ts';
 import type { MeshSettings, NodePod } from '../../../model/node-pod.ts';
@@ -20,12 +19,13 @@ import { CertificateService } from '../../../xds/certificate-service.ts';
 import type { ControlEndpoint } from '../../../xds/channel.ts';
 import { XdsClient } from '../../../xds/client.ts';
 import { discoveryNode } from '../../../xds/node.ts';
+import { testControlConfig, testNamespace } from './config.ts';
 import { FakeApi, refuse } from './fake-api.ts';
 import { until } from './until.ts';
 
 const log = pino({ level: 'silent' });
 createLogger({ component: 'control', level: 'silent' });
-const namespace = 'culvert-system';
+const namespace = testNamespace;
 
 /** Tokens are `<node>.<namespace>:<account>`. */
 function review({ token = '', audiences = [] }: { token?: string; audiences?: string[] }): unknown {
@@ -71,22 +71,7 @@ function pod(fake: FakeApi, name: string, node: string, address: string, metadat
 }
 
 async function plane(t: Test, fake: FakeApi, identity = 'one') {
-  const config: ControlConfig = {
-    kubeconfig: fake.kubeconfig(t.testdir({})),
-    namespace,
-    identity,
-    address: '127.0.0.1',
-    port: 0,
-    metricsPort: 0,
-    readyPort: 0,
-    adminPort: 0,
-    agents: [`${namespace}/culvert-agent`],
-    audiences: defaultAudiences,
-    dnsNames: ['localhost'],
-    logLevel: 'silent',
-    waypoints: null,
-    limits: { noticeMs: 10, drainMs: 500, newPodMs: 10_000 },
-  };
+  const config = testControlConfig({ kubeconfig: fake.kubeconfig(t.testdir({})), identity });
   const control = new Control(config);
   const surface = new Surface(control);
   await surface.start();
