@@ -123,6 +123,8 @@ export class Http2Pools {
       settings: { enablePush: false, initialWindowSize: windowBytes, maxHeaderListSize: limits.headBytes },
     });
     session.on('error', () => {});
+    // A peer that says no more has gone: Node leaves a socket that may be half open to whoever made it.
+    socket.once('end', () => session.destroy());
     // The peer's limit of streams comes with its settings: before them nothing is known about it.
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => session.destroy(), limits.prefaceMs);

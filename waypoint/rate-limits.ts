@@ -3,7 +3,7 @@
  * all. Which limits are about a request is for its route (filters.ts) and its service.
  */
 import { headerOf, hostOf, type HttpHead } from '../model/http-head.ts';
-import type { GlobalLimit, RateKey, RateLimit, ServiceLimits } from '../model/rate-limit.ts';
+import type { GlobalLimit, LocalLimit, RateKey, RateLimit, ServiceLimits } from '../model/rate-limit.ts';
 import { RateBuckets, type RateState } from '../model/rate-buckets.ts';
 import type { Client } from './context.ts';
 
@@ -34,7 +34,7 @@ export class RateLimits {
   readonly #now: () => number;
   readonly #services = new Map<string, readonly RateLimit[]>();
   /** By limit and its position. */
-  readonly #buckets = new Map<string, RateBuckets>();
+  readonly #buckets = new Map<string, Held>();
 
   constructor(now: () => number) {
     this.#now = now;
@@ -44,6 +44,9 @@ export class RateLimits {
   replace(all: readonly ServiceLimits[]): void {
     this.#services.clear();
     for (const { service, limits } of all) this.#services.set(service, limits);
+    // What nobody has asked for since they would all be full again is of limits that are no more, or says nothing.
+    const now = this.#now();
+    for (const [key, { fullAt }] of this.#buckets) if (fullAt < now) this.#buckets.delete(key);
   }
 
   /** @param service `namespace/hostname` */
@@ -59,7 +62,7 @@ export class RateLimits {
       for (const [index, limit] of local.entries()) {
         const values = limit.by.map(key => valueOf(key, request));
         if (values.includes(null)) continue;
-        const next = this.#bucketsOf(`${name} ${index}`).take(limit, values.join('\0'));
+        const next = this.#take(`${name} ${index}`, limit, values.join('\0'));
         if (state === null || !next.allowed || next.remaining < state.remaining) state = next;
         if (!next.allowed) return { state, asks: [] };
       }
@@ -69,11 +72,19 @@ export class RateLimits {
     return { state, asks };
   }
 
-  #bucketsOf(key: string): RateBuckets {
-    let buckets = this.#buckets.get(key);
-    if (buckets === undefined) this.#buckets.set(key, (buckets = new RateBuckets(this.#now)));
-    return buckets;
+  #take(place: string, limit: LocalLimit, key: string): RateState {
+    let held = this.#buckets.get(place);
+    if (held === undefined)
+      this.#buckets.set(place, (held = { buckets: new RateBuckets(this.#now), fullAt: 0 }));
+    held.fullAt = this.#now() + (limit.burst / limit.requests) * limit.perMs;
+    return held.buckets.take(limit, key);
   }
+}
+
+interface Held {
+  readonly buckets: RateBuckets;
+  /** When every bucket is full again if no request comes. */
+  fullAt: number;
 }
 
 const none: readonly RateLimit[] = [];

@@ -76,6 +76,11 @@ export class WaypointSurface {
           tunnels: { inbound: this.#waypoint.tunnels, outbound: context.pool.count() },
           routes: context.routes.all().length,
         }),
+      'GET /traffic': () =>
+        jsonReply({
+          rules: context.traffic.all(),
+          upstreams: [...context.upstreams.all()].map(upstream => upstream.state()),
+        }),
       'GET /routes': () => jsonReply(context.routes.all()),
       'GET /keys': () => jsonReply(keySetsOf(context).state()),
       'GET /findings': () => jsonReply(this.#waypoint.source?.findings() ?? []),

@@ -45,6 +45,20 @@ export interface Choice {
   readonly elsewhere: Workload | null;
 }
 
+export interface UpstreamState {
+  readonly name: string;
+  readonly requests: number;
+  readonly retries: number;
+  readonly pending: number;
+  readonly endpoints: readonly {
+    readonly workload: string;
+    readonly address: string;
+    readonly level: number;
+    readonly active: number;
+    readonly ejected: boolean;
+  }[];
+}
+
 /** What stays of an endpoint while it is made anew. */
 interface Standing {
   readonly since: number;
@@ -170,6 +184,19 @@ export class Upstream {
   count(): { endpoints: number; ejected: number } {
     const ejected = this.#members.filter(({ uid }) => this.#outliers.has(uid)).length;
     return { endpoints: this.#members.length, ejected };
+  }
+
+  /** For people: what is under way, and who is left out. */
+  state(): UpstreamState {
+    const { requests, retries, pending } = this.load;
+    const endpoints = this.#members.map(({ uid, active, level, endpoint }) => ({
+      workload: uid,
+      address: endpoint.address,
+      level,
+      active,
+      ejected: this.#outliers.has(uid),
+    }));
+    return { name: this.key, requests, retries, pending, endpoints };
   }
 
   #renew(service: Service, from: Workload | null): void {

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import t from 'tap';
-import { route, World } from './world.ts';
+import { eventually } from '../lab/eventually.ts';
+import { destination, route, World } from './world.ts';
 
 /** An HTTP/2 server at the port of a pod. */
 async function serveHttp2(
@@ -222,4 +223,35 @@ t.test('without a protocol of the port, HTTP/2 is known by its first bytes', asy
   const session = sessionOn(await world.connect());
   t.match(await ask(session, { ':path': '/' }), { status: 200 });
   session.destroy();
+});
+
+t.test('connections to endpoints as the policy says: streams at a time, requests in all', async t => {
+  const policy = (http: string): string => destination(`{ connectionPool: { http: { ${http} } } }`);
+  await using world = await World.create({ appProtocol: 'grpc', objects: policy('maxConcurrentStreams: 2') });
+  const held: http2.ServerHttp2Stream[] = [];
+  let sessions = new Set<unknown>();
+  let hold = true;
+  await serveHttp2(world, 'web', stream => {
+    sessions.add(stream.session);
+    if (hold) held.push(stream);
+    else {
+      stream.respond({ ':status': 200 });
+      stream.end();
+    }
+  });
+  const session = sessionOn(await world.connect());
+  const five = Array.from({ length: 5 }, () => ask(session, { ...call, ':path': '/s/Wait' }));
+  await eventually(() => held.length === 5, { what: 'all five' });
+  t.equal(sessions.size, 3);
+  for (const stream of held) {
+    stream.respond({ ':status': 200 });
+    stream.end();
+  }
+  t.same(new Set((await Promise.all(five)).map(({ status }) => status)), new Set([200]));
+  hold = false;
+  await world.routes(policy('maxRequestsPerConnection: 2'));
+  sessions = new Set();
+  for (let n = 0; n < 6; n += 1) await ask(session, { ...call, ':path': '/s/One' });
+  t.equal(sessions.size, 3);
+  session.close();
 });
