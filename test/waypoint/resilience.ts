@@ -281,3 +281,32 @@ t.test('TCP: connections beyond the limit are refused', async t => {
   const [upstream] = world.waypoint.context.upstreams.all();
   await eventually(() => !(upstream?.load.connect() instanceof Error), { what: 'a place' });
 });
+
+t.test('one further try is enough where another endpoint is good', async t => {
+  await using world = await World.create({
+    pods: ['good', 'bad'],
+    objects: route('- { retry: { codes: [503], attempts: 1 }, backendRefs: [{ name: web, port: 80 }] }'),
+  });
+  await world.serveHttp('good');
+  await world.serveHttp('bad', (_request, response) => response.writeHead(503).end());
+  t.same(await spread(world, 30), { good: 30 });
+  t.ok((await world.metric('culvert_waypoint_retries_total')) > 0);
+});
+
+t.test('an endpoint that is silent for longer than a try may take is left out too', async t => {
+  await using world = await World.create({
+    pods: ['good', 'silent'],
+    objects:
+      route(
+        '- { timeouts: { backendRequest: 100ms }, retry: { attempts: 1 }, backendRefs: [{ name: web, port: 80 }] }',
+      ) +
+      destination(
+        '{ loadBalancer: { simple: ROUND_ROBIN }, outlierDetection: { consecutiveGatewayErrors: 1 } }',
+      ),
+  });
+  await world.serveHttp('good');
+  let asked = 0;
+  await world.serveHttp('silent', () => (asked += 1));
+  t.same(await spread(world, 10), { good: 10 });
+  t.equal(asked, 1);
+});
