@@ -94,17 +94,21 @@ spec: { abort: { grpcStatus: UNAVAILABLE, percentage: 0 } }
 - backendRefs: [{ name: web, port: 80 }]
 `),
   });
-  const web = await world.serveHttp('web');
+  const asked: string[] = [];
+  await world.serveHttp('web', (request, response) => {
+    asked.push(request.url ?? '');
+    request.pipe(response);
+  });
   t.equal((await world.request('/limited')).status, 200);
   t.equal((await world.request('/limited')).status, 429);
   t.equal((await world.request('/else')).status, 200);
   const broken = await world.request('/broken');
   t.match([broken.status, broken.text], [418, /FAULT_INJECTED/]);
   const body = await world.request('/slow', { method: 'POST', body: 'kept' });
-  t.match(JSON.parse(body.text), { url: '/slow', body: 'kept' });
+  t.equal(body.text, 'kept');
   t.equal((await world.request('/never')).status, 200);
   t.equal((await world.request('/unknown')).status, 500);
-  t.notMatch(web.received(), /broken|unknown/);
+  t.same(asked, ['/limited', '/else', '/slow', '/never']);
   for (const [fault, count] of [
     ['delay', 2],
     ['abort', 1],
