@@ -27,7 +27,7 @@ export interface OnDemandOptions {
 }
 
 /** Between two requests for names: a pod that scans addresses costs the control plane no more than this. */
-const pauseMs = 10;
+const pauseMs = 5;
 const everything = '*';
 
 export class OnDemand {

@@ -94,6 +94,11 @@ export class BenchCluster {
     return this.#pods.slice(0, count).map(address);
   }
 
+  /** Virtual addresses of so many services. */
+  serviceAddresses(count: number): string[] {
+    return Array.from({ length: Math.min(count, this.#size.services) }, (_, n) => serviceAddress(n));
+  }
+
   #podObject(pod: Pod) {
     const { n, service, generation, ready } = pod;
     const app = `app-${service}`;
@@ -217,8 +222,8 @@ function serviceObject(service: number) {
   return {
     metadata: { name: `app-${service}`, namespace: namespaceOf(service) },
     spec: {
-      clusterIP: `10.200.${service >> 8}.${service & 255}`,
-      clusterIPs: [`10.200.${service >> 8}.${service & 255}`],
+      clusterIP: serviceAddress(service),
+      clusterIPs: [serviceAddress(service)],
       selector: { app: `app-${service}` },
       ports: [{ name: 'http', port: 80, targetPort: 'http', protocol: 'TCP' }],
       type: 'ClusterIP',
@@ -234,3 +239,7 @@ const managedFields = Object.fromEntries(
   ]),
 );
 const environment = Array.from({ length: 8 }, (_, n) => ({ name: `SETTING_${n}`, value: `value-${n}` }));
+
+function serviceAddress(service: number): string {
+  return `10.200.${service >> 8}.${service & 255}`;
+}

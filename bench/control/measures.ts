@@ -16,7 +16,7 @@ type Add = (measure: string, unit: string, value: number) => Row;
 const quietMs = 1_500;
 /** Changes while there is no control plane. */
 const missedChanges = 50;
-/** What an agent on demand asks for: whoever its pods talk to. */
+/** Of each kind an agent on demand asks for so many: Services that its pods use, and pods by their own addresses. */
 const wantedNames = 100;
 const rollingSize = { size: { pods: 300, services: 60, nodes: 20 }, agents: 20, changesPerSecond: 50 };
 
@@ -87,13 +87,16 @@ async function* overRestart(stage: Stage, add: Add): AsyncGenerator<Row> {
 /** Real stores, one after the other, beside the simulated ones. */
 async function* ofAgents(stage: Stage, { pods }: ControlBenchOptions, add: Add): AsyncGenerator<Row> {
   const options = { port: stage.plane.ports.grpc, roots: await stage.roots(), node: nodeName(0) };
-  const names = stage.cluster.addresses(wantedNames).map(address => `/${address}`);
+  const wanted = [...stage.cluster.serviceAddresses(wantedNames), ...stage.cluster.addresses(wantedNames)];
+  const names = wanted.map(address => `/${address}`);
   const all = await agentMemory({ ...options, names: null });
   const some = await agentMemory({ ...options, names });
   // The first process of its kind compiles what the second finds in a cache.
   yield add('agent store before it is told anything', 'MB', some.before / 1e6);
   yield add(`agent store that knows ${pods} workloads`, 'MB', all.after / 1e6);
   yield add(`agent store on demand, ${names.length} asked for`, 'MB', some.after / 1e6);
+  yield add('workloads that it knows then', '', some.workloads);
+  yield add('one answer, p50', 'ms', quantile(some.askedMs, 0.5));
 }
 
 async function* rolling({ restarts }: ControlBenchOptions): AsyncGenerator<Row> {
