@@ -19,8 +19,8 @@ export function lock(path: string): () => void {
         cause: error,
       });
     }
-    const [pid, started] = readFileSync(path, 'utf8').split(' ');
-    if (pid !== undefined && started !== undefined && startTime(Number(pid)) === started) {
+    const pid = holderOf(path);
+    if (pid !== null) {
       throw new CulvertError('ALREADY_RUNNING', `process ${pid} holds ${path}`, {
         fix: 'stop that agent, or give this one another --state-dir and --node',
       });
@@ -28,6 +28,18 @@ export function lock(path: string): () => void {
     return takeLock(path);
   }
   return () => release(path);
+}
+
+/** PID of the process that has it; null where none that lives has. */
+export function holderOf(path: string): number | null {
+  try {
+    const [pid, started] = readFileSync(path, 'utf8').split(' ');
+    return pid !== undefined && started !== undefined && startTime(Number(pid)) === started
+      ? Number(pid)
+      : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Takes it from whoever has it, who has agreed to that or is dead. */

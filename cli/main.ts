@@ -138,6 +138,12 @@ program
   });
 
 program
+  .command('serves')
+  .description('whether the agent of this container serves its node; for the startup probe of its pod')
+  .requiredOption('--state-dir <dir>', 'as given to run')
+  .action(async options => (await import('./serves.ts')).serves(options.stateDir));
+
+program
   .command('detach')
   .description('take all pods of a stopped agent out of the mesh: remove what it left in the kernel')
   .requiredOption('--node <name>', 'as given to run')

@@ -83,7 +83,7 @@ const agentSchema = z.strictObject({
   updateStrategy: z
     .record(z.string(), z.unknown())
     .describe(
-      'How a new version reaches the nodes; two agents cannot run on one node, so `maxSurge` stays 0.',
+      'How a new version reaches the nodes. With `maxSurge` the new agent of a node takes over from the old one, and nobody is refused.',
     ),
   terminationGracePeriodSeconds: z
     .int()
@@ -164,7 +164,7 @@ export const defaultValues: Values = {
     extraCapabilities: [],
     seccompProfile: { type: 'RuntimeDefault' },
     seLinuxOptions: { type: 'spc_t' },
-    updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 1 } },
+    updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
     terminationGracePeriodSeconds: 40,
   },
   control: {

@@ -2,8 +2,8 @@
  * The agent's DaemonSet: one pod on every node, in the node's network, with as little of a privileged container as the
  * work needs. docs/permissions.md says for each capability and mount what it is for.
  */
-import { agentArguments, agentName, paths, ports, rootConfigMap, tokenAudience } from '../names.ts';
-import { type Template, each, folderOf, value } from '../template.ts';
+import { agentArguments, agentName, paths, rootConfigMap, tokenAudience } from '../names.ts';
+import { type Template, each, folderOf, text, value } from '../template.ts';
 import { cacheEnvironment, cacheMount, cacheVolume, fromField, image, probes } from './container.ts';
 import { labels, metadata, selectorLabels } from './metadata.ts';
 
@@ -33,12 +33,19 @@ const container: Template = {
     fromField('POD_IP', 'status.podIP'),
     cacheEnvironment,
   ],
-  ports: [
-    { name: 'metrics', containerPort: ports.agentMetrics, protocol: 'TCP' },
-    { name: 'ready', containerPort: ports.ready, protocol: 'TCP' },
-  ],
-  // Loopback of the node, where kubelets are.
+  // No ports: on the node's network they would be taken as the node's, and a second pod could not be scheduled beside the
+  // first while it takes over.
+  //
+  // Loopback of the node, where kubelets are. Until this pod's agent serves, another one answers there.
   ...probes('127.0.0.1'),
+  startupProbe: {
+    exec: {
+      command: ['/usr/local/bin/culvert', 'serves', text`--state-dir=${value('node.stateDir')}/agent`],
+    },
+    periodSeconds: 1,
+    timeoutSeconds: 10,
+    failureThreshold: 120,
+  },
   resources: value('agent.resources'),
   securityContext: {
     runAsUser: 0,

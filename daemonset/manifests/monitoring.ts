@@ -1,5 +1,5 @@
 /** How Prometheus and Grafana find what there is to see: monitors of the Prometheus operator, and dashboards. */
-import { agentName, controlName } from '../names.ts';
+import { agentName, controlName, ports } from '../names.ts';
 import { type Template, extended, namespace, value, when } from '../template.ts';
 import { dashboards } from './dashboards.ts';
 import { labels, selectorLabels } from './metadata.ts';
@@ -38,10 +38,24 @@ const podMonitor: Template = {
     selector: { matchLabels: selectorLabels('agent') },
     podMetricsEndpoints: [
       {
-        port: 'metrics',
         path: '/metrics',
         interval: value('monitoring.interval'),
-        relabelings: [{ sourceLabels: ['__meta_kubernetes_pod_node_name'], targetLabel: 'node' }],
+        relabelings: [
+          { sourceLabels: ['__meta_kubernetes_pod_node_name'], targetLabel: 'node' },
+          // The pod declares no port (manifests/agent.ts).
+          {
+            sourceLabels: ['__meta_kubernetes_pod_ip'],
+            regex: '(.*:.*)',
+            targetLabel: '__address__',
+            replacement: `[$1]:${ports.agentMetrics}`,
+          },
+          {
+            sourceLabels: ['__meta_kubernetes_pod_ip'],
+            regex: '([^:]*)',
+            targetLabel: '__address__',
+            replacement: `$1:${ports.agentMetrics}`,
+          },
+        ],
       },
     ],
   },

@@ -109,16 +109,21 @@ export class AgentLab implements AsyncDisposable {
   ): Promise<{ old: AgentProcess; fresh: AgentProcess }> {
     const old = this.agent(node);
     const fresh = await this.startAgent(node, { ...options, waitUntilReady: false });
+    await this.serves(fresh);
+    return { old, fresh };
+  }
+
+  /** Waits until this agent is the one that answers for its node. */
+  async serves(agent: AgentProcess): Promise<void> {
     await eventually(
       async () => {
-        if (!fresh.process.running) await fresh.ready();
-        const status = await fresh.get(15_000, '/status');
-        return status !== null && (JSON.parse(status) as AgentStatus).pid === fresh.process.pid;
+        if (!agent.process.running) await agent.ready();
+        const status = await agent.get(15_000, '/status');
+        return status !== null && (JSON.parse(status) as AgentStatus).pid === agent.process.pid;
       },
-      { what: `the new agent on ${node} to have taken over`, timeoutMs: 30_000 },
+      { what: `the new agent on ${agent.node.name} to serve`, timeoutMs: 30_000 },
     );
-    await fresh.ready();
-    return { old, fresh };
+    await agent.ready();
   }
 
   /** The program of a pod, or of the machine outside, that makes socket calls. One each. */

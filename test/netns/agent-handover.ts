@@ -152,7 +152,8 @@ t.test('a new agent that dies at once leaves the old one in its place', async t 
   t.equal(await open.receive(4), 'pong', 'what it carried goes on');
   await open.close();
   await whileTalking(t, async () => {
-    await stage.replaceAgent('node-a');
+    const { old } = await stage.replaceAgent('node-a');
+    await old.process.exited;
   });
 });
 
@@ -163,7 +164,7 @@ t.test('one that is killed hangs nobody, and the next one takes over what is pin
   ]);
   for (let n = 0; n < 2; n += 1) {
     await stage.agent('node-a').kill();
-    await stage.startAgent('node-a');
+    await stage.serves(await stage.startAgent('node-a', { waitUntilReady: false }));
   }
   for (const steady of flows) {
     const { failed, lost, from, to, asked } = await steady.end();

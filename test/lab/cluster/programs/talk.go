@@ -3,6 +3,7 @@
 //	talk serve HTTP-PORT TCP-PORT       HTTP: one JSON line about the request; TCP: every line comes back
 //	talk ask URL [COUNT]                prints the answers; ends with 1 when one does not come
 //	talk first URL                      asks as the first thing it does, prints what came, and stays
+//	talk steady HOST:PORT               a connection every 50 ms, a line on each; prints ok or what went wrong
 //	talk stream HOST:PORT               one connection, a numbered line every 20 ms; prints each number that comes back
 //
 // What does not come within two seconds does not come.
@@ -35,10 +36,12 @@ func main() {
 		ask(args[1], count)
 	case len(args) == 2 && args[0] == "first":
 		first(args[1])
+	case len(args) == 2 && args[0] == "steady":
+		steady(args[1])
 	case len(args) == 2 && args[0] == "stream":
 		stream(args[1])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: talk serve|ask|first|stream …")
+		fmt.Fprintln(os.Stderr, "usage: talk serve|ask|first|steady|stream …")
 		os.Exit(64)
 	}
 }
@@ -96,6 +99,33 @@ func first(url string) {
 	for {
 		time.Sleep(time.Hour)
 	}
+}
+
+func steady(address string) {
+	for range time.Tick(50 * time.Millisecond) {
+		go func() {
+			begun := time.Now()
+			if err := echoed(address); err != nil {
+				fmt.Println("failed", begun.UTC().Format(time.RFC3339Nano), err)
+			} else {
+				fmt.Println("ok")
+			}
+		}()
+	}
+}
+
+func echoed(address string) error {
+	connection, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	connection.SetDeadline(time.Now().Add(patience))
+	if _, err = fmt.Fprintln(connection, "steady"); err != nil {
+		return err
+	}
+	_, err = bufio.NewReader(connection).ReadString('\n')
+	return err
 }
 
 func stream(address string) {
