@@ -89,6 +89,11 @@ async function part(name: string, times: number, act: (n: number) => Promise<voi
   };
 }
 
+function row({ part: name, ...figures }: Part): string {
+  const cells = Object.entries(figures).map(([figure, value]) => `${figure} ${value}`);
+  return `${name.padEnd(9)} ${cells.join(' · ')}`;
+}
+
 function wrongIdentities(): number {
   return nodes
     .flatMap(node => stage.lines(node))
@@ -115,7 +120,7 @@ try {
       await stage.serves(await stage.startAgent(nodeOf(n), { waitUntilReady: false }));
     }),
   );
-  console.table(Object.fromEntries(parts.map(({ part: name, ...figures }) => [name, figures])));
+  process.stdout.write(`${parts.map(row).join('\n')}\n`);
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(parts, null, 2)}\n`);
   const [first, second] = parts;
   const bad =

@@ -10,13 +10,20 @@ import { buildProductImage } from '../lab/cluster/images.ts';
 import type { PodName } from '../lab/cluster/kubectl.ts';
 import { podLogs } from '../lab/cluster/pod-logs.ts';
 import { eventually } from '../lab/eventually.ts';
-import type { KubernetesObject } from '../lab/kubernetes.ts';
 import type { Flow } from '../lab/pcap.ts';
 import { run } from '../lab/run.ts';
 import { helm } from './helm.ts';
 
 /** One line of the access log. */
 export type AccessLine = Readonly<Record<string, string | number>>;
+
+interface AgentPod {
+  readonly metadata: {
+    readonly name: string;
+    readonly creationTimestamp: string;
+    readonly deletionTimestamp?: string;
+  };
+}
 
 export interface Overheard {
   readonly contains: (text: string) => boolean;
@@ -161,16 +168,19 @@ export class Mesh {
     }
   }
 
-  /** The agent's pod on a node. */
+  /** The agent's pod on a node; while one takes the place of another, the new one. */
   async agentOn(node: string): Promise<PodName> {
-    const { items } = await this.cluster.kubectl.get<{ items: KubernetesObject[] }>(
+    const { items } = await this.cluster.kubectl.get<{ items: AgentPod[] }>(
       'pods',
       `--namespace=${system}`,
       `--field-selector=spec.nodeName=${node}`,
       '--selector=app.kubernetes.io/component=agent',
     );
-    const [name = ''] = items.map(({ metadata }) => metadata.name);
-    return { namespace: system, name };
+    const newest = items
+      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+      .sort((a, b) => a.metadata.creationTimestamp.localeCompare(b.metadata.creationTimestamp))
+      .at(-1);
+    return { namespace: system, name: newest?.metadata.name ?? '' };
   }
 
   /** What the agent of a node answers on its loopback, read as JSON. */
