@@ -15,7 +15,8 @@ import { selects } from '../model/workload.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
 import { settingsOf, subsetSettings } from './build-traffic.ts';
-import { type Located, compareLocated, objectName } from './located.ts';
+import { type Rule, fits, groupsOf, hostOf } from './build-traffic-scope.ts';
+import { compareLocated, objectName } from './located.ts';
 
 /** Who the endpoints of services are, for subsets. */
 export interface EndpointLabels {
@@ -32,8 +33,6 @@ export interface TrafficBookOptions extends EndpointLabels {
   readonly findings: FindingStore;
   readonly services: ReadonlyMap<string, Service>;
 }
-
-type Rule = Located<'DestinationRule'>;
 
 export class TrafficBook {
   readonly #options: TrafficBookOptions;
@@ -230,61 +229,4 @@ function sayOf(rule: Rule, report: Parameters<Parameters<FindingStore['about']>[
 function policyOf(group: readonly Rule[]): TrafficPolicySpec {
   for (const { value } of group) if (value.spec.trafficPolicy !== undefined) return value.spec.trafficPolicy;
   return {};
-}
-
-/** A name without dots is a Service of the rule's own namespace. */
-function hostOf({ value, namespace }: Rule, clusterDomain: string): string {
-  const host = value.spec.host.toLowerCase();
-  return host.includes('.') || host === '*' ? host : `${host}.${namespace}.svc.${clusterDomain}`;
-}
-
-function fits(host: string, hostname: string): boolean {
-  if (host === hostname || host === '*') return true;
-  return host.startsWith('*.') && hostname.length > host.length - 1 && hostname.endsWith(host.slice(1));
-}
-
-interface Group {
-  readonly rules: readonly Rule[];
-  readonly clients: readonly string[] | null;
-}
-
-/** The rules that are in force together, in the order in which a client's namespace is looked for. */
-function groupsOf(
-  known: readonly { readonly rule: Rule; readonly host: string }[],
-  producer: string,
-  root: string,
-): Group[] {
-  const byNamespace = Map.groupBy(known, ({ rule }) => rule.namespace);
-  const consumers: Group[] = [];
-  const shared: Group[] = [];
-  for (const namespace of [...byNamespace.keys()].sort()) {
-    // The most exact host for whoever a rule is exported to.
-    const byReach = Map.groupBy(byNamespace.get(namespace) ?? [], ({ rule }) => reachOf(rule));
-    for (const reach of [...byReach.keys()].sort()) {
-      const all = byReach.get(reach) ?? [];
-      const best = all.reduce((a, b) => (moreExact(b.host, a.host) ? b : a)).host;
-      const rules = all
-        .filter(({ host }) => host === best)
-        .map(({ rule }) => rule)
-        .sort(compareLocated);
-      const names = reach === '*' ? null : reach.split(',');
-      if (namespace === producer || namespace === root) shared.push({ rules, clients: names });
-      else if (names === null || names.includes(namespace)) consumers.push({ rules, clients: [namespace] });
-    }
-  }
-  const rank = ({ rules, clients }: Group): number =>
-    (rules[0]?.namespace === producer ? 0 : 2) + (clients === null ? 1 : 0);
-  return [...consumers, ...shared.sort((a, b) => rank(a) - rank(b))];
-}
-
-/** Namespaces a rule is exported to, joined by commas; `*` for all. */
-function reachOf({ value, namespace }: Rule): string {
-  const { exportTo = [] } = value.spec;
-  if (exportTo.length === 0 || exportTo.includes('*')) return '*';
-  return [...new Set(exportTo.map(name => (name === '.' ? namespace : name)))].sort().join(',');
-}
-
-function moreExact(a: string, b: string): boolean {
-  const isWild = (host: string): number => (host.startsWith('*') ? 0 : 1);
-  return isWild(a) - isWild(b) > 0 || (isWild(a) === isWild(b) && a.length > b.length);
 }

@@ -12,17 +12,16 @@ import type {
   HttpFault,
   HttpFilter,
   HttpRetry,
-  HttpRule,
-  HttpSession,
   HttpTimeouts,
 } from '../model/http-route.ts';
 import type { RateLimit } from '../model/rate-limit.ts';
 import { serviceKey } from '../model/service.ts';
-import type { Destination, ServiceDestination, WaypointContext } from './context.ts';
+import type { Destination, WaypointContext } from './context.ts';
+import { backendOf, sessionOf } from './backends.ts';
 import type { Incoming } from './incoming.ts';
 import type { Match } from './match.ts';
 import { rateHeaders, type RateAsk } from './rate-limits.ts';
-import { markOf, ticketOf, type PlannedSession } from './session.ts';
+import type { PlannedSession } from './session.ts';
 
 /** A request as far as a plan depends on it. */
 export type Asked = Pick<Incoming, 'head' | 'destination' | 'client'>;
@@ -68,7 +67,10 @@ export interface ForwardPlan {
 
 const noTimeouts: HttpTimeouts = { requestMs: null, backendRequestMs: null };
 
-type PlanContext = Pick<WaypointContext, 'mesh' | 'self' | 'upstreams' | 'health' | 'rates' | 'metrics'>;
+export type PlanContext = Pick<
+  WaypointContext,
+  'mesh' | 'self' | 'upstreams' | 'health' | 'rates' | 'metrics'
+>;
 
 /** @param random numbers in [0, 1): for weights, and for the share of mirrors and faults */
 export function planOf(context: PlanContext, asked: Asked, match: Match, random: () => number): Planned {
@@ -114,45 +116,6 @@ function planned(context: PlanContext, asked: Asked, match: Match, work: Work, r
       session: session?.planned ?? null,
     }
   );
-}
-
-interface FoundSession {
-  readonly planned: PlannedSession;
-  /** The one that the session's endpoint is of; null: as the weights have it. */
-  readonly backend: HttpBackend | null;
-}
-
-/** The endpoint of a session is looked for among those of the rule, and nowhere else. */
-function sessionOf(
-  context: PlanContext,
-  { head, destination, client }: Asked,
-  { backends }: HttpRule,
-  session: HttpSession,
-): FoundSession {
-  const ticket = ticketOf(session, head, Date.now());
-  for (const backend of ticket === null ? [] : backends) {
-    const target = backend.weight === 0 ? '' : backendOf(context, backend, destination.address);
-    if (typeof target === 'string') continue;
-    const endpoint = endpointOf(context, target, client.namespace, ticket?.mark ?? '');
-    if (endpoint !== null) return { planned: { session, endpoint, since: ticket?.since ?? null }, backend };
-  }
-  return { planned: { session, endpoint: null, since: null }, backend: null };
-}
-
-function endpointOf(
-  { upstreams, self, health }: PlanContext,
-  destination: ServiceDestination,
-  clientNamespace: string,
-  mark: string,
-): string | null {
-  try {
-    const upstream = upstreams.for(destination, clientNamespace);
-    const isMeant = (uid: string): boolean => markOf(uid) === mark && !health.has(uid);
-    return upstream.find(destination.service, self, isMeant)?.workload.uid ?? null;
-  } catch {
-    // Nothing can be sent there, which is said when it is tried.
-    return null;
-  }
 }
 
 class Work {
@@ -263,20 +226,6 @@ class Work {
     const headers = changeHeaders(this.head.headers, { ...change, set, add });
     this.head = { ...this.head, headers, authority: host ?? this.head.authority };
   }
-}
-
-function backendOf(
-  { mesh }: Pick<WaypointContext, 'mesh'>,
-  backend: HttpBackend,
-  address: string,
-): ServiceDestination | string {
-  const { service: key, port, subset, invalid } = backend;
-  if (invalid !== null) return invalid;
-  const service = mesh.service(key);
-  if (service === null) return `there is no service ${key}`;
-  if (!service.ports.some(({ servicePort }) => servicePort === port))
-    return `service ${key} has no port ${port}`;
-  return { kind: 'service', service, port, address, subset };
 }
 
 function failure(status: number, code: string, reason: string): AnswerPlan {

@@ -1,10 +1,11 @@
 /**
  * HTTP/2 to an endpoint: one connection for each that requests share, and further ones when it takes no more streams.
  */
-import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import http2, { type ClientHttp2Stream } from 'node:http2';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { HeaderList } from '../model/http-head.ts';
-import { noLimits, type TrafficLimits } from '../model/traffic-policy.ts';
+import { noLimits } from '../model/traffic-policy.ts';
+import { full, hasRoom, keepAlive, type Session } from './http2-session.ts';
 import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import { fieldsOf } from './incoming.ts';
@@ -19,17 +20,6 @@ import { dial } from './tunnel-out.ts';
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR } = http2.constants;
 const windowBytes = 1024 * 1024;
-
-interface Session {
-  readonly session: ClientHttp2Session;
-  readonly limits: TrafficLimits;
-  /** No request is given to it after this. */
-  readonly retireAt: number;
-  streams: number;
-  /** Requests that it has had. */
-  served: number;
-  idleSince: number;
-}
 
 interface Endpoint {
   readonly sessions: Session[];
@@ -161,35 +151,6 @@ export class Http2Pools {
       }
     }
   }
-}
-
-function hasRoom({ session, limits, retireAt, streams, served }: Session): boolean {
-  const { requestsPerConnection, streamsPerConnection } = limits;
-  const most = session.remoteSettings.maxConcurrentStreams ?? 100;
-  return (
-    !session.closed &&
-    !session.destroyed &&
-    streams < Math.min(most, streamsPerConnection ?? most) &&
-    served < (requestsPerConnection ?? Number.POSITIVE_INFINITY) &&
-    retireAt > Date.now()
-  );
-}
-
-function full({ key }: Way): CulvertError {
-  const message = `every connection to ${key} that the traffic policy permits is full`;
-  return new CulvertError('UPSTREAM_OVERFLOW', message, { side: 'server' });
-}
-
-/** Notices a peer that is gone without a word. */
-function keepAlive(
-  session: ClientHttp2Session,
-  { intervalMs, timeoutMs }: NonNullable<TrafficLimits['ping']>,
-): void {
-  const timer = setInterval(() => {
-    const silent = setTimeout(() => session.destroy(), timeoutMs).unref();
-    session.ping(() => clearTimeout(silent));
-  }, intervalMs).unref();
-  session.once('close', () => clearInterval(timer));
 }
 
 class Http2Call implements OutgoingCall {

@@ -4,10 +4,10 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { fitEndpoints, type EndpointSet, type FitEndpoint } from '../model/balance.ts';
-import { leastRequest, randomOne, RoundRobin, type Candidate } from '../model/balancers.ts';
+import { leastRequest, randomOne, RoundRobin } from '../model/balancers.ts';
 import { HashTable } from '../model/hash-table.ts';
 import type { Mesh } from '../model/mesh.ts';
-import { chooseLevel, isWithin, levelOf, sharesFor, type LevelHealth } from '../model/nearness.ts';
+import { chooseLevel, isWithin, sharesFor, type LevelHealth } from '../model/nearness.ts';
 import { Outliers, type Outcome } from '../model/outliers.ts';
 import { serviceKey, type Service } from '../model/service.ts';
 import {
@@ -19,6 +19,7 @@ import {
 } from '../model/traffic-policy.ts';
 import type { Workload } from '../model/workload.ts';
 import { Load, type Overflow } from './load.ts';
+import { farthest, levelIn, Member, wished } from './member.ts';
 
 export interface UpstreamOptions {
   readonly key: string;
@@ -57,32 +58,6 @@ export interface UpstreamState {
     readonly active: number;
     readonly ejected: boolean;
   }[];
-}
-
-/** What stays of an endpoint while it is made anew. */
-interface Standing {
-  readonly since: number;
-  active: number;
-}
-
-class Member implements Candidate {
-  readonly endpoint: FitEndpoint;
-  readonly uid: string;
-  readonly level: number;
-  readonly standing: Standing;
-  weight: number;
-
-  constructor(endpoint: FitEndpoint, level: number, standing: Standing) {
-    this.endpoint = endpoint;
-    this.uid = endpoint.workload.uid;
-    this.level = level;
-    this.standing = standing;
-    this.weight = endpoint.workload.capacity;
-  }
-
-  get active(): number {
-    return this.standing.active;
-  }
 }
 
 /** What the members were made of. */
@@ -310,22 +285,6 @@ export class Upstream {
   }
 }
 
-/** Levels are from 0 to the most places that a rule names. */
-const farthest = 16;
-
-function levelIn(policy: TrafficPolicy, from: Workload | null, endpoint: FitEndpoint): number {
-  const { locality } = policy;
-  if (locality === null) return farthest - endpoint.nearness;
-  return locality.type === 'distribute' ? 0 : levelOf(locality, from, endpoint.workload);
-}
-
-/** Those of other localities than that of a try before, as far as there are any. */
-function wished(fit: readonly Member[], tried: Workload | null): readonly Member[] {
-  if (tried === null) return fit;
-  const others = fit.filter(({ endpoint }) => !sameLocality(endpoint.workload, tried));
-  return others.length > 0 ? others : fit;
-}
-
 /** Nothing in them is about how connections are made and kept. */
 function isPlain(limits: TrafficLimits): boolean {
   const others: TrafficLimits = {
@@ -337,8 +296,4 @@ function isPlain(limits: TrafficLimits): boolean {
     version: noLimits.version,
   };
   return isDeepStrictEqual(others, noLimits);
-}
-
-function sameLocality({ locality: a }: Workload, { locality: b }: Workload): boolean {
-  return a?.region === b?.region && a?.zone === b?.zone && a?.subzone === b?.subzone;
 }
