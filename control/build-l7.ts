@@ -1,6 +1,7 @@
 /**
  * Everything that waypoints follow, as its objects come and go: one book for each list of model/l7.ts.
  */
+import { type HttpRoute, routeKey } from '../model/http-route.ts';
 import type { L7Change, L7State } from '../model/l7.ts';
 import { AuthenticationBook } from './build-authentications.ts';
 import { HttpPolicyBook, type HttpPolicyBookOptions } from './build-http-policies.ts';
@@ -8,6 +9,7 @@ import type { ObjectChange } from './build-objects.ts';
 import { RateLimitBook } from './build-rate-limit-book.ts';
 import { RouteBook } from './build-route-book.ts';
 import { TelemetryBook } from './build-telemetry-book.ts';
+import { VirtualBook } from './build-virtual-book.ts';
 import { TrafficBook, type TrafficBookOptions } from './build-traffic-book.ts';
 
 /** What else has changed with the objects: services by key, workloads by uid. */
@@ -18,6 +20,7 @@ export interface L7Touched {
 
 export class L7Books {
   readonly #routes: RouteBook;
+  readonly #virtual: VirtualBook;
   readonly #traffic: TrafficBook;
   readonly #limits: RateLimitBook;
   readonly #telemetry: TelemetryBook;
@@ -26,6 +29,7 @@ export class L7Books {
 
   constructor(options: TrafficBookOptions & HttpPolicyBookOptions) {
     this.#routes = new RouteBook(options);
+    this.#virtual = new VirtualBook(options);
     this.#traffic = new TrafficBook(options);
     this.#limits = new RateLimitBook(options);
     this.#telemetry = new TelemetryBook(options);
@@ -36,7 +40,7 @@ export class L7Books {
   /** Each list sorted by key. */
   state(): L7State {
     return {
-      routes: this.#routes.all(),
+      routes: [...this.#routes.all(), ...this.#virtual.all()].sort(compareRoutes),
       traffic: this.#traffic.all(),
       limits: this.#limits.all(),
       telemetry: this.#telemetry.all(),
@@ -49,6 +53,7 @@ export class L7Books {
   apply(changes: readonly ObjectChange[], { services, workloads }: L7Touched): L7Change[] {
     return [
       ...this.#routes.apply(changes),
+      ...this.#virtual.apply(changes, services),
       ...this.#traffic.apply(changes, services, workloads),
       ...this.#limits.apply(changes),
       ...this.#telemetry.apply(changes),
@@ -56,4 +61,8 @@ export class L7Books {
       ...this.#authentications.apply(changes),
     ];
   }
+}
+
+function compareRoutes(a: HttpRoute, b: HttpRoute): number {
+  return routeKey(a) < routeKey(b) ? -1 : 1;
 }

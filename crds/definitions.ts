@@ -11,6 +11,7 @@ import { rateLimitSpec } from '../model/kinds/rate-limit.ts';
 import { requestAuthenticationSpec } from '../model/kinds/request-authentication.ts';
 import { serviceEntrySpec } from '../model/kinds/service-entry.ts';
 import { telemetrySpec } from '../model/kinds/telemetry.ts';
+import { virtualServiceSpec } from '../model/kinds/virtual-service.ts';
 import { workloadEntrySpec } from '../model/kinds/workload-entry.ts';
 import { type Structural, structuralSchema } from './structural.ts';
 
@@ -88,6 +89,21 @@ const definitions: readonly Definition[] = [
     validations: [],
     specRequired: false,
     columns: [accepted, acceptedWhy],
+  },
+  {
+    kind: 'VirtualService',
+    plural: 'virtualservices',
+    shortName: 'cvvs',
+    scope: 'Namespaced',
+    description: 'How the requests to hosts are routed.',
+    spec: virtualServiceSpec,
+    validations: [],
+    specRequired: false,
+    columns: [
+      { name: 'Hosts', type: 'string', jsonPath: '.spec.hosts', description: 'Which hosts.' },
+      accepted,
+      acceptedWhy,
+    ],
   },
   {
     kind: 'PeerAuthentication',

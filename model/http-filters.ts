@@ -34,6 +34,14 @@ function replace(headers: string[], name: string, value: string): void {
  */
 export function changePath(path: string, change: PathChange, match: HttpMatch): string {
   if (change.type === 'full') return change.value === '' ? '/' : change.value;
+  if (change.type === 'pattern') {
+    const changed = path.replaceAll(new RegExp(change.pattern, 'g'), change.value);
+    return changed.startsWith('/') ? changed : `/${changed}`;
+  }
+  if (match.path.type === 'start') {
+    const started = change.value + path.slice(match.path.value.length);
+    return started.startsWith('/') ? started : `/${started}`;
+  }
   if (match.path.type !== 'prefix') return path;
   const rest = path.slice(match.path.value.length);
   const start = change.value.endsWith('/') ? change.value.slice(0, -1) : change.value;

@@ -30,7 +30,7 @@ export interface MatchExplanation {
 /** Of exact paths, then prefixes, then regular expressions; then longer paths, a method, more headers, more parameters. */
 export function httpPrecedence(match: Omit<HttpMatch, 'precedence'>): readonly number[] {
   const { path, method, headers, query } = match;
-  const type = { exact: 2, prefix: 1, regex: 0 }[path.type];
+  const type = { exact: 2, prefix: 1, start: 1, regex: 0 }[path.type];
   return [type, path.value.length, method === null ? 0 : 1, headers.length, query.length];
 }
 
@@ -39,6 +39,15 @@ export function grpcPrecedence(service: string, method: string, headers: number)
   return [service.length, method.length, headers];
 }
 
+/** Who asks, as far as matches look at it. */
+export interface Asker {
+  readonly namespace: string;
+  /** Of the service. */
+  readonly port: number;
+}
+
+const nobody: Asker = { namespace: '', port: 0 };
+
 interface Entry extends RouteHit {
   readonly fits: (subject: Subject) => boolean;
 }
@@ -46,10 +55,18 @@ interface Entry extends RouteHit {
 /** A request while it is looked at: its query is read at most once. */
 class Subject {
   readonly head: HttpHead;
+  readonly asker: Asker;
   #parameters: URLSearchParams | null = null;
 
-  constructor(head: HttpHead) {
+  constructor(head: HttpHead, asker: Asker) {
     this.head = head;
+    this.asker = asker;
+  }
+
+  header(name: string): string | null {
+    const { head } = this;
+    if (!name.startsWith(':')) return headerOf(head.headers, name);
+    return name === ':method' ? head.method : name === ':scheme' ? head.scheme : head.authority;
   }
 
   /** The first value counts. */
@@ -74,15 +91,15 @@ export class RouteTable {
   }
 
   /** The rule in force for a request, or null where none fits: it is answered with 404. */
-  find(head: HttpHead): RouteHit | null {
-    const subject = new Subject(head);
+  find(head: HttpHead, asker: Asker = nobody): RouteHit | null {
+    const subject = new Subject(head, asker);
     for (const entry of this.#entries) if (entry.fits(subject)) return entry;
     return null;
   }
 
   /** The same, with every match that was looked at and why it did not fit. */
-  explain(head: HttpHead): MatchExplanation {
-    const subject = new Subject(head);
+  explain(head: HttpHead, asker: Asker = nobody): MatchExplanation {
+    const subject = new Subject(head, asker);
     const steps: MatchStep[] = [];
     for (const entry of this.#entries) {
       const obstacle = obstacleOf(entry.match, subject);
@@ -109,15 +126,16 @@ function compareEntries(a: Entry, b: Entry): number {
 }
 
 function compile(match: HttpMatch): (subject: Subject) => boolean {
-  const { method } = match;
+  const { method, from, port } = match;
   const path = compilePath(match);
   const headers = match.headers.map(compileValue);
   const query = match.query.map(compileValue);
   return subject => {
-    const { head } = subject;
+    const { head, asker } = subject;
     if (method !== null && head.method !== method) return false;
+    if ((from ?? asker.namespace) !== asker.namespace || (port ?? asker.port) !== asker.port) return false;
     if (!path(head.path)) return false;
-    for (const { name, fits } of headers) if (!fits(headerOf(head.headers, name))) return false;
+    for (const { name, fits } of headers) if (!fits(subject.header(name))) return false;
     for (const { name, fits } of query) if (!fits(subject.parameter(name))) return false;
     return true;
   };
@@ -126,6 +144,7 @@ function compile(match: HttpMatch): (subject: Subject) => boolean {
 function compilePath({ path }: HttpMatch): (path: string) => boolean {
   const { type, value } = path;
   if (type === 'exact') return asked => asked === value;
+  if (type === 'start') return asked => asked.startsWith(value);
   if (type === 'regex') {
     const pattern = wholeOf(value);
     return asked => pattern.test(asked);
@@ -139,10 +158,20 @@ interface ValueTest {
   readonly fits: (value: string | null) => boolean;
 }
 
-function compileValue({ name, type, value }: ValueMatch): ValueTest {
-  if (type === 'exact') return { name, fits: given => given === value };
+function compileValue({ name, type, value, not }: ValueMatch): ValueTest {
+  const fits = valueTest(type, value);
+  return {
+    name,
+    fits: not === true ? given => given === null || !fits(given) : given => given !== null && fits(given),
+  };
+}
+
+function valueTest(type: ValueMatch['type'], value: string): (given: string) => boolean {
+  if (type === 'present') return () => true;
+  if (type === 'exact') return given => given === value;
+  if (type === 'start') return given => given.startsWith(value);
   const pattern = wholeOf(value);
-  return { name, fits: given => given !== null && pattern.test(given) };
+  return given => pattern.test(given);
 }
 
 /** A pattern that has to fit the whole of a text; the builder has checked that it is one. */
@@ -152,12 +181,15 @@ function wholeOf(pattern: string): RegExp {
 
 /** What keeps a match from fitting, or null. */
 function obstacleOf(match: HttpMatch, subject: Subject): string | null {
-  const { head } = subject;
+  const { head, asker } = subject;
+  if ((match.from ?? asker.namespace) !== asker.namespace)
+    return `the client is of ${asker.namespace}, not ${match.from}`;
+  if ((match.port ?? asker.port) !== asker.port) return `the port is ${asker.port}, not ${match.port}`;
   if (match.method !== null && head.method !== match.method)
     return `method is ${head.method}, not ${match.method}`;
   if (!compilePath(match)(head.path)) return `path ${head.path} is not ${describePath(match)}`;
   for (const condition of match.headers) {
-    const value = headerOf(head.headers, condition.name);
+    const value = subject.header(condition.name);
     if (!compileValue(condition).fits(value)) return describeValue('header', condition, value);
   }
   for (const condition of match.query) {
@@ -169,13 +201,21 @@ function obstacleOf(match: HttpMatch, subject: Subject): string | null {
 
 function describePath({ path }: HttpMatch): string {
   if (path.type === 'exact') return path.value;
+  if (path.type === 'start') return `${path.value}…`;
   return path.type === 'prefix'
     ? `below ${path.value === '' ? '/' : path.value}`
     : `matched by ${path.value}`;
 }
 
 function describeValue(what: string, condition: ValueMatch, value: string | null): string {
-  const wanted = condition.type === 'exact' ? `"${condition.value}"` : `matched by ${condition.value}`;
+  const forms = {
+    exact: `"${condition.value}"`,
+    start: `"${condition.value}…"`,
+    regex: `matched by ${condition.value}`,
+    present: 'present',
+  };
+  const wanted = forms[condition.type];
+  if (condition.not === true) return `${what} ${condition.name} is ${wanted}`;
   return value === null
     ? `${what} ${condition.name} is absent`
     : `${what} ${condition.name} is "${value}", not ${wanted}`;

@@ -1,18 +1,20 @@
 /**
  * What a waypoint knows about the requests to a service: one model for every kind of route that people write.
  *
- * Translated from HTTPRoute and GRPCRoute by control/build-routes.ts. Plain JSON data, like the rest of the mesh. Which
+ * Translated from HTTPRoute and GRPCRoute by control/build-routes.ts, from VirtualService by build-virtual-service.ts. Plain JSON data, like the rest of the mesh. Which
  * rule a request hits is http-match.ts, what happens to it then http-filters.ts and http-cors.ts.
  */
 import type { RateLimit } from './rate-limit.ts';
 
 export interface HttpRoute {
-  readonly kind: 'HTTPRoute' | 'GRPCRoute';
+  readonly kind: 'HTTPRoute' | 'GRPCRoute' | 'VirtualService';
   readonly namespace: string;
   readonly name: string;
   /** Milliseconds since the epoch; 0 where the object does not say: older than every one that does. */
   readonly createdAt: number;
   readonly parents: readonly HttpParent[];
+  /** Namespaces of the clients it is for; left out: of all. */
+  readonly clients?: readonly string[];
   readonly rules: readonly HttpRule[];
 }
 
@@ -45,9 +47,12 @@ export interface HttpMatch {
   readonly method: string | null;
   readonly headers: readonly ValueMatch[];
   readonly query: readonly ValueMatch[];
+  /** Namespace of the client, and port of the service that it asks; left out: any. */
+  readonly from?: string;
+  readonly port?: number;
   /**
    * Which of two matches that both fit is in force: the first number that differs, the greater wins. Made by
-   * `httpPrecedence` and `grpcPrecedence`.
+   * `httpPrecedence` and `grpcPrecedence`; without any the order of the rules decides.
    */
   readonly precedence: readonly number[];
 }
@@ -56,18 +61,26 @@ export type PathMatch =
   | { readonly type: 'exact'; readonly value: string }
   /** Of whole segments. Without `/` at its end; '' fits every path. */
   | { readonly type: 'prefix'; readonly value: string }
+  /** Of text. */
+  | { readonly type: 'start'; readonly value: string }
   | { readonly type: 'regex'; readonly value: string };
 
-/** A header (lower-case name) or query parameter. A regular expression has to fit the whole value. */
+/**
+ * A header (lower-case name; `:method`, `:authority` and `:scheme` besides) or query parameter. A regular expression has to
+ * fit the whole value; `present` fits any.
+ */
 export interface ValueMatch {
   readonly name: string;
-  readonly type: 'exact' | 'regex';
+  readonly type: 'exact' | 'start' | 'regex' | 'present';
   readonly value: string;
+  /** Whether what does not fit is meant, an absent value included. */
+  readonly not?: true;
 }
 
 export interface HttpBackend {
   /** Key of a service, `namespace/hostname`. */
   readonly service: string;
+  /** 0: the one that the client asked. */
   readonly port: number;
   /** Of its endpoints only those of a subset (traffic-policy.ts); null: all. */
   readonly subset: string | null;
@@ -134,6 +147,7 @@ export type HttpFilter =
   | { readonly type: 'mirror'; readonly backend: HttpBackend; readonly share: number }
   | { readonly type: 'cors'; readonly cors: HttpCors }
   | { readonly type: 'fault'; readonly fault: HttpFault }
+  | { readonly type: 'answer'; readonly answer: HttpAnswer }
   | { readonly type: 'rate-limit'; readonly limit: RateLimit };
 
 /** Names are lower-case. `set` replaces every value a header has, `add` adds one to them. */
@@ -156,11 +170,10 @@ export interface HttpRewrite {
   readonly path: PathChange | null;
 }
 
-/** `prefix` replaces what the prefix match of the rule has matched. */
-export interface PathChange {
-  readonly type: 'full' | 'prefix';
-  readonly value: string;
-}
+/** `prefix` replaces what the prefix match of the rule has matched, `pattern` what fits an expression (`$1` is its first group). */
+export type PathChange =
+  | { readonly type: 'full' | 'prefix'; readonly value: string }
+  | { readonly type: 'pattern'; readonly pattern: string; readonly value: string };
 
 export interface HttpCors {
   /** `*`, or `scheme://host[:port]` in which the first label may be `*`. */
@@ -170,6 +183,13 @@ export interface HttpCors {
   readonly exposeHeaders: readonly string[];
   readonly allowCredentials: boolean;
   readonly maxAgeSeconds: number;
+}
+
+/** An answer without asking anybody. */
+export interface HttpAnswer {
+  readonly status: number;
+  /** In base64; null: none. */
+  readonly body: string | null;
 }
 
 /** Failures for tests of those who call; shares are from 0 to 1. */

@@ -41,7 +41,9 @@ export class HttpRoutes {
     const bound = this.#byService.get(service);
     if (bound === undefined) return null;
     // Clients of namespaces without a route of their own share one table.
-    const consumes = clientNamespace !== producerOf(service) && bound.some(isOf(clientNamespace));
+    const isNamed = bound.some(({ clients }) => clients !== undefined);
+    const consumes =
+      isNamed || (clientNamespace !== producerOf(service) && bound.some(isOf(clientNamespace)));
     const consumer = consumes ? clientNamespace : '';
     const key = `${service}:${port}<${consumer}`;
     let table = this.#tables.get(key);
@@ -60,15 +62,20 @@ function applicable(
   port: number,
   clientNamespace: string,
 ): readonly HttpRoute[] {
-  const here = bound.filter(route =>
-    route.parents.some(parent => parent.service === service && (parent.port ?? port) === port),
+  const here = bound.filter(
+    ({ parents, clients }) =>
+      (clients?.includes(clientNamespace) ?? true) &&
+      parents.some(parent => parent.service === service && (parent.port ?? port) === port),
   );
   const producer = producerOf(service);
   const consumers = clientNamespace === producer ? [] : here.filter(isOf(clientNamespace));
   const group = consumers.length > 0 ? consumers : here.filter(isOf(producer));
-  // GRPCRoutes come before HTTPRoutes, which do not apply beside them.
-  const grpc = group.filter(({ kind }) => kind === 'GRPCRoute');
-  return grpc.length > 0 ? grpc : group;
+  // GRPCRoutes come before HTTPRoutes, and both before VirtualServices; one kind does not apply beside another.
+  for (const first of ['GRPCRoute', 'HTTPRoute'] as const) {
+    const ofKind = group.filter(({ kind }) => kind === first);
+    if (ofKind.length > 0) return ofKind;
+  }
+  return group;
 }
 
 function producerOf(service: string): string {

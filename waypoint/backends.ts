@@ -1,6 +1,6 @@
 /** Where the requests of a rule go: its backends as destinations, and the one that a session is tied to. */
 import type { HttpBackend, HttpRule, HttpSession } from '../model/http-route.ts';
-import type { ServiceDestination, WaypointContext } from './context.ts';
+import type { Destination, ServiceDestination, WaypointContext } from './context.ts';
 import type { Asked, PlanContext } from './filters.ts';
 import { markOf, ticketOf, type PlannedSession } from './session.ts';
 
@@ -8,15 +8,16 @@ import { markOf, ticketOf, type PlannedSession } from './session.ts';
 export function backendOf(
   { mesh }: Pick<WaypointContext, 'mesh'>,
   backend: HttpBackend,
-  address: string,
+  asked: Destination,
 ): ServiceDestination | string {
-  const { service: key, port, subset, invalid } = backend;
+  const { service: key, subset, invalid } = backend;
+  const port = backend.port === 0 ? asked.port : backend.port;
   if (invalid !== null) return invalid;
   const service = mesh.service(key);
   if (service === null) return `there is no service ${key}`;
   if (!service.ports.some(({ servicePort }) => servicePort === port))
     return `service ${key} has no port ${port}`;
-  return { kind: 'service', service, port, address, subset };
+  return { kind: 'service', service, port, address: asked.address, subset };
 }
 
 export interface FoundSession {
@@ -34,7 +35,7 @@ export function sessionOf(
 ): FoundSession {
   const ticket = ticketOf(session, head, Date.now());
   for (const backend of ticket === null ? [] : backends) {
-    const target = backend.weight === 0 ? '' : backendOf(context, backend, destination.address);
+    const target = backend.weight === 0 ? '' : backendOf(context, backend, destination);
     if (typeof target === 'string') continue;
     const endpoint = endpointOf(context, target, client.namespace, ticket?.mark ?? '');
     if (endpoint !== null) return { planned: { session, endpoint, since: ticket?.since ?? null }, backend };

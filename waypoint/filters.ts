@@ -47,7 +47,7 @@ export interface AnswerPlan {
   readonly reason: string;
   /** What clients of gRPC are told; where it is not there, what stands for the status. */
   readonly grpcStatus?: number;
-  /** Of somebody else; where it is not there, a few words of ours. */
+  /** Of the route or an authorizer; where it is not there, none, or a few words of ours. */
   readonly body?: Buffer;
 }
 
@@ -102,7 +102,7 @@ function planned(context: PlanContext, asked: Asked, match: Match, work: Work, r
   const session = rule.session === null ? null : sessionOf(context, asked, rule, rule.session);
   const backend = session?.backend ?? chooseBackend(rule.backends, random());
   if (backend === null) return failure(500, 'NO_BACKEND', 'the rule has no backend with a weight');
-  const target = backendOf(context, backend, destination.address);
+  const target = backendOf(context, backend, destination);
   if (typeof target === 'string') return failure(500, 'INVALID_BACKEND', target);
   return (
     work.apply(backend.filters) ?? {
@@ -173,6 +173,11 @@ class Work {
         const location = redirectLocation(head, filter.redirect, match, destination.port);
         return answered(filter.redirect.status, ['location', location], 'redirected');
       }
+      case 'answer': {
+        const { status, body } = filter.answer;
+        const plan = answered(status, [], 'answered by the route');
+        return body === null ? plan : { ...plan, body: Buffer.from(body, 'base64') };
+      }
       case 'cors':
         if (isPreflight(head)) return answered(204, flat(preflightHeaders(head, filter.cors)), 'preflight');
         this.changes.push(corsChange(responseHeaders(head, filter.cors)));
@@ -213,7 +218,7 @@ class Work {
 
   /** A mirror that leads nowhere is left out. */
   #mirror(backend: HttpBackend, share: number): void {
-    const target = backendOf(this.#context, backend, this.#asked.destination.address);
+    const target = backendOf(this.#context, backend, this.#asked.destination);
     if (typeof target !== 'string' && this.#random() < share) this.mirrors.push(target);
   }
 

@@ -44,11 +44,12 @@ export function localAnswer(
     const fields = [...headers, ...own];
     return { status: 200, headers: fields, body: null, grpcStatus };
   }
-  if (code === null) return { status, headers, body: null, grpcStatus: null };
-  if (plan.body !== undefined) {
-    const length = ['content-length', String(plan.body.length)];
-    const isShown = head.method !== 'HEAD' && plan.body.length > 0;
-    return { status, headers: [...headers, ...length], body: isShown ? plan.body : null, grpcStatus: null };
+  const { body: given = null } = plan;
+  if (code === null || given !== null) {
+    const length = given === null ? [] : ['content-length', String(given.length)];
+    const hasBody = given !== null && given.length > 0 && status !== 204 && status !== 304;
+    const isSent = hasBody && head.method !== 'HEAD';
+    return { status, headers: [...headers, ...length], body: isSent ? given : null, grpcStatus: null };
   }
   const text = `${STATUS_CODES[status] ?? 'Error'}: ${reason} (${code})\n`;
   const body = head.method === 'HEAD' ? null : Buffer.from(text);

@@ -26,6 +26,6 @@ export function matchOf(
   if (destination.kind === 'workload') return direct;
   const table = routes.tableFor(serviceKey(destination.service), destination.port, client.namespace);
   if (table === null) return direct;
-  const hit = table.find(head);
+  const hit = table.find(head, { namespace: client.namespace, port: destination.port });
   return hit === null ? none : { kind: 'rule', hit };
 }

@@ -16,7 +16,7 @@ export interface Rule {
 const watch = ['get', 'list', 'watch'] as const;
 
 const policies = ['authorizationpolicies', 'peerauthentications', 'requestauthentications'];
-const entries = ['serviceentries', 'workloadentries', 'destinationrules'];
+const entries = ['serviceentries', 'workloadentries', 'destinationrules', 'virtualservices'];
 const gatewayKinds = ['gatewayclasses', 'gateways', 'grpcroutes', 'httproutes'];
 const statusOf = (plurals: readonly string[]): string[] => plurals.map(plural => `${plural}/status`);
 

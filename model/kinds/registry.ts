@@ -22,6 +22,7 @@ import { type ServiceEntry, serviceEntry } from './service-entry.ts';
 import { type ServiceAccount, serviceAccount } from './service-account.ts';
 import { type Service, service } from './service.ts';
 import { type TelemetryObject, telemetry } from './telemetry.ts';
+import { type VirtualService, virtualService } from './virtual-service.ts';
 import { type WorkloadEntry, workloadEntry } from './workload-entry.ts';
 
 /** Every kind that is read, by name, with the type its schema gives. */
@@ -38,6 +39,7 @@ export interface KindTypes {
   readonly PeerAuthentication: PeerAuthentication;
   readonly RequestAuthentication: RequestAuthentication;
   readonly Telemetry: TelemetryObject;
+  readonly VirtualService: VirtualService;
   readonly MeshConfig: MeshConfigObject;
   readonly GatewayClass: GatewayClass;
   readonly Gateway: Gateway;
@@ -103,6 +105,7 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
     own: true,
     schema: requestAuthentication,
   },
+  VirtualService: { apiVersions: entryVersions, namespaced: true, own: true, schema: virtualService },
   Telemetry: {
     apiVersions: ['culvert.dev/v1', 'telemetry.istio.io/v1', 'telemetry.istio.io/v1alpha1'],
     namespaced: true,

@@ -17,6 +17,7 @@ t.test('files that are missing, edited or left over are found and put right', as
   t.same(outdated(directory), [
     'authorizationpolicies.yaml',
     'telemetries.yaml',
+    'virtualservices.yaml',
     'peerauthentications.yaml',
     'requestauthentications.yaml',
     'serviceentries.yaml',
@@ -78,6 +79,7 @@ t.test('each is a definition that an API server takes', async t => {
     [
       'authorizationpolicies.yaml',
       'telemetries.yaml',
+      'virtualservices.yaml',
       'peerauthentications.yaml',
       'requestauthentications.yaml',
       'serviceentries.yaml',
