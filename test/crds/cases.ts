@@ -1,6 +1,6 @@
 /**
- * Objects of the mesh's own kinds, good ones and ones that are refused: by the schemas here (test/crds/kinds.ts), and by
- * a real API server that has the definitions of crds/ (test/kube).
+ * Objects of the mesh's own kinds, good ones and ones that are refused by the schemas (test/crds/kinds.ts); as an API server that
+ * has the definitions of crds/ would refuse them too.
  */
 import type { KindName } from '../../model/kinds/registry.ts';
 
