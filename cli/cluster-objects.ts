@@ -14,7 +14,7 @@ interface Place {
   readonly namespaced: boolean;
 }
 
-/** Every kind that an installation may have, in the order of applying. Removing goes the other way. */
+/** Every kind that an installation may have or make, in the order of applying. Removing goes the other way. */
 const places: Readonly<Record<string, Place>> = {
   Namespace: { plural: 'namespaces', namespaced: false },
   CustomResourceDefinition: { plural: 'customresourcedefinitions', namespaced: false },
@@ -29,9 +29,11 @@ const places: Readonly<Record<string, Place>> = {
   PodDisruptionBudget: { plural: 'poddisruptionbudgets', namespaced: true },
   NetworkPolicy: { plural: 'networkpolicies', namespaced: true },
   Deployment: { plural: 'deployments', namespaced: true },
+  HorizontalPodAutoscaler: { plural: 'horizontalpodautoscalers', namespaced: true },
   DaemonSet: { plural: 'daemonsets', namespaced: true },
   MeshConfig: { plural: 'meshconfigs', namespaced: false },
   Lease: { plural: 'leases', namespaced: true },
+  GatewayClass: { plural: 'gatewayclasses', namespaced: false },
   PodMonitor: { plural: 'podmonitors', namespaced: true },
   ServiceMonitor: { plural: 'servicemonitors', namespaced: true },
 };
@@ -127,12 +129,14 @@ export async function isServed(api: Api, apiVersion: string): Promise<boolean> {
 }
 
 /** All objects of a collection, page by page; none where the server does not know the kind. */
-export async function listed<T>(api: Api, path: string): Promise<T[]> {
+export async function listed<T>(api: Api, path: string, labelSelector = ''): Promise<T[]> {
   const items: T[] = [];
   try {
     for (let next = ''; ;) {
-      const more = next === '' ? '' : `&continue=${encodeURIComponent(next)}`;
-      const page = (await api.json({ path: `${path}?limit=500${more}` })) as {
+      const query = new URLSearchParams({ limit: '500' });
+      if (labelSelector !== '') query.set('labelSelector', labelSelector);
+      if (next !== '') query.set('continue', next);
+      const page = (await api.json({ path: `${path}?${query.toString()}` })) as {
         items: T[];
         metadata?: { continue?: string };
       };

@@ -17,6 +17,7 @@ import { type Reference, apply, inOrder, isOurs, isServed, read, remove } from '
 import { timeoutMs, toStandardError, waitFor, type Patience, type Progress } from './cluster-wait.ts';
 import { readRecord, recordReference, refuseHelm } from './install-record.ts';
 import { table } from './table.ts';
+import { removeWaypoints } from './uninstall-waypoints.ts';
 
 export interface UninstallOptions extends ClusterChoice {
   readonly namespace: string;
@@ -121,7 +122,7 @@ export async function removeAll(api: Api, options: UninstallOptions, patience: P
     removed.push(name);
   };
   for (const object of inOrder([...known, ...ownWork]).toReversed()) await drop(object);
-  removed.push(...(await forgetPods(api)));
+  removed.push(...(await removeWaypoints(api)), ...(await forgetPods(api)));
   if (options.crds === true) for (const definition of definitions().values()) await drop(definition);
   const home = await read(api, namespaceManifest(namespace));
   if (options.keepNamespace !== true && home !== null && isOurs(home)) {

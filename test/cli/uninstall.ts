@@ -113,3 +113,15 @@ t.test("a node is cleaned with the agent's own mounts and rights, and nothing th
   t.match(spec.containers[0]?.securityContext, { runAsUser: 65532, capabilities: { drop: ['ALL'] } });
   t.match(cleanup.metadata, { name: 'culvert-cleanup', namespace: 'mesh' });
 });
+
+t.test('what was made for waypoints goes, and their Gateways stay', async t => {
+  const api = await cluster();
+  const path = '/apis/apps/v1/namespaces/shop/deployments/wp';
+  const metadata = { name: 'wp', namespace: 'shop' };
+  api.objects.set(path, { metadata });
+  api.answers.set('/apis/apps/v1/deployments', { items: [{ metadata }] });
+  const options = { namespace: 'mesh', timeout: '1s', output: 'table' };
+  const removed = await removeAll(api, options, patience);
+  t.ok(removed.includes('Deployment shop/wp'));
+  t.notOk(api.objects.has(path));
+});

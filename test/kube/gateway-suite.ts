@@ -45,6 +45,33 @@ export const meshFeatures: readonly string[] = [
   'HTTPRoute308RedirectStatusCode',
 ];
 
+/** Its tests of meshes with these features. */
+export const meshTests: readonly string[] = [
+  'MeshBasic',
+  'MeshConsumerRoute',
+  'MeshFrontend',
+  'MeshFrontendHostname',
+  'MeshGRPCRouteRequestHeaderModifier',
+  'MeshGRPCRouteWeight',
+  'MeshHTTPRoute303Redirect',
+  'MeshHTTPRoute307Redirect',
+  'MeshHTTPRoute308Redirect',
+  'MeshHTTPRouteBackendRequestHeaderModifier',
+  'MeshHTTPRouteMatching',
+  'MeshHTTPRouteNamedRule',
+  'MeshHTTPRouteQueryParamMatching',
+  'MeshHTTPRouteRedirectHostAndStatus',
+  'MeshHTTPRouteRedirectPath',
+  'MeshHTTPRouteRedirectPort',
+  'MeshHTTPRouteRequestHeaderModifier',
+  'MeshHTTPRouteRewritePath',
+  'MeshHTTPRouteSchemeRedirect',
+  'MeshHTTPRouteSimpleSameNamespace',
+  'MeshHTTPRouteWeight',
+  'MeshPorts',
+  'MeshTrafficSplit',
+];
+
 export interface SuiteOptions {
   /** Labels that its namespaces get before their pods are made. */
   readonly labels?: Readonly<Record<string, string>>;
@@ -55,6 +82,8 @@ export interface SuiteOptions {
   readonly consecutive?: number;
   /** How long a test waits for the first right answer, seconds. */
   readonly patienceSeconds?: number;
+  /** Leaves the routes of the last test where they are. */
+  readonly keepRoutes?: boolean;
   /** Where the report goes; none unless said. */
   readonly report?: string;
   /** What the report calls this version. */
@@ -88,7 +117,7 @@ export async function installGatewayApi(kubectl: Kubectl): Promise<void> {
 /** Runs the tests of meshes and says which passed. Images must be in the cluster (`buildEchoImage`). */
 export async function runSuite(kubectl: Kubectl, options: SuiteOptions = {}): Promise<SuiteResult> {
   const { labels = {}, features = meshFeatures, only, consecutive = 3, patienceSeconds = 10 } = options;
-  const { report, version = 'development' } = options;
+  const { keepRoutes = false, report, version = 'development' } = options;
   const timeouts = {
     MaxTimeToConsistency: patienceSeconds,
     RequestTimeout: 5,
@@ -101,6 +130,9 @@ export async function runSuite(kubectl: Kubectl, options: SuiteOptions = {}): Pr
     `--supported-features=${features.join(',')}`,
     `--namespace-labels=${pairs(labels, '=', ',')}`,
     `--timeout-config-overrides=${pairs(timeouts, ':', ';')}`,
+    // Their namespaces take long to go; whoever runs it again finds them ready.
+    '--cleanup-base-resources=false',
+    `--cleanup-test-resources=${!keepRoutes}`,
     ...(only === undefined ? [] : [`--run-test=${only}`]),
     ...(report === undefined
       ? []
