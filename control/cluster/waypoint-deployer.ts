@@ -50,9 +50,11 @@ export interface DeployerTiming {
   readonly lookMs: number;
   /** After a change, until it is looked at: changes come in groups. */
   readonly soonMs: number;
+  /** How often to see whether the server has come to know of Gateways. */
+  readonly classMs: number;
 }
 
-const defaultTiming: DeployerTiming = { lookMs: 30_000, soonMs: 50 };
+const defaultTiming: DeployerTiming = { lookMs: 30_000, soonMs: 50, classMs: 1_000 };
 const [className = ''] = waypointClasses;
 /** A Service has no longer name, and neither has a label. */
 const maxName = 63;
@@ -75,6 +77,7 @@ export class WaypointDeployer {
   readonly #stop = new AbortController();
   #wake = new AbortController();
   #running: Promise<void> | null = null;
+  #classTimer: NodeJS.Timeout | undefined;
 
   constructor(options: WaypointDeployerOptions) {
     this.#options = options;
@@ -88,6 +91,10 @@ export class WaypointDeployer {
 
   start(): void {
     this.#running ??= this.#run();
+    const { lacksClass, mayWrite } = this.#options;
+    this.#classTimer ??= setInterval(() => {
+      if (mayWrite() && lacksClass()) this.touch();
+    }, this.#timing.classMs).unref();
   }
 
   /** Something that it looks at may be another, or this replica may write now. */
@@ -117,6 +124,7 @@ export class WaypointDeployer {
 
   async stop(): Promise<void> {
     this.#stop.abort();
+    clearInterval(this.#classTimer);
     this.#wake.abort();
     await this.#running;
   }
