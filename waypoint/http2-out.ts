@@ -200,6 +200,11 @@ class Http2Call implements OutgoingCall {
     owner.streams += 1;
     owner.served += 1;
     let trailers: HeaderList = [];
+    // Through a tunnel Node may tell of the body before the head, when both come in one piece.
+    let early: Buffer[] = [];
+    const take = (chunk: Buffer): void => {
+      if (!this.#over && !this.#handlers.onData(chunk)) stream.pause();
+    };
     stream.on('headers', (headers, _flags, raw) => {
       if (!this.#over) this.#handlers.onInformation(Number(headers[':status']), regular(raw));
     });
@@ -208,12 +213,15 @@ class Http2Call implements OutgoingCall {
       this.#responded = true;
       const hasBody = (flags & NGHTTP2_FLAG_END_STREAM) === 0;
       this.#handlers.onResponse(Number(headers[':status']), regular(raw), hasBody);
+      for (const chunk of early) take(chunk);
+      early = [];
     });
     stream.on('trailers', (_headers, _flags, raw) => {
       trailers = regular(raw);
     });
     stream.on('data', (chunk: Buffer) => {
-      if (!this.#over && !this.#handlers.onData(chunk)) stream.pause();
+      if (this.#responded) take(chunk);
+      else early.push(chunk);
     });
     stream.on('end', () => {
       // A stream that was reset ends as well: what came then is not the whole, and 'close' tells.

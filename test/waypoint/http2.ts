@@ -1,7 +1,8 @@
 /** HTTP/2 with prior knowledge through a waypoint: gRPC as its clients and servers speak it, and both translations. */
 import { once } from 'node:events';
 import http2 from 'node:http2';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
 import { destination, route, World } from './world.ts';
@@ -253,5 +254,79 @@ t.test('connections to endpoints as the policy says: streams at a time, requests
   sessions = new Set();
   for (let n = 0; n < 6; n += 1) await ask(session, { ...call, ':path': '/s/One' });
   t.equal(sessions.size, 3);
+  session.destroy();
+});
+
+/** A frame of HTTP/2 (RFC 9113 section 4.1). */
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** A field that is in no table (RFC 7541 section 6.2.2). */
+function field(name: string, value: string): Buffer {
+  return Buffer.concat([
+    Buffer.from([0, name.length]),
+    Buffer.from(name),
+    Buffer.from([value.length]),
+    Buffer.from(value),
+  ]);
+}
+
+/** What a stream of a tunnel is to Node: no socket of its own, so that one read may hold several frames. */
+function asStream(socket: Socket): Socket {
+  const stream = new Duplex({
+    read: () => void socket.resume(),
+    write: (chunk: Buffer, _encoding, done) => void socket.write(chunk, done),
+    final: done => void socket.end(done),
+    destroy: (error, done) => {
+      socket.destroy();
+      done(error);
+    },
+  });
+  socket.on('data', (chunk: Buffer) => stream.push(chunk)).on('end', () => stream.push(null));
+  return stream as Socket;
+}
+
+t.test('a response that comes in one piece: head, body and trailers', async t => {
+  await using world = await World.create({ appProtocol: 'grpc', wrap: asStream });
+  const [data, headers, settings] = [0, 1, 4];
+  const [endStream, endHeaders, ack] = [1, 4, 1];
+  const head = Buffer.concat([Buffer.from([0x88]), field('x-made', 'by hand')]);
+  const whole = (stream: number): Buffer =>
+    Buffer.concat([
+      frame(headers, endHeaders, stream, head),
+      frame(data, 0, stream, Buffer.from('mess')),
+      frame(data, 0, stream, Buffer.from('age')),
+      frame(headers, endHeaders | endStream, stream, field('grpc-status', '0')),
+    ]);
+  await world.serve('web', socket => {
+    let seen = Buffer.alloc(0);
+    let at = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'.length;
+    socket.write(frame(settings, 0, 0, Buffer.alloc(0)));
+    socket.on('data', (chunk: Buffer) => {
+      seen = Buffer.concat([seen, chunk]);
+      while (seen.length >= at + 9 && seen.length >= at + 9 + seen.readUIntBE(at, 3)) {
+        const [type, flags] = [seen.readUInt8(at + 3), seen.readUInt8(at + 4)];
+        const isEnd = (type === headers || type === data) && (flags & endStream) !== 0;
+        if (type === settings && (flags & ack) === 0) socket.write(frame(settings, ack, 0, Buffer.alloc(0)));
+        if (isEnd) socket.write(whole(seen.readUInt32BE(at + 5)));
+        seen = seen.subarray(at + 9 + seen.readUIntBE(at, 3));
+        at = 0;
+      }
+    });
+  });
+  const session = sessionOn(await world.connect());
+  for (const path of ['/s/One', '/s/Two'])
+    t.match(await ask(session, { ...call, ':path': path }, 'question'), {
+      status: 200,
+      text: 'message',
+      headers: { 'x-made': 'by hand' },
+      trailers: { 'grpc-status': '0' },
+    });
   session.close();
 });

@@ -35,6 +35,8 @@ export interface WorldOptions {
   readonly client?: string;
   /** Time, for a test that lets it pass. */
   readonly now?: () => number;
+  /** What the waypoint has instead of a connection to a pod that it has dialled. */
+  readonly wrap?: (socket: net.Socket) => net.Socket;
 }
 
 /** A server of a test, on the port of a pod. */
@@ -75,6 +77,7 @@ export class World implements AsyncDisposable {
       objects = '',
       appProtocol,
       now = Date.now,
+      wrap = socket => socket,
     } = options;
     const directory = join(
       tmpdir(),
@@ -104,7 +107,7 @@ export class World implements AsyncDisposable {
         limits: { ...defaultWaypointLimits, ...limits },
       },
       // Every pod is on this machine, at the port that is its own.
-      (_address, port, timeoutMs) => dialTcp('127.0.0.1', port, timeoutMs),
+      async (_address, port, timeoutMs) => wrap(await dialTcp('127.0.0.1', port, timeoutMs)),
       now,
     );
     await waypoint.start();
