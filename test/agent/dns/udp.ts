@@ -280,3 +280,22 @@ t.test('a query whose name the mesh is asked about waits, unless its pod goes', 
   waiting[1]?.();
   t.strictSame(here.counted, {});
 });
+
+t.test('told to retire it answers what it has taken, and takes no more', async t => {
+  const here = await place(t);
+  const client = await udpClient(t, here);
+  here.upstream.answer = packet => {
+    here.server.retire();
+    return [reply(packet, { address: [192, 0, 2, 7] })];
+  };
+  client.send(query('example.com', { id: 5 }));
+  t.match(read(await client.next()), { id: 5, rcode: 0 });
+  const late = createSocket('udp4');
+  t.teardown(() => late.close());
+  late.connect(here.port, '127.0.0.1');
+  await once(late, 'connect');
+  const refused = new Promise<Error>(resolve => late.once('error', resolve));
+  late.send(query('example.com'));
+  t.match(await refused, { code: 'ECONNREFUSED' }, 'its socket is left to whoever shares it');
+  t.equal(here.upstream.got.length, 1);
+});
