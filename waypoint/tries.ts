@@ -38,6 +38,8 @@ export class Tries implements OutgoingHandlers {
   readonly #tried = new Set<string>();
   #call: OutgoingCall | null = null;
   #way: Way | null = null;
+  /** Of the try that comes. */
+  #next: Way | null = null;
   #slot: Slot | null = null;
   #further: Slot | null = null;
   #leave: () => void = () => {};
@@ -73,8 +75,12 @@ export class Tries implements OutgoingHandlers {
 
   start(): void {
     if (this.#over) return;
-    const way = this.#pick();
-    if (way === null) return;
+    const way = this.#next ?? this.#pick();
+    this.#next = null;
+    if (way instanceof CulvertError) {
+      this.#fail(way, 503);
+      return;
+    }
     this.#way = way;
     this.#attempts += 1;
     this.#running = true;
@@ -155,8 +161,8 @@ export class Tries implements OutgoingHandlers {
     } else if (!this.#again({ type: 'timeout' })) this.#fail(error, 504);
   }
 
-  /** The way of the next try; null where that was the end. */
-  #pick(): Way | null {
+  /** The way of the next try, or why there is none. */
+  #pick(): Way | CulvertError {
     const { destination, retry, session } = this.#plan;
     const { client } = this.#incoming;
     const elsewhere = retry?.remoteLocalities === true ? (this.#way?.workload ?? null) : null;
@@ -169,11 +175,8 @@ export class Tries implements OutgoingHandlers {
         return way;
       } catch (thrown) {
         // All have been tried: another round is better than no answer.
-        if (this.#tried.size > 0) this.#tried.clear();
-        else {
-          this.#fail(asCulvertError(thrown, 'NO_HEALTHY_ENDPOINT'), 503);
-          return null;
-        }
+        if (this.#tried.size === 0) return asCulvertError(thrown, 'NO_HEALTHY_ENDPOINT');
+        this.#tried.clear();
       }
     }
   }
@@ -213,9 +216,13 @@ export class Tries implements OutgoingHandlers {
       this.#further = way.upstream.load.retry();
       if (this.#further === null) return false;
     }
+    this.#tried.add(way.workload.uid);
+    const next = this.#pick();
+    // Any answer is better than none.
+    if (next instanceof CulvertError) return false;
+    this.#next = next;
     this.#call?.abort();
     this.#endTry();
-    this.#tried.add(way.workload.uid);
     this.#context.metrics.retried();
     const pause = backoffMs(retry, this.#attempts, Math.random());
     if (pause === 0) process.nextTick(() => this.start());

@@ -310,3 +310,17 @@ t.test('an endpoint that is silent for longer than a try may take is left out to
   t.same(await spread(world, 10), { good: 10 });
   t.equal(asked, 1);
 });
+
+t.test('the last answer counts where nobody is left for another try', async t => {
+  await using world = await World.create({
+    pods: ['a', 'b'],
+    objects:
+      route('- { retry: { codes: [500], attempts: 5 }, backendRefs: [{ name: web, port: 80 }] }') +
+      destination('{ outlierDetection: { consecutive5xxErrors: 1, maxEjectionPercent: 100 } }'),
+  });
+  for (const pod of ['a', 'b'])
+    await world.serveHttp(pod, (_request, response) => response.writeHead(500).end('own words'));
+  const { status, text } = await world.request('/');
+  t.same([status, text], [500, 'own words']);
+  t.equal(await world.metric('culvert_waypoint_retries_total'), 1);
+});
