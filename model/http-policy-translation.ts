@@ -7,7 +7,7 @@
 import type { Authorizer } from './authorizer.ts';
 import type { Report, TranslationFinding } from './authorization-policy.ts';
 import { isDryRun, type AuthorizationPolicySpec } from './authorization-policy.ts';
-import type { AuthorizationRuleSpec, ConditionSpec } from './authorization-rule.ts';
+import type { AuthorizationRuleSpec, ConditionSpec, SourceSpec } from './authorization-rule.ts';
 import type { HttpPolicy, HttpPolicyAction, HttpPolicyClause, HttpPolicyRule } from './http-policy.ts';
 import type { PolicyCondition, PolicyTarget } from './http-policy.ts';
 import {
@@ -99,6 +99,7 @@ class Translation {
     const alternatives = entries.map((entry, at) => {
       const [spec, name, attributes] = open(entry);
       const path = `${this.#path}.${clause}[${at}].${name}`;
+      if (name === 'source') this.#checkRemote(spec, path);
       const lists = Object.entries(spec as Readonly<Record<string, readonly string[] | undefined>>);
       const conditions = lists.flatMap(([field, values = []]) => {
         const negated = /^not[A-Z]/.test(field);
@@ -151,6 +152,18 @@ class Translation {
     if (good.length === values.length) return [condition];
     // What one of the values would have said is not known; of a list of exceptions the rest still holds.
     return negated && good.length > 0 ? [condition, unknown] : [unknown];
+  }
+
+  /** The address behind the client is what the client says. */
+  #checkRemote(
+    { remoteIpBlocks = [], principals = [], serviceAccounts = [] }: SourceSpec,
+    path: string,
+  ): void {
+    const isBelieved = principals.length + serviceAccounts.length > 0;
+    if (this.#action !== 'ALLOW' || remoteIpBlocks.length === 0 || isBelieved) return;
+    const message =
+      'whoever may connect can claim any address here: name the gateway that is believed, in principals';
+    this.#report('warning', 'forgeable-address', `${path}.remoteIpBlocks`, message);
   }
 
   #empty(path: string): PolicyCondition[] {

@@ -42,13 +42,14 @@ export function serveTcp(
     stream.handlers = { onData: () => {}, onEnd: () => {}, onDrain: () => {}, onReset: () => {} };
   }
   const start = async (): Promise<void> => {
-    decision = authoriseConnection(context, client, destination);
-    if (decision?.allowed === false) {
+    // Counted once it is certain that it is no HTTP.
+    if (decisionNow(context, client, destination)?.allowed === false) {
       // Who is silent may still speak HTTP, and be allowed then.
-      if (looked === null || looked.spoke || looked.socket.readableEnded) throw policyDenied(decision);
-      await clientSpeaks(looked);
-      if (looked.socket.destroyed) return;
-      throw policyDenied(decision);
+      const isSilent = looked !== null && !looked.spoke && !looked.socket.readableEnded;
+      if (isSilent) await clientSpeaks(looked);
+      if (isSilent && looked.socket.destroyed) return;
+      decision = authoriseConnection(context, client, destination);
+      if (decision?.allowed === false) throw policyDenied(decision);
     }
     const { server, way } = await connect(context, client, destination);
     server.on('error', () => {});
@@ -60,6 +61,7 @@ export function serveTcp(
     const socket = looked?.socket ?? new StreamSocket(stream);
     let ended: CulvertError | null = null;
     const carry = (): void => {
+      decision = authoriseConnection(context, client, destination);
       context.metrics.connectionOpen({ client, destination, way, error: null });
       const forget = context.connections.add({
         judge: () => decisionNow(context, client, destination),

@@ -88,7 +88,7 @@ const jwtRule = z
   .meta({
     'x-kubernetes-validations': [
       {
-        rule: '[has(self.jwks), has(self.jwksUri), has(self.jwks_uri)].filter(given, given).size() <= 1',
+        rule: '(has(self.jwks) ? 1 : 0) + (has(self.jwksUri) ? 1 : 0) + (has(self.jwks_uri) ? 1 : 0) <= 1',
         message: 'jwks and jwksUri exclude each other',
       },
     ],

@@ -229,6 +229,12 @@ t.test('what can not be judged is settled to the side of refusing', async t => {
     'error unsupported-value spec.rules[0].from[0].source.requestPrincipals',
   ]);
   t.same(of('DENY', []), ['error never-matches spec.rules']);
+  const remote = { remoteIpBlocks: ['192.0.2.0/24'] };
+  t.same(of('ALLOW', [from(remote)]), [
+    'warning forgeable-address spec.rules[0].from[0].source.remoteIpBlocks',
+  ]);
+  t.same(of('ALLOW', [from({ ...remote, principals: ['*/sa/gateway'] })]), []);
+  t.same(of('DENY', [from(remote)]), []);
   const later = { ...policy('ALLOW', [{}]), action: 'PERMIT' as never };
   t.equal(decided([later], asked()).allowed, false, 'an action of a later version');
   const unheard = {
