@@ -39,6 +39,8 @@ export interface PolicyFacts {
   readonly sourceValue: IpValue;
   readonly remoteValue: IpValue | null;
   readonly destinationValue: IpValue;
+  /** By attribute, what was read already: many rules ask for the same. */
+  readonly read: Map<string, Readings>;
 }
 
 const known = new WeakMap<PolicyRequest, PolicyFacts | string>();
@@ -58,12 +60,23 @@ function takeApart(request: PolicyRequest): PolicyFacts | string {
   if (sourceValue === null) return `source "${request.sourceIp}" is not an IP address`;
   if (destinationValue === null) return `destination "${request.destinationIp}" is not an IP address`;
   const remoteValue = request.remoteIp === null ? null : valueOf(request.remoteIp);
-  return { request, source, sourceValue, remoteValue, destinationValue };
+  return { request, source, sourceValue, remoteValue, destinationValue, read: new Map() };
 }
 
 function valueOf(text: string): IpValue | null {
   const ip = canonicalIp(text);
   return ip === null ? null : ipValue(ip);
+}
+
+/** What `reader` gives for an attribute, read once for a request. */
+export function readOnce(
+  facts: PolicyFacts,
+  attribute: string,
+  reader: (facts: PolicyFacts) => Readings,
+): Readings {
+  let readings = facts.read.get(attribute);
+  if (readings === undefined) facts.read.set(attribute, (readings = reader(facts)));
+  return readings;
 }
 
 /** How an attribute is read; null for one that nobody here knows. */

@@ -5,7 +5,7 @@
  */
 import { CidrSet, parseCidr } from './address.ts';
 import type { HttpPolicyClause, HttpPolicyRule, PolicyCondition } from './http-policy.ts';
-import { readerOf, type PolicyFacts, type Readings } from './http-policy-facts.ts';
+import { readerOf, readOnce, type PolicyFacts, type Readings } from './http-policy-facts.ts';
 import { pathPattern, textPattern, type TextTest } from './text-pattern.ts';
 
 export type Truth = boolean | null;
@@ -87,7 +87,7 @@ function compileCondition({ attribute, negated, values }: PolicyCondition): Test
   const tests = folded.map(compile);
   if (read === null || tests.length === 0 || tests.some(test => typeof test === 'string')) return unknown;
   const patterns = tests.filter((test): test is TextTest => typeof test !== 'string');
-  return facts => settle(read(facts), patterns, negated);
+  return facts => settle(readOnce(facts, attribute, read), patterns, negated);
 }
 
 /** What all readings agree on. */
