@@ -5,7 +5,6 @@
  * `drain` stops accepting and waits; `stop` ends. Connections themselves live in the shards.
  */
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { CulvertError, describeError } from '../base/errors.ts';
 import { createLogger, logDestination, setLevels, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
@@ -14,6 +13,7 @@ import { Mesh } from '../model/mesh.ts';
 import type { IssuedCertificate } from '../tunnel/certificates.ts';
 import { answerInquiry } from './answer-inquiry.ts';
 import type { AgentConfig } from './config.ts';
+import { Ending } from './ending.ts';
 import type { Inheritance } from './handover/estate.ts';
 import { Place } from './handover/place.ts';
 import type { Predecessor } from './handover/predecessor.ts';
@@ -27,8 +27,6 @@ import { ShardLedger } from './shard-ledger.ts';
 const settleAfterMs = 2_000;
 /** The one before serves meanwhile, so there is time; but one identity that nobody signs holds up no agent. */
 const certificatesMs = 10_000;
-/** One that gets ready while this agent is told to stop is waited for. */
-const successorMs = 15_000;
 
 export class Agent {
   readonly config: AgentConfig;
@@ -54,6 +52,7 @@ export class Agent {
   #inheritance: Inheritance | null = null;
   #successors: Successors | null = null;
   readonly place: Place;
+  readonly ending = new Ending(this);
   /** Times that this agent gave its place, refused to, or was given it. */
   readonly handovers: Record<Outcome | 'taken', number> = {
     taken: 0,
@@ -97,6 +96,11 @@ export class Agent {
   /** A server socket of the agent before, which is the caller's from then on. */
   inheritedPort(address: string, port: number): number | null {
     return this.#inheritance?.takePort(address, port) ?? null;
+  }
+
+  /** The agent serves at all of its ports: others that were inherited are nobody's. */
+  portsTaken(): void {
+    this.#inheritance?.closePorts();
   }
 
   /** Another agent serves, and nothing is left to do here; set by whoever owns this one. */
@@ -204,63 +208,9 @@ export class Agent {
   /** Accepts nothing new and waits for connections to end; the rest is cut at the deadline. */
   async drain(): Promise<void> {
     if (this.#draining || this.#parts === null) return;
-    // Another one is about to take over, or has: nobody is refused.
-    if (this.#successors?.present === true)
-      await Promise.race([this.#successors.settled, delay(successorMs, null, { ref: false })]);
+    await this.ending.untilNobodyComes();
     this.#draining = true;
-    const { shards, pods, predecessor } = this.#parts;
-    this.log.info({ deadlineMs: this.config.limits.drainMs }, 'draining');
-    if (this.place.retiring) {
-      this.#successors?.close();
-      await this.place.retired;
-    } else if (predecessor?.present === true && (await this.#giveBack(predecessor))) {
-      await this.#drainShards(true);
-    } else {
-      const drained = this.#drainShards(false);
-      if (shards.running > 0) await pods.stopListening();
-      await drained;
-    }
-  }
-
-  /** Told to stop while the agent before is still there: it serves again, and nobody is refused. */
-  async #giveBack(predecessor: Predecessor): Promise<boolean> {
-    const { pods, shards, source } = this.parts;
-    await pods.suspend();
-    shards.broadcast({ type: 'pause' });
-    if (!(await predecessor.giveBack())) return false;
-    this.place.rest();
-    this.#successors?.stopListening();
-    await source.end();
-    return true;
-  }
-
-  /**
-   * Lets connections end, for another agent serves. Not before that one has lasted a while: it may still be called off.
-   * Without a cluster nobody else ends this process.
-   */
-  async retire(calledOff: AbortSignal, leastMs: number): Promise<void> {
-    await Promise.all([
-      this.#drainShards(true, calledOff),
-      delay(leastMs, null, { signal: calledOff }).catch(() => {}),
-    ]);
-    if (!calledOff.aborted && this.config.source.kind === 'directory') this.onRetired();
-  }
-
-  async #drainShards(successor: boolean, calledOff: AbortSignal | null = null): Promise<void> {
-    const { shards } = this.parts;
-    const { drainMs } = this.config.limits;
-    let waiting = shards.running;
-    if (waiting === 0) return;
-    const drained = new Promise<void>(resolve => {
-      this.#onDrained = () => {
-        waiting -= 1;
-        if (waiting === 0) resolve();
-      };
-      calledOff?.addEventListener('abort', () => resolve(), { once: true });
-      setTimeout(resolve, drainMs + 1_000).unref();
-    });
-    shards.broadcast({ type: 'drain', deadlineMs: drainMs, successor });
-    await drained;
+    await this.ending.drain();
   }
 
   /** Ends everything in the reverse order of its start. */

@@ -127,7 +127,7 @@ export class Pods {
     const forget = (): void => {
       this.#kept = [];
       this.#inheritance = null;
-      inheritance.close();
+      inheritance.closePods();
     };
     setTimeout(forget, keptMs).unref();
   }

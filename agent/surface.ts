@@ -80,6 +80,7 @@ export class Surface implements Ports {
       await this.stop();
       throw error;
     }
+    this.#agent.portsTaken();
     this.#timer = setInterval(() => {
       this.#refresh().catch((error: unknown) =>
         log.error({ err: String(error) }, 'metrics could not be collected'),

@@ -61,9 +61,17 @@ export class Inheritance {
 
   /** Closes what found no place. */
   close(): void {
+    this.closePods();
+    this.closePorts();
+  }
+
+  closePods(): void {
     for (const { sets } of this.#pods.values()) sets.forEach(closeSet);
-    for (const fd of this.#ports.values()) native.close(fd);
     this.#pods.clear();
+  }
+
+  closePorts(): void {
+    for (const fd of this.#ports.values()) native.close(fd);
     this.#ports.clear();
   }
 }

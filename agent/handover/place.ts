@@ -103,7 +103,7 @@ export class Place implements Giver {
     if (!this.#agent.draining) {
       const called = new AbortController();
       this.#retirement = called;
-      this.#retired = this.#agent.retire(called.signal, probationMs);
+      this.#retired = this.#agent.ending.retire(called.signal, probationMs);
     }
     await Promise.all([parts.source.end(), this.ports?.release()]);
   }
