@@ -11,7 +11,7 @@ ADDON := native/build/Release/culvert.node
 BPF := bpf/build/.built
 CNI := native/cni/build/culvert-cni
 
-.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube bench bench-control soak-restarts image lint format gen check-gen asan clean distclean packages
+.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube conformance bench bench-control soak-restarts image lint format gen check-gen asan clean distclean packages
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -79,6 +79,10 @@ test-kube: build ## a Kubernetes of two nodes on this machine, with the mesh in 
 soak-restarts: build ## agents replaced 200 times and killed 50 times under load: who noticed (root)
 	$(Q)sh native/packages.sh lab
 	$(Q)$(NODE) bench/soak-restarts.ts
+
+conformance: build ## all mesh tests of the conformance suite of Gateway API, ten times (root, Go; RUNS=n)
+	$(Q)sh native/packages.sh kube
+	$(Q)$(NODE) test/kube/conform.ts --runs $(or $(RUNS),10) --report docs/conformance-report.yaml
 
 image: build ## one image for all processes, with or without a container engine, and its bill of materials
 	$(Q)$(NODE) daemonset/image/make.ts
