@@ -49,6 +49,8 @@ export interface AccessRecord {
   readonly security: 'mutual_tls' | 'plaintext' | 'local' | 'kernel';
   /** Trace id. */
   readonly id: string | null;
+  /** Address and identity of the client behind a waypoint, as that says. */
+  readonly origin: { readonly address: string; readonly identity: string | null } | null;
 }
 
 /** How long a line may wait for others, milliseconds. */
@@ -98,7 +100,11 @@ export class AccessLog {
 export function accessLine(r: AccessRecord): string {
   const { source, destination } = r;
   const failed = r.code !== null;
-  const level = failed ? (r.code === 'POLICY_DENIED' ? 'warn' : 'error') : 'info';
+  const level = failed
+    ? r.code === 'POLICY_DENIED' || r.code === 'WAYPOINT_BYPASSED'
+      ? 'warn'
+      : 'error'
+    : 'info';
   const message = failed ? 'connection failed' : 'connection complete';
   return (
     `{"level":"${level}","time":"${isoTime(r.time)}","component":"access"` +
@@ -106,6 +112,7 @@ export function accessLine(r: AccessRecord): string {
     field(',"src.workload":', source.workload) +
     field(',"src.namespace":', source.namespace) +
     field(',"src.identity":', source.identity) +
+    (r.origin === null ? '' : originFields(r.origin)) +
     `,"dst.addr":${quote(destination.address)}` +
     field(',"dst.hbone_addr":', destination.hboneAddress) +
     field(',"dst.service":', destination.service) +
@@ -124,6 +131,10 @@ export function accessLine(r: AccessRecord): string {
     field(',"id":', r.id) +
     `,"msg":"${message}"}\n`
   );
+}
+
+function originFields({ address, identity }: NonNullable<AccessRecord['origin']>): string {
+  return `,"src.original_addr":${quote(address)}` + field(',"src.original_identity":', identity);
 }
 
 function field(name: string, value: string | null): string {

@@ -5,8 +5,10 @@
  * that are already open.
  */
 import { CulvertError } from '../base/errors.ts';
-import { decide, type Decision, type PolicyConnection } from '../model/policy.ts';
+import { admit, type Admission } from '../model/admission.ts';
+import type { Decision, PolicyConnection } from '../model/policy.ts';
 import type { Connection } from './connections.ts';
+import { learnAdmission } from './learn-admission.ts';
 import type { ShardContext } from './shard-context.ts';
 
 const unknownWorkload: Decision = {
@@ -17,16 +19,16 @@ const unknownWorkload: Decision = {
 };
 
 /** Decides for a connection to the workload `uid`. A workload that is not known any more admits nobody. */
-function authorise(context: ShardContext, uid: string, connection: PolicyConnection): Decision {
+function authorise(context: ShardContext, uid: string, connection: PolicyConnection): Admission {
   const workload = context.mesh.workload(uid);
-  return workload === null ? unknownWorkload : decide(context.mesh.policiesFor(workload), connection);
+  return workload === null ? unknownWorkload : admit(context.mesh, workload, connection);
 }
 
 /**
  * Decides about a connection to the workload `uid`, and notes the decision on it. A probe of the node's kubelet is let in
  * without policy: a STRICT workload would never become ready otherwise, and nobody but the kubelet can open one.
  */
-export function judge(context: ShardContext, uid: string, connection: Connection): Decision {
+export function judge(context: ShardContext, uid: string, connection: Connection): Admission {
   const decision = connection.exemption ?? authorise(context, uid, policyConnection(connection));
   connection.decision = decision;
   return decision;
@@ -41,7 +43,13 @@ export const kubeletProbe: Decision = {
 };
 
 /** The error that an access line shows for a denied connection. */
-export function denied(decision: Decision): CulvertError {
+export function denied(decision: Admission): CulvertError {
+  if (decision.bypass === true) {
+    return new CulvertError('WAYPOINT_BYPASSED', decision.reason, {
+      side: 'client',
+      fix: 'let the client be of the mesh: its agent goes to the waypoint by itself',
+    });
+  }
   return new CulvertError('POLICY_DENIED', decision.reason, {
     side: 'client',
     fix: 'allow this source in an AuthorizationPolicy of the destination if it should be',
@@ -49,27 +57,24 @@ export function denied(decision: Decision): CulvertError {
 }
 
 /** Judges every connection that ends in a pod of this shard again, and cuts those that are denied now. */
-export function rejudge(context: ShardContext): number {
-  let cut = 0;
+export function rejudge(context: ShardContext): void {
   for (const connection of context.connections.all()) {
-    if (connection.direction === 'outbound') continue;
-    if (!stillAllowed(context, connection)) cut += 1;
+    const uid = connection.destination.workload?.uid;
+    if (connection.direction === 'outbound' || uid === undefined) continue;
+    learnAdmission(context, uid, connection, () => {
+      if (connection.state !== 'closed') judgeAgain(context, uid, connection);
+    });
   }
-  return cut;
 }
 
-function stillAllowed(context: ShardContext, connection: Connection): boolean {
-  const uid = connection.destination.workload?.uid;
-  if (uid === undefined) return true;
+function judgeAgain(context: ShardContext, uid: string, connection: Connection): void {
   const decision = judge(context, uid, connection);
-  if (decision.allowed) return true;
-  const error = new CulvertError('POLICY_CHANGED', `closed by a changed policy: ${decision.reason}`, {
-    side: 'client',
-  });
+  if (decision.allowed) return;
+  const why = decision.bypass === true ? 'the workload has a waypoint now' : 'closed by a changed policy';
+  const error = new CulvertError('POLICY_CHANGED', `${why}: ${decision.reason}`, { side: 'client' });
   context.count(error.code);
   connection.cut(error);
   connection.closed(error);
-  return false;
 }
 
 /** What policy may look at. */

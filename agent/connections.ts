@@ -23,6 +23,12 @@ export interface Party {
   identity: string | null;
 }
 
+export interface Origin {
+  /** `ip:port` */
+  readonly address: string;
+  readonly identity: string | null;
+}
+
 /** Told about each connection that opened, failed or closed. */
 export interface ConnectionObserver {
   opened(connection: Connection): void;
@@ -45,6 +51,8 @@ export class Connection {
   /** A decision that no policy can change: the node's kubelet looks whether the application lives. */
   exemption: Decision | null = null;
   traceId: string | null = null;
+  /** Whom a waypoint says that it connects for: word of a peer that is to be believed, and no proof. */
+  origin: Origin | null = null;
   /** Bytes client → server and server → client. */
   up = 0;
   down = 0;

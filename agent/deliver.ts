@@ -8,12 +8,13 @@ import { isIpv6 } from '../model/address.ts';
 import * as native from '../native/native.ts';
 import { denied, judge } from './authorise.ts';
 import type { Connection } from './connections.ts';
+import { learnAdmission } from './learn-admission.ts';
 import type { Pod } from './pod.ts';
 import type { ShardContext } from './shard-context.ts';
 
 /**
  * Decides about `connection` and dials the application in `pod`. `done` gets the connected socket, or POLICY_DENIED,
- * RECURSIVE_CALL or a DIAL_ error; the connection may have been cut meanwhile, which is an error too.
+ * WAYPOINT_BYPASSED, RECURSIVE_CALL or a DIAL_ error; the connection may have been cut meanwhile, which is an error too.
  */
 export function deliver(
   context: ShardContext,
@@ -21,17 +22,39 @@ export function deliver(
   connection: Connection,
   done: (error: CulvertError | null, socket: net.Socket | null) => void,
 ): void {
-  const { destination, source } = connection;
-  const error = refusal(context, pod, connection);
-  if (error !== null) {
-    done(error, null);
-    return;
-  }
+  let cutBy: CulvertError | null = null;
+  let abort = (): void => {};
+  connection.cut = reason => {
+    if (cutBy !== null) return;
+    cutBy = reason;
+    abort();
+    done(reason, null);
+  };
+  learnAdmission(context, pod.workloadUid, connection, unlearned => {
+    if (cutBy !== null) return;
+    const error = unlearned ?? refusal(context, pod, connection);
+    if (error !== null) {
+      done(error, null);
+      return;
+    }
+    abort = dial(context, pod, connection, (dialError, socket) => {
+      if (cutBy === null) done(dialError, socket);
+      else socket?.destroy();
+    });
+  });
+}
+
+/** Returns what gives up. */
+function dial(
+  context: ShardContext,
+  pod: Pod,
+  { source, destination }: Connection,
+  done: (error: CulvertError | null, socket: net.Socket | null) => void,
+): () => void {
   // Dialled by the destination's own address, never loopback: the application may be bound to it alone.
   const sameFamily = isIpv6(source.address) === isIpv6(destination.address);
   const shown = sameFamily && source.address !== destination.address;
-  let cutBy: CulvertError | null = null;
-  const abort = pod.sockets.dial(
+  return pod.sockets.dial(
     destination.address,
     destination.port,
     {
@@ -40,20 +63,8 @@ export function deliver(
         prepare: (fd: number) => native.setPeerName(context.peerNameMap, fd, source.address, source.port),
       }),
     },
-    (dialError, socket) => {
-      if (cutBy !== null) {
-        socket?.destroy();
-        return;
-      }
-      done(dialError, socket);
-    },
+    done,
   );
-  connection.cut = reason => {
-    if (cutBy !== null) return;
-    cutBy = reason;
-    abort();
-    done(reason, null);
-  };
 }
 
 function refusal(context: ShardContext, pod: Pod, connection: Connection): CulvertError | null {

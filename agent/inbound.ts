@@ -7,14 +7,15 @@
 import type net from 'node:net';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { canonicalIp, formatHostPort, parseHostPort } from '../model/address.ts';
+import { isWaypointOf } from '../model/admission.ts';
 import { parseSpiffeId } from '../model/identity.ts';
 import type { Service } from '../model/service.ts';
-import { baggage, parseForwarded, traceId } from '../tunnel/connect-request.ts';
+import { baggage, parseForwarded, traceId, type Forwarded } from '../tunnel/connect-request.ts';
 import type { ConnectHeaders } from '../tunnel/h2/header-rules.ts';
 import type { H2Connection } from '../tunnel/h2/connection.ts';
 import type { H2Stream } from '../tunnel/h2/stream.ts';
 import { serveTunnel } from '../tunnel/server.ts';
-import type { Connection } from './connections.ts';
+import type { Connection, Origin } from './connections.ts';
 import { deliver } from './deliver.ts';
 import { learnSource } from './learn-source.ts';
 import type { Pod } from './pod.ts';
@@ -178,8 +179,18 @@ function recordOf(
   connection.hboneAddress = formatHostPort(target.address, target.port);
   connection.service =
     workload === null || said.host === null ? null : serviceOf(context, workload.services, said.host);
+  const origin = originOf(said, source);
+  if (origin !== null && workload !== null && isWaypointOf(context.mesh, workload, peer))
+    connection.origin = origin;
   connection.traceId = traceId(request.header('traceparent'));
   return connection;
+}
+
+/** Of a connection that several clients share a waypoint says nothing. */
+function originOf({ for: client, identity }: Forwarded, source: string): Origin | null {
+  const address = client === null ? null : canonicalIp(client.host);
+  if (client === null || address === null || address === source) return null;
+  return { address: formatHostPort(address, client.port), identity };
 }
 
 function serviceOf(
@@ -191,8 +202,10 @@ function serviceOf(
   return key === undefined ? null : context.mesh.service(key);
 }
 
+const denials: ReadonlySet<string> = new Set(['POLICY_DENIED', 'POLICY_CHANGED', 'WAYPOINT_BYPASSED']);
+
 /** Answers as ambient peers expect (401 policy, 503 the rest), and writes the line. */
 function refuseStream(stream: H2Stream, connection: Connection, error: CulvertError): void {
-  stream.respond(error.code === 'POLICY_DENIED' || error.code === 'POLICY_CHANGED' ? 401 : 503);
+  stream.respond(denials.has(error.code) ? 401 : 503);
   connection.closed(error);
 }

@@ -53,9 +53,9 @@ export class Observer implements ConnectionObserver {
         for (const reporter of reporters(connection))
           this.#metrics.traffic.fail(peers(connection, reporter), flag);
       }
-      if (isDenial(error)) {
+      if (error.code === bypassed) this.#metrics.event(error.code);
+      else if (isDenial(error))
         this.#metrics.denied(connection.direction, connection.decision?.policy ?? null);
-      }
       this.#log.debug(
         { code: error.code, side: error.side, err: error.message },
         'connection ended with an error',
@@ -115,6 +115,7 @@ export class Observer implements ConnectionObserver {
       fix: error?.fix ?? null,
       security: c.security,
       id: c.traceId,
+      origin: c.origin,
     });
   }
 }
@@ -154,13 +155,17 @@ function peers(c: Connection, reporter: Reporter): TrafficPeers {
   };
 }
 
+/** No policy has said so. */
+const bypassed = 'WAYPOINT_BYPASSED';
+const denials: ReadonlySet<string> = new Set(['POLICY_DENIED', 'POLICY_CHANGED', bypassed]);
+
 function isDenial(error: CulvertError): boolean {
-  return error.code === 'POLICY_DENIED' || error.code === 'POLICY_CHANGED';
+  return denials.has(error.code);
 }
 
 /** The word of existing dashboards for one of our codes. */
 function flagOf(code: string): ResponseFlag {
-  if (code === 'POLICY_DENIED' || code === 'POLICY_CHANGED' || code === 'PEER_DENIED') return 'DENY';
+  if (denials.has(code) || code === 'PEER_DENIED') return 'DENY';
   if (code.startsWith('TLS_PEER_WRONG')) return 'IDENTITY_ERROR';
   if (code.startsWith('TLS_')) return 'TLS_FAILURE';
   if (code.startsWith('H2_')) return 'H2_HANDSHAKE_FAILURE';

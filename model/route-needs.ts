@@ -5,10 +5,12 @@
  * A service is in the mesh only after all its endpoints (control/keyed-feed.ts tells them first), so what is there is whole.
  */
 import { isLoopback } from './address.ts';
+import { waypointsOf } from './admission.ts';
 import type { Mesh } from './mesh.ts';
+import { serviceKey, type Service } from './service.ts';
 import type { GatewayAddress, Workload } from './workload.ts';
 
-export type NeedsMesh = Pick<Mesh, 'workloadByAddress' | 'servicesByAddress' | 'service'>;
+export type NeedsMesh = Pick<Mesh, 'workloadByAddress' | 'servicesByAddress' | 'service' | 'endpoints'>;
 
 /**
  * Names of which nothing is known yet, `<network>/<ip>` or `namespace/hostname`; none when `resolve` can be asked. What it
@@ -21,7 +23,29 @@ export function routeNeeds(mesh: NeedsMesh, source: Workload, address: string): 
   const workload = mesh.workloadByAddress(network, address);
   const found = workload === null ? mesh.servicesByAddress(network, address) : [workload];
   if (found.length === 0) return [addressName(network, address)];
-  return found.flatMap(({ waypoint }) => (waypoint === null ? [] : waypointNeeds(mesh, waypoint)));
+  const needs = found.flatMap(item => ('uid' in item ? waypointsTo(item) : waypointsOfService(mesh, item)));
+  return [...new Set(needs.flatMap(waypoint => waypointNeeds(mesh, waypoint)))];
+}
+
+/**
+ * Names of which nothing is known yet, and without which nobody can say who may connect to a workload of this node: its
+ * services, whose waypoints may, and then these.
+ */
+export function admissionNeeds(mesh: NeedsMesh, workload: Workload): readonly string[] {
+  if (workload.waypoint === null) return [];
+  const services = Object.keys(workload.services).filter(key => mesh.service(key) === null);
+  return [...services, ...waypointsOf(mesh, workload).flatMap(waypoint => waypointNeeds(mesh, waypoint))];
+}
+
+function waypointsTo({ waypoint }: Workload): GatewayAddress[] {
+  return waypoint === null ? [] : [waypoint];
+}
+
+/** Its own; where it has none, those of its endpoints. */
+function waypointsOfService(mesh: NeedsMesh, service: Service): GatewayAddress[] {
+  return service.waypoint === null
+    ? mesh.endpoints(serviceKey(service)).flatMap(waypointsTo)
+    : [service.waypoint];
 }
 
 /** The name by which whatever has an address of a network is asked for. */

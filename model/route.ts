@@ -8,11 +8,10 @@ import { canonicalIp, formatHostPort, isIpv6, isLoopback } from './address.ts';
 import type { Kept } from './affinity.ts';
 import { pickEndpoint } from './balance.ts';
 import type { Endpoint, EndpointSet } from './balance.ts';
-import { parseSpiffeId } from './identity.ts';
 import type { Mesh } from './mesh.ts';
 import { serviceKey } from './service.ts';
 import type { Service } from './service.ts';
-import { workloadIdentity } from './workload.ts';
+import { expectedIdentities, waypointName, waypointPod, waypointService } from './waypoint-place.ts';
 import type { GatewayAddress, Workload } from './workload.ts';
 
 export interface RouteRequest {
@@ -115,15 +114,16 @@ function toWorkload(mesh: Mesh, request: RouteRequest, workload: Workload, addre
     );
   }
   if (workload.waypoint !== null && !isWaypoint(mesh, request.source, workload.waypoint)) {
-    return toWaypoint(mesh, request, workload.waypoint, { address, service: null, workload });
+    return toWaypoint(mesh, request, workload.waypoint, { address, port, service: null, workload });
   }
   return toEndpoint(request, { workload, address, port, service: null });
 }
 
 function toService(mesh: Mesh, request: RouteRequest, service: Service, vip: string): Route {
+  const { source } = request;
   const { port } = request.destination;
-  if (service.waypoint !== null && !isWaypoint(mesh, request.source, service.waypoint)) {
-    return toWaypoint(mesh, request, service.waypoint, { address: vip, service, workload: null });
+  if (service.waypoint !== null && !isWaypoint(mesh, source, service.waypoint)) {
+    return toWaypoint(mesh, request, service.waypoint, { address: vip, port, service, workload: null });
   }
   if (service.loadBalancing?.mode === 'PASSTHROUGH') {
     return { kind: 'plain', address: vip, port, workload: null, service };
@@ -134,7 +134,11 @@ function toService(mesh: Mesh, request: RouteRequest, service: Service, vip: str
   }
   const endpoint = pickEndpoint(mesh, service, port, pickOptions(request, vip));
   if (endpoint === null) return refuse('NO_HEALTHY_ENDPOINT', noEndpoint(mesh, key, port));
-  return toEndpoint(request, { ...endpoint, port: endpoint.targetPort, service });
+  const { workload, address, targetPort } = endpoint;
+  // The pod admits nobody else: as if it had been dialled by its own address.
+  if (service.waypoint === null && workload.waypoint !== null && !isWaypoint(mesh, source, workload.waypoint))
+    return toWaypoint(mesh, request, workload.waypoint, { address, port: targetPort, service, workload });
+  return toEndpoint(request, { workload, address, port: targetPort, service });
 }
 
 interface Chosen {
@@ -168,18 +172,16 @@ function toEndpoint(request: RouteRequest, chosen: Chosen): Route {
 
 interface Asked {
   readonly address: string;
+  readonly port: number;
   readonly service: Service | null;
   readonly workload: Workload | null;
 }
 
 function toWaypoint(mesh: Mesh, request: RouteRequest, gateway: GatewayAddress, asked: Asked): Route {
-  const { destination, hboneMtlsPort: port } = gateway;
-  const { network } = request.source;
-  const byName = destination.kind === 'hostname';
-  const name = byName ? `${destination.namespace}/${destination.hostname}` : destination.address;
-  const pod =
-    byName || destination.network !== network ? null : mesh.workloadByAddress(network, destination.address);
-  const service = pod === null ? gatewayService(mesh, gateway, request.source) : null;
+  const { hboneMtlsPort: port } = gateway;
+  const name = waypointName(gateway);
+  const pod = waypointPod(mesh, gateway);
+  const service = pod === null ? waypointService(mesh, gateway, request.source.namespace) : null;
   if (pod === null && service === null) return refuse('UNKNOWN_WAYPOINT', `waypoint ${name} is not known`);
 
   let endpoint: Endpoint | null = null;
@@ -194,16 +196,10 @@ function toWaypoint(mesh: Mesh, request: RouteRequest, gateway: GatewayAddress, 
     address: endpoint.address,
     hbonePort: endpoint.targetPort,
     expectedIdentities: expectedIdentities(endpoint.workload, service),
-    authority: formatHostPort(asked.address, request.destination.port),
+    authority: formatHostPort(asked.address, asked.port),
     service: asked.service,
     destination: asked.workload,
   };
-}
-
-function gatewayService(mesh: Mesh, { destination }: GatewayAddress, source: Workload): Service | null {
-  return destination.kind === 'hostname'
-    ? mesh.service(`${destination.namespace}/${destination.hostname}`)
-    : mesh.serviceFor(destination.network, destination.address, source.namespace);
 }
 
 /** Whether the client is this waypoint: what leaves it has passed it and goes on to the destination itself. */
@@ -212,15 +208,8 @@ function isWaypoint(mesh: Mesh, source: Workload, gateway: GatewayAddress): bool
   if (destination.kind === 'address' && destination.network === source.network) {
     if (source.addresses.includes(destination.address)) return true;
   }
-  const service = gatewayService(mesh, gateway, source);
+  const service = waypointService(mesh, gateway, source.namespace);
   return service !== null && Object.hasOwn(source.services, serviceKey(service));
-}
-
-/** SPIFFE URIs of which an endpoint must prove one: its own, and those that its service names. */
-export function expectedIdentities(workload: Workload, service: Service | null): readonly string[] {
-  const own = workloadIdentity(workload);
-  if (service === null || service.subjectAltNames.length === 0) return [own];
-  return [own, ...service.subjectAltNames.filter(name => name !== own && parseSpiffeId(name) !== null)];
 }
 
 function pickOptions(request: RouteRequest, address: string) {

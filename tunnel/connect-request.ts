@@ -6,6 +6,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { parseHostPort } from '../model/address.ts';
+import { parseSpiffeId } from '../model/identity.ts';
 import type { Workload } from '../model/workload.ts';
 
 export type Headers = readonly (readonly [name: string, value: string])[];
@@ -35,19 +36,30 @@ function encodeMember(value: string): string {
 /**
  * Forwarded (RFC 7239) with the application's own address, and the Service that it called where it is known.
  * @param source `ip:port`, IPv6 in brackets
+ * @param identity SPIFFE URI of whom a waypoint connects for; an extension of ours, which others pass over
  */
-export function forwarded(source: string, serviceHost: string | null): string {
-  return serviceHost === null ? `for="${source}"` : `for="${source}";host=${serviceHost}`;
+export function forwarded(
+  source: string,
+  serviceHost: string | null,
+  identity: string | null = null,
+): string {
+  const host = serviceHost === null ? '' : `;host=${serviceHost}`;
+  return `for="${source}"${host}${identity === null ? '' : `;identity="${identity}"`}`;
 }
 
-/** `for` as `ip:port` and `host` of a Forwarded header; null where absent or not well formed. */
-export function parseForwarded(value: string): {
-  for: { host: string; port: number } | null;
-  host: string | null;
-} {
+export interface Forwarded {
+  readonly for: { readonly host: string; readonly port: number } | null;
+  readonly host: string | null;
+  /** SPIFFE URI. */
+  readonly identity: string | null;
+}
+
+/** `for` as `ip:port`, `host` and `identity` of a Forwarded header; null where absent or not well formed. */
+export function parseForwarded(value: string): Forwarded {
   let source: { host: string; port: number } | null = null;
   let host: string | null = null;
-  if (value.length > 1024) return { for: null, host: null };
+  let identity: string | null = null;
+  if (value.length > 1024) return { for: null, host: null, identity: null };
   for (const part of (value.split(',', 1)[0] ?? '').split(';')) {
     const equals = part.indexOf('=');
     if (equals < 0) continue;
@@ -56,8 +68,9 @@ export function parseForwarded(value: string): {
     const plain = text.startsWith('"') && text.endsWith('"') && text.length >= 2 ? text.slice(1, -1) : text;
     if (name === 'for') source = parseHostPort(plain);
     else if (name === 'host' && /^[A-Za-z0-9.-]{1,253}$/.test(plain)) host = plain;
+    else if (name === 'identity' && parseSpiffeId(plain) !== null) identity = plain;
   }
-  return { for: source, host };
+  return { for: source, host, identity };
 }
 
 const randomPool = Buffer.allocUnsafe(24 * 128);

@@ -72,6 +72,8 @@ export interface WaypointLimits {
   readonly handshakesPerSource: number;
   readonly endpointPenaltyMs: number;
   readonly drainMs: number;
+  /** Of that, how long a connection may go without a request: its next one is still answered. */
+  readonly drainIdleMs: number;
   /** Head of a request, from its first byte to its last. */
   readonly requestHeadMs: number;
   /** Bytes of the head of a request, and of a response. */
@@ -96,6 +98,8 @@ export interface WaypointLimits {
 
 export const defaultWaypointLimits: WaypointLimits = {
   ...tunnelDefaults,
+  // Clients that keep connections busy send within seconds; ending one as a request comes would fail that.
+  drainIdleMs: 5_000,
   requestHeadMs: 10_000,
   headBytes: 64 * 1024,
   headFields: 256,

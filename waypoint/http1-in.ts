@@ -49,7 +49,7 @@ export function serveHttp1(
   socket.resume();
 }
 
-/** Ends connections on which nothing is under way; the others end with their next response. */
+/** Ends connections on which nothing is under way; in a waypoint that drains the others end with their next response. */
 export function drainHttp1(context: WaypointContext): void {
   for (const [socket, { open }] of doors.get(context)?.open ?? []) if (open === 0) socket.end();
 }

@@ -11,7 +11,7 @@ import { answer } from './exchange.ts';
 import { endToEnd, fieldsOf, type Incoming } from './incoming.ts';
 import { isAuthority, isMethod, splitTarget } from './target.ts';
 
-const { NGHTTP2_PROTOCOL_ERROR, NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = http2.constants;
+const { NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = http2.constants;
 
 interface Served {
   readonly client: Client;
@@ -41,10 +41,17 @@ export function serveHttp2(
 
 /** Bytes that may be under way to us, per stream: what a connection of a few milliseconds needs to be full. */
 const windowBytes = 1024 * 1024;
+/** In a GOAWAY: none is refused yet. */
+const maxStreamId = 2 ** 31 - 1;
 
-/** Connections take no more requests, and end when those under way have. */
+/** No requests any more; those that are under way end. */
 export function drainHttp2(context: WaypointContext): void {
   for (const session of doors.get(context)?.sessions ?? []) session.close();
+}
+
+/** Asks clients to send no more; what they have sent meanwhile is answered (RFC 9113 §6.8). */
+export function warnHttp2(context: WaypointContext): void {
+  for (const session of doors.get(context)?.sessions ?? []) session.goaway(NGHTTP2_NO_ERROR, maxStreamId);
 }
 
 function openDoor(context: WaypointContext): Door {

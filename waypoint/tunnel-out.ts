@@ -61,7 +61,9 @@ function connectThrough(
       authority,
       [
         ['baggage', context.self === null ? '' : baggage(context.self)],
-        ...(source === null ? [] : ([['forwarded', forwarded(source, host)]] as const)),
+        ...(source === null
+          ? []
+          : ([['forwarded', forwarded(source, host, client?.identity ?? null)]] as const)),
         ['traceparent', newTraceparent()],
       ],
       {

@@ -28,7 +28,7 @@ import { BarredList } from './barred.ts';
 import type { WaypointConfig } from './config.ts';
 import type { DialTcp, WaypointContext } from './context.ts';
 import { drainHttp1 } from './http1-in.ts';
-import { drainHttp2 } from './http2-in.ts';
+import { drainHttp2, warnHttp2 } from './http2-in.ts';
 import { openSource, type WaypointSource, type WaypointUpdate } from './mesh-source.ts';
 import { RequestMetrics } from './metrics.ts';
 import { keySetsOf } from './key-sets.ts';
@@ -150,15 +150,20 @@ export class Waypoint {
   async drain(): Promise<void> {
     if (this.context.draining) return;
     this.context.draining = true;
-    const { drainMs } = this.config.limits;
+    const { drainMs, drainIdleMs } = this.config.limits;
     this.log.info({ deadlineMs: drainMs }, 'draining');
     this.#server?.close();
     for (const tunnel of this.#tunnels) tunnel.goaway();
-    drainHttp1(this.context);
-    drainHttp2(this.context);
+    warnHttp2(this.context);
+    // Two steps, as a client may send on a connection in the very moment in which it is ended.
+    const idle = setTimeout(() => {
+      drainHttp1(this.context);
+      drainHttp2(this.context);
+    }, drainIdleMs);
     const deadline = Date.now() + drainMs;
     while (this.#tunnels.size > 0 && Date.now() < deadline)
       await new Promise(resolve => setTimeout(resolve, 50));
+    clearTimeout(idle);
   }
 
   async stop(): Promise<void> {

@@ -33,6 +33,7 @@ const record: AccessRecord = {
   fix: null,
   security: 'mutual_tls',
   id: null,
+  origin: null,
 };
 
 t.test('a connection that ended well', async t => {
@@ -139,4 +140,13 @@ t.test('lines reach the file; a full disk only costs lines', async t => {
   full.write(record);
   await full.close();
   t.strictSame([full.lines, full.dropped, troubles], [2, 2, ['ENOSPC']]);
+});
+
+t.test('whom a waypoint says that it connects for', async t => {
+  const origin = { address: '10.0.0.7:40000', identity: 'spiffe://cluster.local/ns/shop/sa/client' };
+  const said = { 'src.original_addr': origin.address, 'src.original_identity': origin.identity };
+  t.match(JSON.parse(accessLine({ ...record, origin })), said);
+  const line = JSON.parse(accessLine({ ...record, origin: { ...origin, identity: null } })) as object;
+  t.match(line, { 'src.original_addr': origin.address });
+  t.notOk('src.original_identity' in line);
 });

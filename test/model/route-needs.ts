@@ -1,5 +1,5 @@
 import t from 'tap';
-import { routeNeeds } from '../../model/route-needs.ts';
+import { admissionNeeds, routeNeeds } from '../../model/route-needs.ts';
 import type { GatewayAddress } from '../../model/workload.ts';
 import { mesh, service, workload } from './objects.ts';
 
@@ -45,4 +45,30 @@ t.test('the waypoint of what is known is asked for, however it is given, and onl
   const more = mesh({ ...known, services: [...known.services, gate] });
   t.same(routeNeeds(more, client, '10.0.0.1'), []);
   t.same(routeNeeds(more, client, '10.96.0.1'), []);
+});
+
+t.test('the waypoints of a service’s pods are asked for', async t => {
+  const key = 'shop/web.shop.svc.cluster.local';
+  const pods = ['a', 'b'].map((name, at) =>
+    workload(name, { addresses: [`10.0.0.${at}`], network: 'n', waypoint: byName, services: { [key]: [] } }),
+  );
+  const known = { workloads: pods, services: [service('web', vip('10.96.0.1'))] };
+  t.same(routeNeeds(mesh(known), client, '10.96.0.1'), ['shop/gate.shop.svc.cluster.local']);
+});
+
+t.test('who may connect to a workload depends on its services and waypoints', async t => {
+  const key = 'shop/web.shop.svc.cluster.local';
+  const web = workload('web', { waypoint: byName, services: { [key]: [] } });
+  t.same(admissionNeeds(mesh({}), { ...web, waypoint: null }), []);
+  t.same(admissionNeeds(mesh({}), web), [key, 'shop/gate.shop.svc.cluster.local']);
+  const gate = service('gate', vip('10.96.0.9'));
+  const half = { services: [gate, service('web', { waypoint: byAddress })] };
+  t.same(admissionNeeds(mesh(half), web), []);
+  const other: GatewayAddress = {
+    destination: { kind: 'address', network: 'n', address: '10.96.0.77' },
+    hboneMtlsPort: 15008,
+  };
+  t.same(admissionNeeds(mesh({ services: [gate, service('web', { waypoint: other })] }), web), [
+    'n/10.96.0.77',
+  ]);
 });

@@ -272,6 +272,20 @@ t.test('what leaves a waypoint goes on to the destination', async t => {
   );
 });
 
+t.test('a service without a waypoint leads through that of the pod which was chosen', async t => {
+  for (const waypoint of [byName, byVip, byPod]) {
+    const m = mesh({ workloads: [client, { ...remote, waypoint }, gate], services: [web, gateService] });
+    t.match(route(m, vip, 80), {
+      kind: 'waypoint',
+      workload: gate,
+      authority: '10.0.2.1:8080',
+      service: web,
+      destination: { uid: remote.uid },
+    });
+    t.match(route(m, vip, 80, { source: gate }), { kind: 'hbone', address: '10.0.2.1' });
+  }
+});
+
 t.test('a waypoint that is missing or ill is never passed by', async t => {
   const unknown: GatewayAddress = {
     ...byName,

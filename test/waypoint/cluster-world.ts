@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { Test } from 'tap';
+
 import { createLogger } from '../../base/log.ts';
 import { defaultAudiences } from '../../control/control-config.ts';
 import { Control } from '../../control/control.ts';
@@ -22,6 +22,12 @@ import { Waypoint } from '../../waypoint/waypoint.ts';
 import { FakeApi } from '../control/cluster/fake-api.ts';
 import { until } from '../control/cluster/until.ts';
 import { poolOf } from '../direct/tunnel-world.ts';
+
+/** What of a test is needed here. */
+export interface Test {
+  testdir(content: Record<string, never>): string;
+  teardown(ending: () => unknown): void;
+}
 
 createLogger({ component: 'control', level: 'silent' });
 const namespace = 'culvert-system';
