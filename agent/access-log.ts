@@ -45,7 +45,7 @@ export interface AccessRecord {
   readonly error: string | null;
   readonly side: Side | null;
   readonly fix: string | null;
-  /** `kernel`: joined by the kernel on one node. */
+  /** `kernel`: between two pods of this node, set up and carried by the kernel alone. */
   readonly security: 'mutual_tls' | 'plaintext' | 'local' | 'kernel';
   /** Trace id. */
   readonly id: string | null;

@@ -265,11 +265,14 @@ export class Agent {
       this.ledger.lend(shard, pod.netnsFd);
       messages.push({ type: 'podAdd', pod });
     }
+    if (shard === 0 && this.parts.kernelPath.settled) messages.push({ type: 'books' });
     return messages;
   }
 
   fromShard(shard: number, message: FromShard): void {
     if (message.type === 'podAdded') this.ledger.answered(shard, message.podUid, message.error);
+    else if (message.type === 'neighbour')
+      this.parts.kernelPath.learn(this, message.podUid, message.address, message.port);
     else if (message.type === 'podRemoved') this.ledger.giveBack(shard, message.netnsFd);
     else if (message.type === 'drained') this.#onDrained();
     else if (message.type === 'inquire') void this.#inquire(shard, message);
@@ -290,8 +293,10 @@ export class Agent {
 
   /** Puts a new state into force: the shards get what changed. */
   #adopt({ delta, settings, wanted }: MeshUpdate): void {
-    const { shards } = this.parts;
+    const { shards, kernelPath } = this.parts;
     this.mesh.apply(delta);
+    // The kernel first: shards end what goes on, and nothing may begin meanwhile.
+    kernelPath.follow(this);
     this.#wanted = wanted;
     if (JSON.stringify(this.#settings) !== JSON.stringify(settings)) {
       this.#settings = settings;
@@ -305,6 +310,7 @@ export class Agent {
     const { pods, capture, source } = this.parts;
     await pods.reconcile(this.#wanted);
     if (!this.place.held) return;
+    if (this.parts.kernelPath.settle(this)) this.parts.shards.send(0, { type: 'books' });
     source.enrolled(pods.states());
     await capture.follow();
   }

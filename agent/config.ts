@@ -61,6 +61,11 @@ export interface ClusterConfig {
   readonly kubelet: string;
 }
 
+/** `direct`: the kernel connects; `join`: and joins the sockets of programs that are fit for it. */
+export type PathMode = 'off' | 'direct' | 'join';
+
+export const pathModes: readonly PathMode[] = ['off', 'direct', 'join'];
+
 export interface AgentConfig {
   readonly source: SourceConfig;
   /** `spec.nodeName` of the pods that this agent enrols. */
@@ -82,6 +87,8 @@ export interface AgentConfig {
   readonly accessLog: string;
   readonly logLevel: string;
   readonly detachOnExit: boolean;
+  /** What the kernel may carry alone between pods of this node. */
+  readonly kernelPath: PathMode;
   readonly limits: AgentLimits;
 }
 
@@ -127,6 +134,10 @@ export interface AgentLimits {
   readonly shardHangMs: number;
   /** BPF treats the agent as gone when its heartbeat is older. */
   readonly heartbeatTimeoutMs: number;
+  /** Connections with a verdict begin for this long after the last heartbeat: no longer than a replacement takes. */
+  readonly verdictGraceMs: number;
+  /** Bytes that wait unread in a join before the writer is held back by TCP. */
+  readonly joinBytes: number;
 }
 
 export const defaultLimits: AgentLimits = {
@@ -139,6 +150,8 @@ export const defaultLimits: AgentLimits = {
   connectionsPerPod: 50_000,
   shardHangMs: 30_000,
   heartbeatTimeoutMs: 10_000,
+  verdictGraceMs: 60_000,
+  joinBytes: 1_048_576,
 };
 
 export const defaultPodPorts: PodPorts = { outbound: 15001, plaintext: 15006, hbone: 15008, dns: 15053 };

@@ -12,7 +12,8 @@ import type { Pod } from './pod.ts';
 
 /** `local` is a connection between two pods of this node that this agent carries without a tunnel. */
 export type Direction = 'inbound' | 'outbound' | 'local';
-export type Security = 'mutual_tls' | 'plaintext' | 'local';
+/** `kernel`: as `local`, and the kernel carries it. */
+export type Security = 'mutual_tls' | 'plaintext' | 'local' | 'kernel';
 
 /** One end as far as it is known. */
 export interface Party {
@@ -39,8 +40,8 @@ export class Connection {
   readonly id: number;
   readonly direction: Direction;
   readonly pod: Pod;
-  readonly startedAt = Date.now();
-  readonly startedNs = performance.now();
+  startedAt = Date.now();
+  startedNs = performance.now();
   readonly source: Party;
   readonly destination: Party;
   service: Service | null = null;
@@ -87,6 +88,12 @@ export class Connection {
     if (this.state !== 'opening') return;
     this.state = 'open';
     this.#registry.observer.opened(this);
+  }
+
+  /** It began that many milliseconds ago: the kernel has set it up, and told later. */
+  began(msAgo: number): void {
+    this.startedAt = Date.now() - msAgo;
+    this.startedNs = performance.now() - msAgo;
   }
 
   /** Ends the record; only the first call counts. */

@@ -6,6 +6,7 @@
  */
 import type { AgentConfig } from './config.ts';
 import type { KeptClient } from '../model/affinity.ts';
+import type { PassageMaps } from './kernel-path-passages.ts';
 import type { MeshDelta } from '../model/mesh.ts';
 import type { IssuedCertificate } from '../tunnel/certificates.ts';
 import type { ShardSnapshot } from './shard-metrics.ts';
@@ -19,6 +20,9 @@ export interface ShardStart {
   readonly originalDestinationMap: number;
   readonly peerNameMap: number;
   readonly dnsServersMap: number;
+  readonly passageMaps: PassageMaps;
+  /** Whether connections between pods of this node can become the kernel's. */
+  readonly kernelPath: boolean;
 }
 
 /** One enrolled pod as a shard sees it. The shard owns the listeners from then on. */
@@ -55,6 +59,8 @@ export type ToShard =
   | { readonly type: 'certificate'; readonly certificate: IssuedCertificate }
   | { readonly type: 'certificateGone'; readonly identity: string }
   | { readonly type: 'podAdd'; readonly pod: ShardPodMessage }
+  /** This agent serves, and so keeps the books of what the kernel carries: for the first shard. */
+  | { readonly type: 'books' }
   /** It was taken out of the mesh and lives on: `podRemove` follows when its connections have had their time. */
   | { readonly type: 'podLeave'; readonly podUid: string }
   | { readonly type: 'podRemove'; readonly podUid: string; readonly reason: string }
@@ -95,6 +101,8 @@ export type FromShard =
       readonly patient: boolean;
     }
   | { readonly type: 'podRemoved'; readonly netnsFd: number }
+  /** A connection to a pod of this node by its own address is open: the next one may be the kernel's. */
+  | { readonly type: 'neighbour'; readonly podUid: string; readonly address: string; readonly port: number }
   | { readonly type: 'drained'; readonly forced: number }
   | { readonly type: 'answer'; readonly id: number; readonly answer: ShardAnswer };
 

@@ -32,6 +32,7 @@ export interface MetricSources {
   readonly redirect: () => Readonly<Record<string, bigint>>;
   /** Times that this process gave its place to another agent, or took one's, by what came of it. */
   readonly handovers: () => Readonly<Record<string, number>>;
+  readonly kernelPath: () => { readonly mode: string; readonly verdicts: number };
   readonly logLinesLost: () => number;
   /** Null without a cluster. */
   readonly cluster: (() => ClusterState) | null;
@@ -66,6 +67,12 @@ export function agentFamilies(sources: MetricSources): Family[] {
     several('culvert_redirect_decisions_total', 'counter', 'Decisions of the BPF programs', () =>
       Object.entries(sources.redirect()).map(([decision, count]) => sample({ decision }, Number(count))),
     ),
+    several('culvert_kernel_path', 'gauge', 'What the kernel carries alone between pods of this node', () => [
+      sample({ mode: sources.kernelPath().mode }, 1),
+    ]),
+    single('culvert_kernel_path_verdicts', 'gauge', 'Decisions that the kernel has', () => {
+      return sources.kernelPath().verdicts;
+    }),
     single(
       'culvert_log_lines_lost_total',
       'counter',

@@ -178,6 +178,9 @@ function toNeighbour(
       return;
     }
     server.once('close', () => neighbour.connections.delete(connection));
+    const { address, port } = connection.destination;
+    if (address === outgoing.target.address && port === outgoing.target.port)
+      context.neighbour(outgoing.pod, address, port);
     join(outgoing, connection, server, done);
   });
 }

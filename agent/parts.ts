@@ -11,6 +11,7 @@ import * as native from '../native/native.ts';
 import { Certificates } from '../tunnel/certificates.ts';
 import type { Agent } from './agent.ts';
 import { CaptureWatch } from './capture-watch.ts';
+import { KernelPath } from './kernel-path.ts';
 import { KubeletWatch } from './cluster/kubelet-watch.ts';
 import type { AgentConfig } from './config.ts';
 import { DirectorySource } from './directory-source.ts';
@@ -30,6 +31,7 @@ export interface Parts {
   readonly source: MeshSource;
   readonly certificates: Certificates;
   readonly redirect: Redirect;
+  readonly kernelPath: KernelPath;
   readonly shards: Shards;
   readonly pods: Pods;
   readonly capture: CaptureWatch;
@@ -60,8 +62,17 @@ export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
   undo.push(() => source.close());
   const certificates = openCertificates(agent, source);
   undo.push(() => certificates.close());
-  const { redirect, cgroupRoot, kubelet } = openRedirect(agent, undo, predecessor !== null);
-  const shards = openShards(agent, redirect);
+  const { redirect, cgroupRoot, agentCgroup, kubelet } = openRedirect(agent, undo, predecessor !== null);
+  const kernelPath = await KernelPath.open({
+    redirect,
+    cgroupRoot,
+    agentCgroup,
+    wanted: config.kernelPath,
+    limit: config.limits.joinBytes,
+    graceMs: config.limits.verdictGraceMs,
+    log: agent.log,
+  });
+  const shards = openShards(agent, redirect, kernelPath.mode !== 'off');
   undo.push(() => shards.stop());
   const pods = openPods(agent, { redirect, shards, certificates });
   undo.push(() => pods.close());
@@ -71,6 +82,7 @@ export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
     source,
     certificates,
     redirect,
+    kernelPath,
     shards,
     pods,
     capture,
@@ -110,7 +122,7 @@ function openRedirect(
   agent: Agent,
   undo: Undo[],
   shared: boolean,
-): Pick<Parts, 'redirect' | 'cgroupRoot' | 'kubelet'> {
+): Pick<Parts, 'redirect' | 'cgroupRoot' | 'kubelet'> & { readonly agentCgroup: string } {
   const { config, log } = agent;
   if (config.source.kind === 'cluster') seeCgroupsOfNode();
   const mount = config.cgroupRoot === null ? mountedCgroup2(config.stateDir) : null;
@@ -126,7 +138,7 @@ function openRedirect(
     heartbeatTimeoutMs: config.limits.heartbeatTimeoutMs,
   });
   undo.push(() => (config.detachOnExit && agent.place.held ? redirect.detach() : redirect.close()));
-  if (config.source.kind === 'directory') return { redirect, cgroupRoot, kubelet: null };
+  if (config.source.kind === 'directory') return { redirect, cgroupRoot, agentCgroup, kubelet: null };
   const kubelet = new KubeletWatch({
     redirect,
     expected: true,
@@ -137,7 +149,7 @@ function openRedirect(
     log,
   });
   undo.push(() => kubelet.stop());
-  return { redirect, cgroupRoot, kubelet };
+  return { redirect, cgroupRoot, agentCgroup, kubelet };
 }
 
 /** In a container the agent has one already. */
@@ -148,7 +160,7 @@ function cgroupOf({ config }: Agent, cgroupRoot: string, undo: Undo[]): string {
   return path;
 }
 
-function openShards(agent: Agent, redirect: Redirect): Shards {
+function openShards(agent: Agent, redirect: Redirect, kernelPath: boolean): Shards {
   const { config, log, ledger } = agent;
   return new Shards({
     count: config.shards,
@@ -157,6 +169,8 @@ function openShards(agent: Agent, redirect: Redirect): Shards {
       originalDestinationMap: redirect.originalDestinationMap,
       peerNameMap: redirect.peerNameMap,
       dnsServersMap: redirect.dnsServersMap,
+      passageMaps: redirect.maps,
+      kernelPath,
     },
     hangMs: config.limits.shardHangMs,
     log,

@@ -8,7 +8,7 @@ import { CulvertError } from '../base/errors.ts';
 import { canonicalIp, ipValue } from '../model/address.ts';
 
 /** CULVERT_ABI: part of the pin path, so that agents of different layouts never share a map. */
-export const abi = 2;
+export const abi = 3;
 
 /** CULVERT_COUNTERS, in its order; what each means is said there. */
 export const counterNames = [
@@ -50,6 +50,20 @@ export const counterNames = [
   'kubelet_arrived',
   'kubelet_unproven',
   'kubelet_lost',
+  'path_allowed',
+  'path_stale',
+  'path_opened',
+  'path_lost',
+  'path_let_in',
+  'path_accepted',
+  'path_joined',
+  'path_unseen',
+  'path_unfit',
+  'path_apart',
+  'path_to_tcp',
+  'path_to_join',
+  'path_revoked',
+  'path_untold',
 ] as const;
 
 export type CounterName = (typeof counterNames)[number];

@@ -19,15 +19,27 @@ export function attachHooks(pins: Pins, maps: Maps, settings: ProgramSettings, c
 }
 
 function attachHook(pins: Pins, hook: Hook, program: number, root: number, rootId: bigint): void {
-  const replaced = withPinned(pins, hook.attachType, link => {
+  attachToCgroup(pins, hook.attachType, hook.attachType, program, root, rootId);
+}
+
+/** Attaches one program to the cgroup root under a pin of that name, or puts it in the place of the one that is there. */
+export function attachToCgroup(
+  pins: Pins,
+  pin: string,
+  attachType: native.CgroupAttachType,
+  program: number,
+  root: number,
+  rootId: bigint,
+): void {
+  const replaced = withPinned(pins, pin, link => {
     // Cleared by the kernel when the cgroup is removed; another one means that the operator chose another root.
     if (native.linkInfo(link).cgroupId !== rootId) return false;
     native.updateLink(link, program, null);
     return true;
   });
   if (replaced === true) return;
-  if (replaced === false) pins.removeLink(hook.attachType);
-  pinAndClose(pins, native.attachCgroup(program, root, hook.attachType), hook.attachType);
+  if (replaced === false) pins.removeLink(pin);
+  pinAndClose(pins, native.attachCgroup(program, root, attachType), pin);
 }
 
 /** Attaches the sk_lookup program of one namespace, or replaces it. */

@@ -47,6 +47,14 @@ export const mapNames = [
   'kubelet',
   'kubelet_dials',
   'listeners',
+  'path_config',
+  'verdicts',
+  'grants',
+  'openings',
+  'passages',
+  'passage_sock',
+  'joined',
+  'path_events',
   'counters',
 ] as const;
 export type MapName = (typeof mapNames)[number];
@@ -129,6 +137,24 @@ function loadHook(name: string, maps: Maps, settings: ProgramSettings): native.B
     }
   }
   return load(name, rodata, maps);
+}
+
+/** The programs of the kernel path, which need more of the kernel than all others: see bpf/README.md. */
+export interface PathPrograms {
+  /** Of type sock_ops, for the cgroup. */
+  readonly passages: number;
+  /** Of type sk_msg, for the map `joined`. */
+  readonly join: number;
+}
+
+/** Loads the programs of the kernel path and hands them to `use`; they are let go of afterwards. */
+export async function withPathPrograms<T>(
+  maps: Maps,
+  use: (programs: PathPrograms) => T | Promise<T>,
+): Promise<T> {
+  using path = load('path', {}, maps);
+  using join = load('join', {}, maps);
+  return await use({ passages: path.programFd('on_passage'), join: join.programFd('on_write') });
 }
 
 /** Loads the sk_lookup program of one pod's namespace and hands it to `use`. */

@@ -10,7 +10,6 @@ import { isIpv6 } from '../model/address.ts';
 import * as native from '../native/native.ts';
 import {
   type CounterName,
-  counterNames,
   decodeCookie,
   decodeDnsServers,
   decodePod,
@@ -25,6 +24,7 @@ import {
   type PodEntry,
 } from './redirect-abi.ts';
 import { agentCgroupId, claimCgroup } from './redirect-cgroup.ts';
+import { readCounters } from './redirect-counters.ts';
 import { attachHooks, attachLookup, takeOverLookups } from './redirect-hooks.ts';
 import { closeAll, Pins } from './redirect-pins.ts';
 import { hooks, type Maps, type ProgramSettings } from './redirect-programs.ts';
@@ -101,6 +101,19 @@ export class Redirect implements AsyncDisposable {
     }
   }
 
+  /** Told of every namespace whose capture ends, before it does. */
+  onRetire: (cookie: bigint) => void = () => {};
+
+  /** For the kernel path, which has maps of its own among them. */
+  get maps(): Maps {
+    return this.#maps;
+  }
+
+  /** For the kernel path, which pins a hook of its own. */
+  get pins(): Pins {
+    return this.#pins;
+  }
+
   /** Socket storage for native.originalDestination(); valid in every thread. */
   get originalDestinationMap(): number {
     return this.#maps.orig_dst;
@@ -148,6 +161,7 @@ export class Redirect implements AsyncDisposable {
 
   /** Ends the capture of a pod; what is connected stays connected. Unknown cookies are fine. */
   retire(cookie: bigint): void {
+    this.onRetire(cookie);
     native.mapDelete(this.#maps.pods, encodeCookie(cookie));
     this.#pins.removeLink(Pins.lookupName(cookie));
     native.mapDelete(this.#maps.listeners, encodeCookie(cookie));
@@ -194,14 +208,7 @@ export class Redirect implements AsyncDisposable {
 
   /** How often each verdict was given since the maps were made, all CPUs together. */
   counters(): Record<CounterName, bigint> {
-    const { keys, values, keySize, valueSize, count } = native.mapEntriesBatch(this.#maps.counters);
-    const sums = Object.fromEntries(counterNames.map(name => [name, 0n])) as Record<CounterName, bigint>;
-    for (let entry = 0; entry < count; entry += 1) {
-      const name = counterNames[keys.readUInt32LE(entry * keySize)];
-      if (name === undefined) continue;
-      for (let at = 0; at < valueSize; at += 8) sums[name] += values.readBigUInt64LE(entry * valueSize + at);
-    }
-    return sums;
+    return readCounters(this.#maps);
   }
 
   /** Proves by two connections inside the pod that it is captured. Takes a few milliseconds, or 2 s where it is not. */

@@ -42,6 +42,8 @@ export interface ShardContext {
   readonly metrics: ShardMetrics;
   /** Tells the main thread. */
   readonly send: (message: FromShard) => void;
+  /** A connection of this pod to a neighbour's own address is open. */
+  neighbour(pod: Pod, address: string, port: number): void;
   /** Counts something that an operator may want to know, by code. */
   count(code: string): void;
 }

@@ -12,6 +12,8 @@ import { Connections } from './connections.ts';
 import { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import { EndpointNames } from './endpoint-names.ts';
 import { Inquiries } from './inquiries.ts';
+import { Passages } from './kernel-path-passages.ts';
+import { VerdictRequests } from './kernel-path-requests.ts';
 import { listen } from './listen.ts';
 import type {
   FromShard,
@@ -46,6 +48,8 @@ export class Shard {
   readonly #log: Logger;
   readonly #metrics = new ShardMetrics();
   #draining: ShardDrain | null = null;
+  /** One shard keeps the books of the kernel path. */
+  readonly #passages: Passages | null;
 
   constructor(start: ShardStart, send: (message: FromShard) => void) {
     const { config } = start;
@@ -54,6 +58,7 @@ export class Shard {
     this.#log = createLogger({ component: 'shard', level: config.logLevel }).child({ shard: start.index });
     this.#observer = new Observer(config.accessLog, this.#metrics, this.#log);
     const mesh = new Mesh();
+    const requests = start.kernelPath ? new VerdictRequests(send) : null;
     this.#context = {
       config,
       originalDestinationMap: start.originalDestinationMap,
@@ -88,9 +93,11 @@ export class Shard {
       },
       draining: false,
       metrics: this.#metrics,
+      neighbour: (pod, address, port) => requests?.ask(pod, address, port),
       count: code => this.#metrics.event(code),
     };
     this.#dns = new PodDns(this.#context, start.dnsServersMap);
+    this.#passages = start.index === 0 ? new Passages(this.#context, start.passageMaps) : null;
     setInterval(() => this.#observer.countOpen(this.#context.connections.all()), countEveryMs).unref();
   }
 
@@ -103,6 +110,8 @@ export class Shard {
         return;
       case 'mesh':
         context.mesh.apply(message.delta);
+        // Those that have just begun are judged as well.
+        this.#passages?.look();
         rejudge(context);
         return;
       case 'certificate':
@@ -110,6 +119,9 @@ export class Shard {
         return;
       case 'certificateGone':
         context.certificates.forget(message.identity);
+        return;
+      case 'books':
+        this.#passages?.keep();
         return;
       case 'podAdd':
         this.#addPod(message.pod);
@@ -162,6 +174,7 @@ export class Shard {
       context.podsByWorkload.set(pod.workloadUid, pod);
       listen(context, pod, message.listeners);
       this.#dns.add(pod, message.listeners);
+      this.#passages?.podAdded();
     } catch (thrown) {
       error = thrown instanceof Error ? thrown.message : String(thrown);
       this.#removePod(message.podUid, 'enrolment failed');
@@ -183,6 +196,7 @@ export class Shard {
   /** Leaves to another agent what waits in the listeners; all that was accepted goes on here. */
   #pause(): void {
     for (const pod of this.#context.pods.values()) pod.stopAccepting();
+    this.#passages?.letGo();
     this.#dns.retire();
   }
 
@@ -202,6 +216,7 @@ export class Shard {
     const context = this.#context;
     // With a successor nobody is turned away: who is here already may still need a tunnel.
     context.draining = !successor;
+    this.#passages?.letGo();
     for (const pod of context.pods.values()) {
       pod.stopAccepting();
       if (!successor) pod.pool.drain();
@@ -220,6 +235,7 @@ export class Shard {
 
   #answer(question: Question): ShardAnswer {
     if (question === 'ping') return { kind: 'ping' };
+    this.#passages?.scan();
     if (question === 'connections')
       return { kind: 'connections', connections: this.#context.connections.views(this.#index) };
     const outbound = { tunnels: 0, streams: 0 };

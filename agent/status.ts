@@ -5,6 +5,7 @@
 import { versionString } from '../base/version.ts';
 import type { Finding } from '../control/finding.ts';
 import type { Agent } from './agent.ts';
+import type { PathState } from './kernel-path.ts';
 import type { ClusterState } from './cluster/cluster-source.ts';
 
 export interface AgentStatus {
@@ -31,6 +32,8 @@ export interface AgentStatus {
     readonly policies: number;
   };
   readonly pods: readonly PodStatus[];
+  /** What the kernel carries alone between pods of this node. */
+  readonly kernelPath: PathState;
   /** What an agent in a cluster depends on; null for one without. */
   readonly cluster: ClusterState | null;
 }
@@ -75,6 +78,7 @@ export function statusOf(agent: Agent): AgentStatus {
       ...agent.mesh.counts(),
     },
     pods: pods(agent),
+    kernelPath: parts.kernelPath.state(),
     cluster: parts.source.clusterState(),
   };
 }

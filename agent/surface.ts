@@ -51,6 +51,7 @@ export class Surface implements Ports {
       }),
       redirect: () => parts.redirect.counters(),
       handovers: () => this.#agent.handovers,
+      kernelPath: () => parts.kernelPath.state(),
       logLinesLost: () => logDestination().dropped,
       cluster: clusterOf(parts.source),
     });

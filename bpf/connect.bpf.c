@@ -4,13 +4,14 @@
  *
  * TCP of an enrolled pod gets the agent's listener in its own namespace (port 15001) for a destination, and
  * the pod's address for a source; the real destination stays on the socket, where sockops and getpeername
- * find it. Connected UDP to port 53 goes to 15053. What the node's kubelet opens is noted. Kernel 5.15. Since 6.1 a refused connect() says
+ * find it; what the agent has decided about before goes its way (verdict.h). Connected UDP to port 53 goes to 15053. What the node's kubelet opens is noted. Kernel 5.15. Since 6.1 a refused connect() says
  * ECONNREFUSED, before that EPERM.
  */
 #include <linux/errno.h>
 #include "capture.h"
 #include "dns.h"
 #include "kubelet.h"
+#include "verdict.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -91,7 +92,13 @@ static __always_inline void name_mptcp(struct bpf_sock *subflow, const struct cu
 		*shown = *name;
 }
 
-static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct culvert_pod *pod, bool v6)
+/* Whether this is one of several connections of one socket: those meet the agent, which speaks TCP only. */
+static __always_inline bool is_mptcp(struct bpf_sock *sk)
+{
+	return have_mptcp_sock && bpf_skc_to_mptcp_sock(sk);
+}
+
+static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct culvert_pod *pod, __u64 netns, bool v6)
 {
 	struct culvert_address to = asked_for(ctx, v6), agent;
 	__u16 port = ctx->user_port, listener = outbound_port;
@@ -120,6 +127,8 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 		return verdict(probe, culvert_connect_link_local, ALLOW);
 
 	dns = (pod->flags & CULVERT_POD_DNS) && port == bpf_htons(DNS_PORT);
+	if (!probe && !dns && !is_mptcp(sk) && has_verdict(pod, sk, netns, &to, port))
+		return ALLOW;
 	if (dns)
 		listener = dns_port;
 	agent = agent_address(pod, is_v4(&to));
@@ -154,7 +163,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 		return ALLOW;
 	}
 	if (ctx->protocol == IPPROTO_TCP)
-		return capture_tcp(ctx, pod, v6);
+		return capture_tcp(ctx, pod, netns, v6);
 	if (ctx->protocol == IPPROTO_UDP && ctx->user_port == bpf_htons(DNS_PORT) && (pod->flags & CULVERT_POD_DNS))
 		return capture_dns_udp(ctx, pod, netns, v6, true);
 	return ALLOW;

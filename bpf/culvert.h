@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define CULVERT_ABI 2
+#define CULVERT_ABI 3
 
 /* Map sizes. "Lazy" ones take memory only for what is in them. */
 #define CULVERT_MAX_PODS 4096
@@ -21,6 +21,9 @@
 #define CULVERT_MAX_DNS_CLIENTS 16384 /* LRU; UDP sockets that asked a DNS server not long ago */
 #define CULVERT_MAX_KUBELET_DIALS 4096 /* lazy; the kubelet's connections between their handshake and their accept */
 #define CULVERT_DNS_RECENT 4
+#define CULVERT_MAX_VERDICTS 65536    /* lazy; also the number of grants, which are not: 512 kB */
+#define CULVERT_MAX_PASSAGES 65536    /* lazy; connections of the kernel path, until both ends are closed */
+#define CULVERT_PATH_EVENTS 4194304   /* bytes of the ring buffer */
 
 #define CULVERT_PROCESS_NAME 16 /* as the kernel keeps it, with its final zero */
 
@@ -147,6 +150,128 @@ struct culvert_dns_servers {
  * the pod.
  */
 
+/*
+ * The kernel path: connections between two pods of one node that the kernel sets up and carries alone, because the
+ * agent has decided about (source pod, address, port) before. A verdict lets new ones begin; a grant lets those that
+ * have begun go on. A connection of this kind is called a passage; its two ends are the opener (0) and the server (1).
+ */
+
+/* Map `path_config`, one entry. All zeroes: there is no kernel path. */
+struct culvert_path_config {
+	__u64 grace_ns; /* verdicts are good for this long after the agent's last heartbeat */
+	__u32 limit;    /* bytes that wait unread in a join before writes go by TCP */
+	__u32 flags; /* CULVERT_PATH_* */
+};
+
+#define CULVERT_PATH_ENABLED 1u /* connections with a verdict are the kernel's */
+#define CULVERT_PATH_JOINS 2u   /* and fit ones are joined */
+
+/* Key of `verdicts`. */
+struct culvert_verdict_key {
+	__u64 netns; /* of the source pod */
+	struct culvert_address target;
+	__u16 port;
+	__u16 reserved[3];
+};
+
+/* Value of `verdicts`: allowed, as long as `serial` is what the grant has. */
+struct culvert_verdict {
+	__u64 netns; /* of the destination pod */
+	__u32 slot;  /* index of the grant */
+	__u32 serial;
+};
+
+/* What was seen of the programs at both ends of a verdict; only what is known to be fit is ever joined. */
+#define CULVERT_SEEN_OPENER 1u /* an opener whose socket does not block */
+#define CULVERT_SEEN_SERVER 2u /* a server whose socket does not block */
+#define CULVERT_SEEN_UNFIT 4u  /* a socket that blocks, or came to block, or has a protocol of its own on it */
+
+/* Entry of `grants`. */
+struct culvert_grant {
+	__u32 serial; /* grows when everything that this grant has let in is revoked */
+	__u32 seen;   /* CULVERT_SEEN_* */
+};
+
+/*
+ * Value of `openings`, whose key is a flow with the destination's namespace: a passage between its SYN and its accept.
+ * What sk_lookup finds here goes to the application, and what is accepted under it is the server's end.
+ */
+struct culvert_opening {
+	__u64 id;
+	__u32 slot;
+	__u32 serial;
+};
+
+#define CULVERT_END_HERE 1u   /* established */
+#define CULVERT_END_JOINED 2u /* in the map `joined` */
+#define CULVERT_END_CLOSED 4u
+
+/* One end of a passage; written by its own socket's programs alone. */
+struct culvert_passage_end {
+	__u64 sock;     /* address of its struct sock, to be read with care: it may be another socket by now */
+	__u64 cookie;   /* which proves that it is not */
+	__u64 sent;     /* bytes that it has put into the join */
+	__u64 received; /* bytes that came to it by TCP */
+	__u32 state;    /* CULVERT_END_* */
+	__u32 error;    /* errno that its peer or the network has given it; 0: none */
+};
+
+/* Value of `passages`, whose key is the id of the opener's end. */
+struct culvert_passage {
+	struct culvert_flow flow; /* as the opener sees it; `netns` is the destination's */
+	__u64 source_netns;
+	__u64 opened_ns; /* CLOCK_MONOTONIC, at the SYN */
+	__u32 slot;
+	__u32 serial;
+	struct culvert_passage_end end[2];
+	__u32 closed; /* bit 0: opener, bit 1: server */
+	__u32 reserved;
+};
+
+#define CULVERT_PASSAGE_NONE 0
+#define CULVERT_PASSAGE_ALLOWED 1 /* connect hook: a verdict was found */
+#define CULVERT_PASSAGE_OPENER 2  /* sockops, at the SYN */
+#define CULVERT_PASSAGE_SERVER 3  /* sockops, when accepted */
+
+/* Where the next write of an end goes; NEVER: to TCP for good. */
+#define CULVERT_MODE_TCP 0
+#define CULVERT_MODE_JOIN 1
+#define CULVERT_MODE_NEVER 2
+#define CULVERT_MODE_LEAVING 3 /* as NEVER; the reader blocks now, and shall leave the join when it has read all of it */
+
+#define CULVERT_SOCK_JOINED 1 /* in the map `joined` */
+#define CULVERT_SOCK_READY 2  /* an opener that did not block when it was established */
+
+/* Value of the socket storage `passage_sock`. */
+struct culvert_passage_sock {
+	__u64 id;    /* even: opener, odd: its server, which is id + 1; also the key in `joined` */
+	__u64 netns; /* of the destination */
+	struct culvert_address stands_for;
+	__u16 stands_for_port;
+	__u16 role; /* CULVERT_PASSAGE_* */
+	__u16 mode;  /* CULVERT_MODE_* */
+	__u16 flags; /* CULVERT_SOCK_* */
+	__u32 slot;
+	__u32 serial;
+	__u64 peer; /* as in culvert_passage_end */
+	__u64 peer_cookie;
+	__u64 sent;
+	__u64 told_ns; /* when `sent` last reached the passage */
+};
+
+#define CULVERT_EVENT_OPENED 1
+#define CULVERT_EVENT_CLOSED 2
+#define CULVERT_EVENT_BLOCKS 3  /* a joined end turned blocking and has read all: it shall leave `joined` */
+
+/* Record in the ring buffer `path_events`. */
+struct culvert_path_event {
+	__u64 id; /* of the opener; BLOCKS: of the end that is meant */
+	__u64 at_ns;
+	__u32 kind; /* CULVERT_EVENT_* */
+	__u32 reserved;
+	struct culvert_passage passage; /* OPENED and CLOSED */
+};
+
 /* One counter per verdict, in the per-CPU array `counters`; user space knows them by these names. */
 #define CULVERT_COUNTERS(_)                                                                                  \
 	_(connect_captured)         /* application TCP brought to 15001 */                                    \
@@ -186,7 +311,21 @@ struct culvert_dns_servers {
 	_(kubelet_opened)           /* handshake of a connection of the node's kubelet */                     \
 	_(kubelet_arrived)          /* the agent's accepted socket is known to be the kubelet's */            \
 	_(kubelet_unproven)         /* kubelet's name and cgroup, but another process or not root: as anybody */ \
-	_(kubelet_lost)             /* map full or no memory: the kubelet's connection counts as anybody's */
+	_(kubelet_lost)             /* map full or no memory: the kubelet's connection counts as anybody's */ \
+	_(path_allowed)             /* connect() with a verdict: left to the kernel path */                   \
+	_(path_stale)               /* a verdict, but the agent is gone for too long */                       \
+	_(path_opened)              /* SYN of a passage */                                                    \
+	_(path_lost)                /* map full or no memory: arrives as anybody's plain TCP */               \
+	_(path_let_in)              /* SYN of a passage let through to the application */                     \
+	_(path_accepted)            /* the application has the connection */                                  \
+	_(path_joined)              /* and both ends are joined */                                            \
+	_(path_unseen)              /* not joined: nothing is known yet about the programs at both ends */    \
+	_(path_unfit)               /* not joined: a program that the join can't serve */                     \
+	_(path_apart)               /* not joined: one end blocks now, or the map did not take it */          \
+	_(path_to_tcp)              /* a direction left the join: its reader is slow, or blocks */            \
+	_(path_to_join)             /* a direction entered the join, at first or again */                     \
+	_(path_revoked)             /* a write into a revoked passage: refused */                             \
+	_(path_untold)              /* an event found no room; the agent looks into `passages` */
 
 enum culvert_counter {
 #define CULVERT_ENUM(name) culvert_##name,

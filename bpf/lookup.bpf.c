@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * sk_lookup: plain TCP that arrives at an enrolled pod, to any port, goes to the agent's 15006. One instance
+ * sk_lookup: plain TCP that arrives at an enrolled pod, to any port, goes to the agent's 15006, but for what the agent
+ * has decided about before it began (the kernel path). One instance
  * for each pod's namespace, since this type of program can't ask where it runs. The accepted socket's local
  * address is the one that was dialled. Runs once for a SYN, never for established connections. Kernel 5.9.
  *
@@ -59,6 +60,24 @@ static __always_inline __u16 flow_role(struct bpf_sk_lookup *ctx, const struct c
 	return found ? found->role : CULVERT_NAME_NONE;
 }
 
+/*
+ * Did a pod of this node open it with a verdict for this very pod? Not taken away here: a SYN may come twice, and so may
+ * the ACK of a SYN cookie.
+ */
+static __always_inline bool is_passage(struct bpf_sk_lookup *ctx, const struct culvert_address *remote,
+				       const struct culvert_address *local)
+{
+	struct culvert_flow flow = {
+		.netns = netns_cookie,
+		.source = *remote,
+		.target = *local,
+		.source_port = FIELD(ctx, remote_port),
+		.target_port = bpf_htons(FIELD(ctx, local_port)),
+	};
+
+	return bpf_map_lookup_elem(&openings, &flow);
+}
+
 SEC("sk_lookup")
 int lookup(struct bpf_sk_lookup *ctx)
 {
@@ -107,6 +126,8 @@ int lookup(struct bpf_sk_lookup *ctx)
 		return verdict(culvert_lookup_own_port, SK_DROP);
 	}
 
+	if (is_passage(ctx, &remote, &local))
+		return verdict(culvert_path_let_in, SK_PASS);
 	if (!agent_alive())
 		return without_agent(pod, culvert_lookup_passed_stale, culvert_lookup_dropped_stale);
 	listener = bpf_map_lookup_elem(&listeners, &netns);

@@ -90,6 +90,64 @@ struct {
 } listeners SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct culvert_path_config);
+} path_config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CULVERT_MAX_VERDICTS);
+	__type(key, struct culvert_verdict_key);
+	__type(value, struct culvert_verdict);
+} verdicts SEC(".maps");
+
+/* Apart from `verdicts`: asked at every write of a joined socket, so by index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CULVERT_MAX_VERDICTS);
+	__type(key, __u32);
+	__type(value, struct culvert_grant);
+} grants SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CULVERT_MAX_PASSAGES);
+	__type(key, struct culvert_flow);
+	__type(value, struct culvert_opening);
+} openings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CULVERT_MAX_PASSAGES);
+	__type(key, __u64);
+	__type(value, struct culvert_passage);
+} passages SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct culvert_passage_sock);
+} passage_sock SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, 2 * CULVERT_MAX_PASSAGES);
+	__type(key, __u64);
+	__type(value, __u64);
+} joined SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, CULVERT_PATH_EVENTS);
+} path_events SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, culvert_counter_count);
 	__type(key, __u32);

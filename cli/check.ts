@@ -129,6 +129,13 @@ async function runningAgent(admin: string): Promise<CheckResult[]> {
       ? { name: 'agent', state: 'ok', found: `ready on node ${state.node}`, fix: null }
       : missing('agent', `not ready: ${state.pending.join(', ')}`, 'its log has the reason'),
   ];
+  const { mode, problem } = state.kernelPath;
+  results.push({
+    name: 'kernel path',
+    state: problem === null ? 'ok' : 'warning',
+    found: problem === null ? mode : `${mode}: ${problem}`,
+    fix: problem === null ? null : 'connections between pods of this node go through the agent instead',
+  });
   for (const pod of state.pods) {
     if (pod.problem !== null)
       results.push(missing(`pod ${pod.namespace}/${pod.name}`, pod.problem, 'it is not protected'));

@@ -40,6 +40,11 @@ program
   .option('--dns-port <n>', 'inside each pod: DNS', '15053')
   .option('--access-log <file>', 'one line per connection; - is standard output, empty is none', '-')
   .option('--log-level <level>', 'trace, debug, info, warn, error; or component=level,…', 'info')
+  .option(
+    '--kernel-path <mode>',
+    'between pods of this node: off, direct (the kernel connects them), join (and joins their sockets)',
+    'direct',
+  )
   .option('--limit <name=value...>', 'change a deadline or cap, see docs/running.md')
   .option(
     '--control-root <file>',

@@ -7,7 +7,14 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Agent } from '../agent/agent.ts';
 import { enrolledNamespacesFile } from '../agent/cluster/enrolled-namespaces.ts';
-import { defaultLimits, defaultShards, type AgentConfig, type SourceConfig } from '../agent/config.ts';
+import {
+  defaultLimits,
+  defaultShards,
+  pathModes,
+  type AgentConfig,
+  type PathMode,
+  type SourceConfig,
+} from '../agent/config.ts';
 import { Surface } from '../agent/surface.ts';
 import { CulvertError } from '../base/errors.ts';
 import { logLevels } from '../base/log.ts';
@@ -50,6 +57,7 @@ export interface RunOptions {
   readonly logLevel: string;
   readonly limit?: readonly string[];
   readonly detachOnExit?: boolean;
+  readonly kernelPath: string;
 }
 
 export async function run(options: RunOptions): Promise<void> {
@@ -149,6 +157,7 @@ export function agentConfig(options: RunOptions): AgentConfig {
       options.accessLog === '-' || options.accessLog === '' ? options.accessLog : resolve(options.accessLog),
     logLevel: options.logLevel,
     detachOnExit: options.detachOnExit === true,
+    kernelPath: pathMode(options.kernelPath, problems),
     limits: changedLimits(defaultLimits, options.limit ?? [], problems),
   };
   if (problems.length > 0)
@@ -204,4 +213,10 @@ function source(options: RunOptions, stateDir: string, problems: string[]): Sour
     kubelet: options.kubelet,
     onDemand: options.meshState === 'on-demand',
   };
+}
+
+function pathMode(word: string, problems: string[]): PathMode {
+  const found = pathModes.find(mode => mode === word);
+  if (found === undefined) problems.push(`--kernel-path ${word}: use one of ${pathModes.join(', ')}`);
+  return found ?? 'off';
 }

@@ -67,6 +67,13 @@ export const resetOnClose: (fd: number) => void = native('resetOnClose');
 export const setKeepalive: (fd: number, idle: number, interval: number, count: number) => void =
   native('setKeepalive');
 
+/**
+ * Ends the TCP connection of another program, by its own end's name and its peer's: the peer gets a reset, the program
+ * ECONNABORTED. Returns false where there is no such connection.
+ */
+export const destroyConnection: (netnsFd: number, local: SocketAddress, remote: SocketAddress) => boolean =
+  native('destroyConnection');
+
 /** Returns a new close-on-exec descriptor of the same open file. */
 export const duplicate: (fd: number) => number = native('duplicate');
 
@@ -261,6 +268,9 @@ export const attachCgroup: (programFd: number, cgroupFd: number, attachType: Cgr
 /** Attaches an sk_lookup program to a network namespace by a link. */
 export const attachNetns: (programFd: number, netnsFd: number) => number = native('attachNetns');
 
+/** Attaches an sk_msg program to a sockmap or sockhash, in place of the one that is there: sockets put in later get it. */
+export const attachSockmap: (programFd: number, mapFd: number) => void = native('attachSockmap');
+
 /** Replaces the program of a link atomically; with `expectedFd` only if that is the one it runs (EPERM otherwise). */
 export const updateLink: (linkFd: number, programFd: number, expectedFd: number | null) => void =
   native('updateLink');
@@ -386,6 +396,37 @@ export class Ringbuf implements Disposable {
 /** Calls `onRecords` once per wake-up with the records that were ready, copied, in order. One reader per map. */
 export function ringbufOpen(mapFd: number, onRecords: (records: Buffer[]) => void): Ringbuf {
   return new Ringbuf(ringbufHandle(mapFd, onRecords));
+}
+
+declare const readerBrand: unique symbol;
+interface ReaderHandle {
+  readonly [readerBrand]: true;
+}
+const ringbufReader: (mapFd: number) => ReaderHandle = native('ringbufReader');
+const ringbufRead: (reader: ReaderHandle) => Buffer | null = native('ringbufRead');
+const ringbufEnd: (reader: ReaderHandle) => void = native('ringbufEnd');
+
+/** Reads a BPF ring buffer when asked, for programs that wake nobody. One reader per map. */
+export class RingbufReader implements Disposable {
+  readonly #handle: ReaderHandle;
+
+  constructor(mapFd: number) {
+    this.#handle = ringbufReader(mapFd);
+  }
+
+  /** All records that are ready, one after the other; null where there are none. */
+  read(): Buffer | null {
+    return ringbufRead(this.#handle);
+  }
+
+  /** A second close does nothing; what is read afterwards is null. */
+  close(): void {
+    ringbufEnd(this.#handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
 }
 
 // ── Tests of programs ───────────────────────────────────────────────────────────────────────────────────────────

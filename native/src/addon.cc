@@ -27,6 +27,7 @@ constexpr Export kExports[] = {
     {"socketAddress", GetSocketAddress},
     {"resetOnClose", ResetOnClose},
     {"setKeepalive", SetKeepalive},
+    {"destroyConnection", DestroyConnection},
     {"duplicate", Duplicate},
     {"close", Close},
     // descriptors for another process
@@ -59,6 +60,7 @@ constexpr Export kExports[] = {
     // links and pins
     {"attachCgroup", AttachCgroup},
     {"attachNetns", AttachNetns},
+    {"attachSockmap", AttachSockmap},
     {"updateLink", UpdateLink},
     {"detachLink", DetachLink},
     {"pin", Pin},
@@ -78,6 +80,9 @@ constexpr Export kExports[] = {
     // events
     {"ringbufOpen", RingbufOpen},
     {"ringbufClose", RingbufClose},
+    {"ringbufReader", RingbufReader},
+    {"ringbufRead", RingbufRead},
+    {"ringbufEnd", RingbufEnd},
     // tests of programs
     {"testRun", TestRun},
 };

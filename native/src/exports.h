@@ -24,6 +24,8 @@ Napi::Value DescriptorSocket(const Napi::CallbackInfo& info);
 Napi::Value SendDescriptors(const Napi::CallbackInfo& info);
 Napi::Value ReceiveDescriptors(const Napi::CallbackInfo& info);
 Napi::Value PeerUser(const Napi::CallbackInfo& info);
+// destroy.cc
+Napi::Value DestroyConnection(const Napi::CallbackInfo& info);
 
 // storage.cc
 Napi::Value OriginalDestination(const Napi::CallbackInfo& info);
@@ -57,6 +59,7 @@ Napi::Value ObjectClose(const Napi::CallbackInfo& info);
 // link.cc
 Napi::Value AttachCgroup(const Napi::CallbackInfo& info);
 Napi::Value AttachNetns(const Napi::CallbackInfo& info);
+Napi::Value AttachSockmap(const Napi::CallbackInfo& info);
 Napi::Value UpdateLink(const Napi::CallbackInfo& info);
 Napi::Value DetachLink(const Napi::CallbackInfo& info);
 Napi::Value Pin(const Napi::CallbackInfo& info);
@@ -81,6 +84,11 @@ Napi::Value MapEntriesBatch(const Napi::CallbackInfo& info);
 // ringbuf.cc
 Napi::Value RingbufOpen(const Napi::CallbackInfo& info);
 Napi::Value RingbufClose(const Napi::CallbackInfo& info);
+
+// ringread.cc
+Napi::Value RingbufReader(const Napi::CallbackInfo& info);
+Napi::Value RingbufRead(const Napi::CallbackInfo& info);
+Napi::Value RingbufEnd(const Napi::CallbackInfo& info);
 
 // test_run.cc
 Napi::Value TestRun(const Napi::CallbackInfo& info);

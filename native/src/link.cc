@@ -37,6 +37,20 @@ Napi::Value AttachNetns(const Napi::CallbackInfo& info) {
   return link_fd < 0 ? Throw(env, errno, "bpf(BPF_LINK_CREATE) sk_lookup") : Napi::Number::New(env, link_fd);
 }
 
+Napi::Value AttachSockmap(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Arguments args(info);
+  int program_fd = args.Fd(0, "programFd");
+  int map_fd = args.Fd(1, "mapFd");
+  if (!args.ok()) return env.Undefined();
+
+  // Not a link: those exist for sockmaps since 6.10 only. The map holds the program for as long as it lives.
+  if (bpf_prog_attach(program_fd, map_fd, BPF_SK_MSG_VERDICT, 0) != 0) {
+    return Throw(env, errno, "bpf(BPF_PROG_ATTACH) sk_msg");
+  }
+  return env.Undefined();
+}
+
 Napi::Value UpdateLink(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Arguments args(info);

@@ -20,6 +20,7 @@ const options: RunOptions = {
   metricsPort: '15020',
   readyPort: '15021',
   outboundPort: '15001',
+  kernelPath: 'direct',
   plaintextPort: '15006',
   hbonePort: '15008',
   dnsPort: '15053',

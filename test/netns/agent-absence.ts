@@ -21,6 +21,8 @@ const stage = await AgentLab.create({
     { name: 'lenient', namespace: 'shop', node: 'node-a', serviceAccount: 'lenient', ...lenientMode },
     { name: 'far', namespace: 'shop', node: 'node-b', serviceAccount: 'far' },
   ],
+  // What the kernel carries without an agent is told in kernel-path-agents.ts.
+  agent: { args: ['--kernel-path', 'off'] },
 });
 t.teardown(() => stage[Symbol.asyncDispose]());
 const [strict, lenient, far, { outside }] = [

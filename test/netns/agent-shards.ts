@@ -21,7 +21,8 @@ const stage = await AgentLab.create({
     { name: 'client', namespace: 'shop', node: 'node-a' },
     { name: 'near', namespace: 'shop', node: 'node-a' },
   ],
-  agent: { shards: 2, args: ['--limit', 'shardHangMs=1500'] },
+  // What the kernel carries is no shard's.
+  agent: { shards: 2, args: ['--limit', 'shardHangMs=1500', '--kernel-path', 'off'] },
 });
 t.teardown(() => stage[Symbol.asyncDispose]());
 const [client, near, agent] = [stage.pod('client'), stage.pod('near'), stage.agent('node-a')];

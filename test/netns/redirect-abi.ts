@@ -5,6 +5,16 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
 import {
+  decodePassage,
+  decodePathEvents,
+  decodeVerdict,
+  decodeVerdictKey,
+  encodePathConfig,
+  encodeVerdict,
+  encodeVerdictKey,
+  pathSizes,
+} from '../../agent/kernel-path-abi.ts';
+import {
   abi,
   counterNames,
   decodeAddress,
@@ -31,6 +41,13 @@ int main(void) {
   SIZE(address, culvert_address) SIZE(config, culvert_config) SIZE(pod, culvert_pod) SIZE(name, culvert_name)
   SIZE(endpoint, culvert_endpoint) SIZE(dnsClient, culvert_dns_client) SIZE(dnsServers, culvert_dns_servers)
   SIZE(flow, culvert_flow) SIZE(kubelet, culvert_kubelet)
+  SIZE(pathConfig, culvert_path_config) SIZE(verdictKey, culvert_verdict_key) SIZE(verdict, culvert_verdict)
+  SIZE(grant, culvert_grant) SIZE(opening, culvert_opening) SIZE(passageEnd, culvert_passage_end)
+  SIZE(passage, culvert_passage) SIZE(passageSock, culvert_passage_sock) SIZE(pathEvent, culvert_path_event)
+  AT(culvert_path_config, limit) AT(culvert_path_config, flags) AT(culvert_verdict_key, port)
+  AT(culvert_verdict, slot) AT(culvert_passage, source_netns) AT(culvert_passage, opened_ns) AT(culvert_passage, slot)
+  AT(culvert_passage, end) AT(culvert_passage_end, received) AT(culvert_passage_end, state)
+  AT(culvert_passage_end, error) AT(culvert_path_event, kind) AT(culvert_path_event, passage)
   AT(culvert_kubelet, cgroup) AT(culvert_kubelet, pid_device) AT(culvert_kubelet, pid_inode)
   AT(culvert_kubelet, pid) AT(culvert_kubelet, name)
   AT(culvert_pod, ip6) AT(culvert_pod, flags) AT(culvert_pod, generation)
@@ -46,7 +63,8 @@ const header = JSON.parse(execFileSync(binary, { encoding: 'utf8' })) as Record<
 
 t.equal(header['abi'], abi);
 t.same(String(header['counters']).split(','), counterNames);
-for (const [name, size] of Object.entries(sizes)) t.equal(header[name], size, `size of ${name}`);
+for (const [name, size] of Object.entries({ ...sizes, ...pathSizes }))
+  t.equal(header[name], size, `size of ${name}`);
 
 t.test('fields are where the header has them', async t => {
   const pod = encodePod({
@@ -110,4 +128,39 @@ t.test('what is written is read again', async t => {
   t.same(decodePod(encodePod(entry)), entry);
   const server = Buffer.concat([encodeAddress('192.0.2.53'), Buffer.from([0, 53, 0, 0])]);
   t.same(decodeDnsServers(Buffer.concat([server, Buffer.alloc(60)])), [{ address: '192.0.2.53', port: 53 }]);
+});
+
+t.test('the kernel path is where the header has it', async t => {
+  const at = (name: string): number => Number(header[name]);
+  const config = encodePathConfig({ enabled: true, joins: true, limit: 4096, graceMs: 2 });
+  t.equal(config.readBigUInt64LE(0), 2_000_000n);
+  t.equal(config.readUInt32LE(at('culvert_path_config.limit')), 4096);
+  t.equal(config.readUInt32LE(at('culvert_path_config.flags')), 3);
+  const key = { source: 7n, address: 'fd00::1', port: 8080 };
+  t.equal(encodeVerdictKey(key).readUInt16BE(at('culvert_verdict_key.port')), 8080);
+  t.same(decodeVerdictKey(encodeVerdictKey(key)), key);
+  const verdict = { destination: 9n, slot: 5, serial: 6 };
+  t.equal(encodeVerdict(verdict).readUInt32LE(at('culvert_verdict.slot')), 5);
+  t.same(decodeVerdict(encodeVerdict(verdict)), verdict);
+
+  const event = Buffer.alloc(pathSizes.pathEvent);
+  event.writeBigUInt64LE(40n, 0);
+  event.writeUInt32LE(2, at('culvert_path_event.kind'));
+  const passage = event.subarray(at('culvert_path_event.passage'));
+  passage.writeBigUInt64LE(9n, 0);
+  encodeAddress('10.0.0.1').copy(passage, 8);
+  encodeAddress('10.0.0.2').copy(passage, 24);
+  passage.writeBigUInt64LE(7n, at('culvert_passage.source_netns'));
+  passage.writeUInt32LE(5, at('culvert_passage.slot'));
+  const server = at('culvert_passage.end') + pathSizes.passageEnd;
+  passage.writeBigUInt64LE(123n, server + at('culvert_passage_end.received'));
+  passage.writeUInt32LE(3, server + at('culvert_passage_end.state'));
+  passage.writeUInt32LE(104, server + at('culvert_passage_end.error'));
+  const [closed] = decodePathEvents(event);
+  t.match(closed, {
+    kind: 'closed',
+    passage: { id: 40n, sourceNetns: 7n, targetNetns: 9n, slot: 5, up: 123 },
+  });
+  t.match(decodePassage(1n, passage), { accepted: true, joined: true, serverError: 104, down: 0 });
+  t.same(decodePathEvents(event.subarray(1)), [], 'half a record is none');
 });

@@ -1,0 +1,277 @@
+/**
+ * The books of connections that the kernel carries: one shard reads the kernel's events and has a Connection for each
+ * passage, so that metrics, access lines, policy changes and pods that go work as for all others.
+ *
+ * The map `passages` is the truth, events only say where to look: an agent that starts, a shard that was replaced and an
+ * event that found no room are made good by reading the map. A short connection is often over before it is heard of.
+ */
+import { CulvertError, describeError } from '../base/errors.ts';
+import * as native from '../native/native.ts';
+import { judge } from './authorise.ts';
+import type { Connection } from './connections.ts';
+import {
+  decodeGrantSerial,
+  decodePassage,
+  decodePathEvents,
+  encodePassageId,
+  encodeSlot,
+  type Passage,
+  type PathEvent,
+} from './kernel-path-abi.ts';
+import type { Pod } from './pod.ts';
+import type { Maps } from './redirect-programs.ts';
+import { clientOf, workloadOf, type ShardContext } from './shard-context.ts';
+
+export type PassageMaps = Pick<Maps, 'passages' | 'joined' | 'path_events' | 'grants'>;
+
+/** Between two looks at the events. */
+const lookEveryMs = 50;
+/** By then the shard has heard of the change of policy that the kernel has followed already. */
+const revokedMs = 200;
+/** Bytes of passages that stay open are read this often, and what was not told is found. */
+const scanEveryMs = 5_000;
+/** What belongs to no pod that is known by then belongs to none. */
+const strangerMs = 30_000;
+
+interface Entry {
+  readonly passage: Passage;
+  readonly connection: Connection;
+  readonly neighbour: Pod;
+  /** It is over, and its record ends when it is known why. */
+  ending: boolean;
+}
+
+export class Passages {
+  readonly #context: ShardContext;
+  readonly #maps: PassageMaps;
+  #reader: native.RingbufReader | null = null;
+  readonly #open = new Map<bigint, Entry>();
+  #timers: readonly NodeJS.Timeout[] = [];
+  #startedAt = 0;
+  /** Pods have come since the last scan, and may own what was nobody's. */
+  #scanSoon = true;
+  /** Ends of passages whose pods are not known: after a start, pods come one after the other. */
+  #ownerless: { readonly passage: Passage; readonly atNs: bigint }[] = [];
+
+  constructor(context: ShardContext, maps: PassageMaps) {
+    this.#context = context;
+    this.#maps = maps;
+  }
+
+  /** Begins to keep the books, which nobody else may do from now on. */
+  keep(): void {
+    if (this.#reader !== null) return;
+    this.#reader = new native.RingbufReader(this.#maps.path_events);
+    this.#startedAt = performance.now();
+    this.#scanSoon = true;
+    this.#timers = [
+      setInterval(() => this.look(), lookEveryMs).unref(),
+      setInterval(() => this.scan(), scanEveryMs).unref(),
+    ];
+  }
+
+  /** A pod has come. */
+  podAdded(): void {
+    this.#scanSoon = true;
+  }
+
+  /** Takes in what has happened; to be called before anything is decided about all connections. */
+  look(): void {
+    const bytes = this.#reader?.read() ?? null;
+    if (bytes !== null) this.#follow(decodePathEvents(bytes));
+    if (this.#scanSoon) this.scan();
+  }
+
+  /** Compares the table with the kernel's: bytes, what opened or closed unheard of, and what belongs to nobody. */
+  scan(): void {
+    if (this.#reader === null) return;
+    this.#scanSoon = false;
+    for (const { passage, atNs } of this.#ownerless.splice(0)) this.#closed(passage, atNs);
+    const { count, keys, values, keySize, valueSize } = native.mapEntriesBatch(this.#maps.passages);
+    const present = new Set<bigint>();
+    for (let at = 0; at < count; at += 1) {
+      const id = keys.readBigUInt64LE(at * keySize);
+      const passage = decodePassage(id, values.subarray(at * valueSize, (at + 1) * valueSize));
+      present.add(id);
+      const entry = this.#open.get(id);
+      if (entry !== undefined) carry(entry.connection, passage);
+      else if (passage.accepted) this.#begin(passage);
+      else if (this.#isStray(passage)) this.#destroy(passage);
+    }
+    for (const [id, entry] of this.#open)
+      if (!present.has(id) && !entry.ending) this.#end(entry, entry.passage, null);
+  }
+
+  /** Another agent serves, or none: the passages go on, and their books are the next one's. */
+  letGo(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.look();
+    this.#reader?.close();
+    this.#reader = null;
+    for (const { connection, neighbour } of this.#open.values()) {
+      this.#context.connections.forget(connection);
+      neighbour.connections.delete(connection);
+    }
+    this.#open.clear();
+  }
+
+  #follow(events: readonly PathEvent[]): void {
+    const over = new Set<bigint>();
+    for (const event of events) if (event.kind === 'closed') over.add(event.passage.id);
+    for (const event of events) {
+      if (event.kind === 'blocks') native.mapDelete(this.#maps.joined, encodePassageId(event.end));
+      else if (event.kind === 'closed') this.#closed(event.passage, event.atNs);
+      else if (!over.has(event.passage.id)) this.#begin(event.passage);
+    }
+  }
+
+  #closed(passage: Passage, atNs: bigint): void {
+    const entry = this.#open.get(passage.id) ?? this.#begin(passage);
+    if (entry !== null && this.#isRevoked(passage)) this.#endRevoked(entry, passage, atNs);
+    else if (entry !== null) this.#end(entry, passage, atNs);
+    else if (this.#isStarting && this.#isOwnerless(passage)) this.#ownerless.push({ passage, atNs });
+  }
+
+  /** Opens the record. Null where the pods are not known (yet). */
+  #begin(passage: Passage): Entry | null {
+    const known = this.#open.get(passage.id);
+    if (known !== undefined) return known;
+    const context = this.#context;
+    const [pod, neighbour] = [this.#pod(passage.sourceNetns), this.#pod(passage.targetNetns)];
+    if (pod === null || neighbour === null) {
+      if (this.#isStray(passage)) this.#destroy(passage);
+      return null;
+    }
+    const connection = context.connections.start(
+      'local',
+      pod,
+      { ...passage.source, workload: clientOf(context, pod), identity: pod.identity },
+      { ...passage.target, workload: workloadOf(context, neighbour), identity: neighbour.identity },
+    );
+    connection.security = 'kernel';
+    connection.began(Number(native.monotonicNs() - passage.openedNs) / 1e6);
+    neighbour.connections.add(connection);
+    const entry: Entry = { passage, connection, neighbour, ending: false };
+    this.#open.set(passage.id, entry);
+    connection.cut = () => {
+      this.#read(entry);
+      this.#destroy(passage);
+      this.#forget(entry);
+    };
+    carry(connection, passage);
+    const decision = judge(context, neighbour.workloadUid, connection);
+    if (passage.accepted) connection.opened();
+    if (!decision.allowed) {
+      // It began on a verdict that is gone by now.
+      const error = policyChanged(decision.reason);
+      context.count(error.code);
+      connection.cut(error);
+      connection.closed(error);
+      return null;
+    }
+    return entry;
+  }
+
+  #end(entry: Entry, passage: Passage, atNs: bigint | null, why: CulvertError | null = null): void {
+    const { connection } = entry;
+    this.#forget(entry);
+    carry(connection, passage);
+    if (atNs !== null) connection.began(Number(atNs - passage.openedNs) / 1e6);
+    if (why !== null) this.#context.count(why.code);
+    connection.closed(why ?? errorOf(passage));
+  }
+
+  /** The kernel has refused it on the main thread's word, which says why a moment later. */
+  #endRevoked(entry: Entry, passage: Passage, atNs: bigint): void {
+    entry.ending = true;
+    const end = (): void => {
+      // Cut meanwhile by what this shard has heard.
+      if (!this.#open.has(passage.id)) return;
+      const decision = judge(this.#context, entry.neighbour.workloadUid, entry.connection);
+      this.#end(entry, passage, atNs, decision.allowed ? null : policyChanged(decision.reason));
+    };
+    setTimeout(end, revokedMs).unref();
+  }
+
+  #isRevoked({ slot, serial }: Passage): boolean {
+    const grant = native.mapLookup(this.#maps.grants, encodeSlot(slot));
+    return grant !== null && decodeGrantSerial(grant) !== serial;
+  }
+
+  #forget({ passage, connection, neighbour }: Entry): void {
+    this.#open.delete(passage.id);
+    neighbour.connections.delete(connection);
+  }
+
+  #read({ passage, connection }: Entry): void {
+    const now = native.mapLookup(this.#maps.passages, encodePassageId(passage.id));
+    if (now !== null) carry(connection, decodePassage(passage.id, now));
+  }
+
+  /** Resets it: the server's end is taken away, so the client hears what it would hear from a server that ended it. */
+  #destroy({ source, target, sourceNetns, targetNetns }: Passage): void {
+    try {
+      const server = this.#pod(targetNetns);
+      if (server !== null && native.destroyConnection(server.netnsFd, target, source)) return;
+      const client = this.#pod(sourceNetns);
+      if (client !== null) native.destroyConnection(client.netnsFd, source, target);
+    } catch (error) {
+      this.#context.count('DESTROY_FAILED');
+      this.#context.log.error(
+        { code: 'DESTROY_FAILED', err: describeError(error) },
+        'a connection could not be ended',
+      );
+    }
+  }
+
+  get #isStarting(): boolean {
+    return performance.now() - this.#startedAt < strangerMs;
+  }
+
+  #isOwnerless({ sourceNetns, targetNetns }: Passage): boolean {
+    return this.#pod(sourceNetns) === null || this.#pod(targetNetns) === null;
+  }
+
+  /** Its destination is no pod of this agent: whoever has answered there is not who the verdict was about. */
+  #isStray({ targetNetns }: Passage): boolean {
+    return !this.#isStarting && this.#pod(targetNetns) === null;
+  }
+
+  #pod(cookie: bigint): Pod | null {
+    for (const pod of this.#context.pods.values()) if (pod.cookie === cookie) return pod;
+    return null;
+  }
+}
+
+function policyChanged(reason: string): CulvertError {
+  return new CulvertError('POLICY_CHANGED', `closed by a changed policy: ${reason}`, { side: 'client' });
+}
+
+function carry(connection: Connection, { up, down }: Passage): void {
+  // Ends are read one after the other, so a sum may be older than the one before.
+  connection.up = Math.max(connection.up, up);
+  connection.down = Math.max(connection.down, down);
+}
+
+const [ETIMEDOUT, ECONNREFUSED] = [110, 111];
+
+/** What ended it; null for two FINs. An end that has an error got it from the other side. */
+function errorOf({ accepted, openerError, serverError }: Passage): CulvertError | null {
+  if (!accepted) {
+    const refused = openerError === ECONNREFUSED;
+    return new CulvertError(
+      refused ? 'DIAL_REFUSED' : openerError === ETIMEDOUT ? 'DIAL_TIMEOUT' : 'CLIENT_GONE',
+      refused ? 'the application refused the connection' : 'the connection was never established',
+      { side: refused || openerError === ETIMEDOUT ? 'server' : 'client' },
+    );
+  }
+  if (openerError === 0 && serverError === 0) return null;
+  const side = openerError === 0 ? 'client' : 'server';
+  return new CulvertError(
+    'PEER_RESET',
+    `the ${side} broke the connection (errno ${openerError || serverError})`,
+    {
+      side,
+    },
+  );
+}

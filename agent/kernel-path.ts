@@ -1,0 +1,143 @@
+/**
+ * The kernel path as the main thread holds it: whether this kernel may have it, and the verdicts that open it.
+ *
+ * A connection between two pods of this node goes through a shard the first time. When that went well, the decision
+ * becomes a verdict, and later ones are set up and carried by the kernel alone, with or without a running agent; one
+ * shard hears of them by events and keeps their books (kernel-path-passages.ts). bpf/README.md has the kernel's side.
+ */
+import { closeSync, openSync } from 'node:fs';
+import type { Logger } from '../base/log.ts';
+import { describeError } from '../base/errors.ts';
+import * as native from '../native/native.ts';
+import type { Agent } from './agent.ts';
+import type { PathMode } from './config.ts';
+import { encodePathConfig, type PathConfig } from './kernel-path-abi.ts';
+import { judgeOf } from './kernel-path-judge.ts';
+import { pathFitness, type PathFitness } from './kernel-path-selftest.ts';
+import { Verdicts } from './kernel-path-verdicts.ts';
+import type { Pods } from './pods.ts';
+import type { Redirect } from './redirect.ts';
+import { encodeIndex } from './redirect-abi.ts';
+import { attachToCgroup } from './redirect-hooks.ts';
+import { withPathPrograms } from './redirect-programs.ts';
+
+export interface PathState {
+  readonly mode: PathMode;
+  readonly verdicts: number;
+  /** Why it is less than what was asked for; null where it is not. */
+  readonly problem: string | null;
+}
+
+/** Beside the attach type of the redirection's own hook. */
+const linkName = 'path_sock_ops';
+
+export interface KernelPathOptions {
+  readonly redirect: Redirect;
+  readonly cgroupRoot: string;
+  readonly agentCgroup: string;
+  readonly wanted: PathMode;
+  readonly limit: number;
+  readonly graceMs: number;
+  readonly log: Logger;
+}
+
+export class KernelPath {
+  readonly mode: PathMode;
+  readonly problem: string | null;
+  readonly #verdicts: Verdicts;
+  /** Verdicts of an earlier agent stay as they are until pods and mesh are known. */
+  #settled = false;
+
+  private constructor(redirect: Redirect, mode: PathMode, problem: string | null) {
+    this.mode = mode;
+    this.problem = problem;
+    this.#verdicts = new Verdicts(redirect.maps);
+    redirect.onRetire = cookie => this.#verdicts.retired(cookie);
+  }
+
+  /** Tests the kernel and puts the programs in place. Never throws: what can't be is `off`, with its reason. */
+  static async open(options: KernelPathOptions): Promise<KernelPath> {
+    const { redirect, wanted, limit, graceMs, log } = options;
+    let { mode, problem } = wanted === 'off' ? { mode: wanted, problem: null } : await fitMode(options);
+    if (mode !== 'off') {
+      try {
+        await attach(options);
+      } catch (error) {
+        [mode, problem] = ['off', describeError(error)];
+      }
+    }
+    const config: PathConfig = { enabled: mode !== 'off', joins: mode === 'join', limit, graceMs };
+    native.mapUpdate(redirect.maps.path_config, encodeIndex(0), encodePathConfig(config), 'any');
+    const path = new KernelPath(redirect, mode, problem);
+    if (mode === 'off') path.#verdicts.clear();
+    if (problem !== null) log.warn({ code: 'KERNEL_PATH_LIMITED', mode, err: problem }, 'kernel path');
+    return path;
+  }
+
+  state(): PathState {
+    return { mode: this.mode, verdicts: this.#verdicts.size, problem: this.problem };
+  }
+
+  /** Whether the verdicts are this agent's. */
+  get settled(): boolean {
+    return this.#settled;
+  }
+
+  /** The mesh has changed; to be called before shards hear of it. Nothing before the first `settle`. */
+  follow(agent: Agent): void {
+    if (this.#isOurs(agent)) this.#verdicts.follow(judgeNow(agent));
+  }
+
+  /** Pods are enrolled as the configuration wants them. True the first time that this agent serves. */
+  settle(agent: Agent): boolean {
+    if (this.#isOurs(agent)) {
+      this.#verdicts.follow(judgeNow(agent));
+      return false;
+    }
+    if (!agent.place.held) return false;
+    if (this.mode !== 'off') this.#verdicts.adopt(judgeNow(agent));
+    this.#settled = true;
+    return true;
+  }
+
+  /** An agent that has given its place to another writes nothing, and knows nothing when it gets it back. */
+  #isOurs(agent: Agent): boolean {
+    if (agent.place.held) return this.#settled;
+    this.#settled = false;
+    return false;
+  }
+
+  /** A shard has carried a connection of this pod to a neighbour's own address. */
+  learn(agent: Agent, podUid: string, address: string, port: number): void {
+    if (this.mode === 'off' || agent.draining || !this.#isOurs(agent)) return;
+    const source = agent.parts.pods.list().find(pod => pod.wanted.podUid === podUid);
+    if (source === undefined) return;
+    this.#verdicts.learn({ source: source.cookie, address, port }, judgeNow(agent));
+  }
+}
+
+function judgeNow({ mesh, config, parts }: Agent): ReturnType<typeof judgeOf> {
+  const pods: ReturnType<Pods['list']> = parts.pods.list();
+  return judgeOf({ mesh, node: config.node, ports: config.podPorts, pods });
+}
+
+async function fitMode(options: KernelPathOptions): Promise<{ mode: PathMode; problem: string | null }> {
+  const fitness: PathFitness = await pathFitness(options.agentCgroup);
+  if (!fitness.direct) return { mode: 'off', problem: fitness.problem };
+  if (options.wanted === 'direct') return { mode: 'direct', problem: null };
+  return { mode: fitness.joins ? 'join' : 'direct', problem: fitness.problem };
+}
+
+async function attach({ redirect, cgroupRoot }: KernelPathOptions): Promise<void> {
+  const { maps, pins } = redirect;
+  const root = openSync(cgroupRoot, 'r');
+  try {
+    await withPathPrograms(maps, programs => {
+      // Who reads comes first: sockets that enter the join get the program that is there.
+      native.attachSockmap(programs.join, maps.joined);
+      attachToCgroup(pins, linkName, 'sock_ops', programs.passages, root, native.cgroupId(cgroupRoot));
+    });
+  } finally {
+    closeSync(root);
+  }
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * sk_msg, on the sockets in `joined`: each write of one end of a passage goes straight into the other's receive queue,
+ * or by TCP where that would be wrong. Runs once for each write.
+ *
+ * Back-pressure: the kernel lets a join queue grow without end, so when more than the limit waits there unread, writes
+ * go by TCP, which holds the writer back as always. Order: a reader takes all of its join queue before its TCP queue. So
+ * from the join to TCP a direction may go at any time; from TCP to the join only when the reader has had every
+ * byte of TCP. A reader that would not find joined bytes (it blocks, it splices, it has a protocol of its own on the
+ * socket) gets TCP. Kernel 5.15, with BTF.
+ */
+#include "kernel.h"
+#include "passage.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define TELL_EVERY_NS 1000000000ULL
+/* Messages of a join queue that are counted one by one where the kernel does not keep their sum. */
+#define WALK_MOST 32
+
+#define DEFAULT_LIMIT 1048576
+
+#define TCP_ESTABLISHED 1
+#define TCP_FIN_WAIT1 4
+#define TCP_FIN_WAIT2 5
+
+#define UNKNOWN 0xffffffffu
+
+/* The other end's socket; 0 as long as it is not known. */
+static __always_inline __u64 peer_of(struct culvert_passage_sock *own)
+{
+	struct culvert_passage_end *end;
+	struct culvert_passage *passage;
+	__u64 id = opener_of(own->id);
+
+	if (own->peer)
+		return own->peer;
+	passage = bpf_map_lookup_elem(&passages, &id);
+	if (!passage)
+		return 0;
+	end = side_of(own->id) ? &passage->end[0] : &passage->end[1];
+	if (!(end->state & CULVERT_END_JOINED))
+		return 0;
+	own->peer_cookie = end->cookie;
+	own->peer = end->sock;
+	return own->peer;
+}
+
+/* Still that socket, connected to us, and with a reader? Its memory may be another socket's by now. */
+static __always_inline bool is_there(struct sock *peer, const struct culvert_passage_sock *own, struct tcp_sock *me)
+{
+	__u32 theirs, ours = BPF_CORE_READ((struct sock *)me, __sk_common.skc_portpair);
+	__u8 state = BPF_CORE_READ(peer, __sk_common.skc_state);
+
+	if ((__u64)BPF_CORE_READ(peer, __sk_common.skc_cookie.counter) != own->peer_cookie)
+		return false;
+	/* Destination port in network order, then the own one in the machine's: the same two crosswise. */
+	theirs = BPF_CORE_READ(peer, __sk_common.skc_portpair);
+	if (bpf_ntohs(theirs & 0xffff) != ours >> 16 || theirs >> 16 != bpf_ntohs(ours & 0xffff))
+		return false;
+	return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2;
+}
+
+/* Bytes that wait in the peer's join queue; UNKNOWN where it has none, or more messages than can be counted. */
+static __always_inline __u32 waiting(struct sock *peer)
+{
+	struct sk_psock *psock = (void *)((__u64)BPF_CORE_READ(peer, sk_user_data) & ~7ULL);
+	struct list_head *head, *at;
+	__u32 sum = 0;
+
+	if (!psock || BPF_CORE_READ(psock, sk) != peer)
+		return UNKNOWN;
+	if (bpf_core_field_exists(psock->msg_tot_len))
+		return BPF_CORE_READ(psock, msg_tot_len);
+	head = (void *)psock + bpf_core_field_offset(struct sk_psock, ingress_msg);
+	at = BPF_CORE_READ(head, next);
+#pragma unroll
+	for (int i = 0; i < WALK_MOST; i++) {
+		struct sk_msg *msg;
+
+		if (at == head)
+			return sum;
+		if (!at)
+			return UNKNOWN;
+		msg = (void *)at - bpf_core_field_offset(struct sk_msg, list);
+		sum += BPF_CORE_READ(msg, sg.size);
+		at = BPF_CORE_READ(at, next);
+	}
+	return UNKNOWN;
+}
+
+/* Has the peer's program taken every byte that went to it by TCP? */
+static __always_inline bool has_all_of_tcp(struct tcp_sock *me, struct tcp_sock *peer)
+{
+	__u32 written = BPF_CORE_READ(me, write_seq);
+
+	return BPF_CORE_READ(me, snd_una) == written && BPF_CORE_READ(peer, rcv_nxt) == written &&
+	       BPF_CORE_READ(peer, copied_seq) == written;
+}
+
+static __always_inline __u32 limit(void)
+{
+	__u32 zero = 0;
+	struct culvert_path_config *config = bpf_map_lookup_elem(&path_config, &zero);
+
+	return config && config->limit ? config->limit : DEFAULT_LIMIT;
+}
+
+/* Whether this write may go into the join. */
+static __always_inline bool may_join(struct culvert_passage_sock *own, struct bpf_sock *sk, struct culvert_grant *grant)
+{
+	struct tcp_sock *me = bpf_skc_to_tcp_sock(sk);
+	struct sock *peer = (struct sock *)peer_of(own);
+	__u32 queued;
+
+	if (!me || !peer || !is_there(peer, own, me))
+		return false;
+	if (grant->seen & CULVERT_SEEN_UNFIT && reader_of(peer) != READER_BLOCKS)
+		return false;
+	switch (reader_of(peer)) {
+	case READER_NONE:
+		return false;
+	case READER_BLOCKS:
+		see(grant, CULVERT_SEEN_UNFIT);
+		own->mode = CULVERT_MODE_LEAVING;
+		count(culvert_path_to_tcp);
+		return false;
+	case READER_READY:
+		break;
+	}
+	if (has_upper_protocol(peer) || has_upper_protocol((struct sock *)me)) {
+		see(grant, CULVERT_SEEN_UNFIT);
+		return false;
+	}
+	queued = waiting(peer);
+	if (queued > limit())
+		return false;
+	return own->mode == CULVERT_MODE_JOIN || (queued == 0 && has_all_of_tcp(me, (struct tcp_sock *)peer));
+}
+
+/* Now and then, so that long passages are counted while they are open. */
+static __always_inline void tell_sent(struct culvert_passage_sock *own)
+{
+	struct culvert_passage *passage;
+	__u64 id = opener_of(own->id), now = bpf_ktime_get_coarse_ns();
+
+	if (now - own->told_ns < TELL_EVERY_NS)
+		return;
+	own->told_ns = now;
+	passage = bpf_map_lookup_elem(&passages, &id);
+	if (!passage)
+		return;
+	if (side_of(own->id))
+		passage->end[1].sent = own->sent;
+	else
+		passage->end[0].sent = own->sent;
+}
+
+/*
+ * A socket in the join may say EAGAIN to a reader that blocks. So it leaves, by the agent, who alone can do that; not
+ * before its queue is empty, which leaving would throw away. Nothing is put there any more.
+ */
+static __always_inline void let_leave(struct culvert_passage_sock *own, struct bpf_sock *sk)
+{
+	struct tcp_sock *me = bpf_skc_to_tcp_sock(sk);
+	struct sock *peer = (struct sock *)own->peer;
+
+	if (!me || !peer || !is_there(peer, own, me) || waiting(peer) != 0)
+		return;
+	own->mode = CULVERT_MODE_NEVER;
+	tell(CULVERT_EVENT_BLOCKS, own->id ^ 1, 0);
+}
+
+SEC("sk_msg")
+int on_write(struct sk_msg_md *msg)
+{
+	struct culvert_passage_sock *own;
+	struct culvert_grant *grant;
+	struct bpf_sock *sk = msg->sk;
+	__u64 peer_id;
+
+	if (!sk)
+		return SK_PASS;
+	own = bpf_sk_storage_get(&passage_sock, sk, 0, 0);
+	if (!own || !(own->flags & CULVERT_SOCK_JOINED) || own->role < CULVERT_PASSAGE_OPENER)
+		return SK_PASS;
+	grant = granted(own->slot, own->serial);
+	if (!grant) {
+		count(culvert_path_revoked);
+		return SK_DROP;
+	}
+	if (own->mode == CULVERT_MODE_LEAVING)
+		let_leave(own, sk);
+	if (own->mode >= CULVERT_MODE_NEVER || !may_join(own, sk, grant)) {
+		if (own->mode == CULVERT_MODE_JOIN) {
+			own->mode = CULVERT_MODE_TCP;
+			count(culvert_path_to_tcp);
+		}
+		return SK_PASS;
+	}
+	peer_id = own->id ^ 1;
+	if (bpf_msg_redirect_hash(msg, &joined, &peer_id, BPF_F_INGRESS) != SK_PASS) {
+		/* It has left: TCP tells what has become of it. */
+		own->mode = CULVERT_MODE_NEVER;
+		return SK_PASS;
+	}
+	if (own->mode != CULVERT_MODE_JOIN) {
+		own->mode = CULVERT_MODE_JOIN;
+		count(culvert_path_to_join);
+	}
+	own->sent += msg->size;
+	tell_sent(own);
+	return SK_PASS;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The few fields of kernel structures that the kernel path reads. libbpf puts in the offsets of the running kernel from
+ * its BTF, so the structures here name fields and nothing else; what they are in is said by the kernel.
+ *
+ * Reads go through bpf_probe_read_kernel, which never faults: a socket that is looked at from outside may be gone, and its
+ * memory may be another TCP socket's. Whoever reads compares the cookie.
+ */
+#ifndef CULVERT_KERNEL_H
+#define CULVERT_KERNEL_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#define KERNEL __attribute__((preserve_access_index))
+
+struct list_head {
+	struct list_head *next;
+} KERNEL;
+
+struct file {
+	unsigned int f_flags;
+} KERNEL;
+
+struct socket {
+	struct file *file;
+	struct sock *sk;
+} KERNEL;
+
+/* `skc_portpair` and `skc_cookie` are known by these names since before 5.15. */
+struct sock_common {
+	__u32 skc_portpair;
+	volatile unsigned char skc_state;
+	struct {
+		__s64 counter;
+	} skc_cookie;
+	unsigned long skc_flags;
+} KERNEL;
+
+struct sock {
+	struct sock_common __sk_common;
+	struct socket *sk_socket;
+	void *sk_user_data;
+	int sk_err;
+} KERNEL;
+
+struct inet_connection_sock {
+	const void *icsk_ulp_ops;
+} KERNEL;
+
+struct tcp_sock {
+	__u32 copied_seq;
+	__u32 rcv_nxt;
+	__u32 snd_una;
+	__u32 write_seq;
+} KERNEL;
+
+struct sk_msg_sg {
+	__u32 size;
+} KERNEL;
+
+struct sk_msg {
+	struct sk_msg_sg sg;
+	struct list_head list;
+} KERNEL;
+
+struct sk_psock {
+	struct sock *sk;
+	__u32 msg_tot_len; /* since 6.18.x; elsewhere the list is walked */
+	struct list_head ingress_msg;
+} KERNEL;
+
+struct msghdr {
+	unsigned int msg_flags;
+} KERNEL;
+
+#define NONBLOCKING 04000 /* O_NONBLOCK */
+
+/* Whether a program has the socket in its hands, and how it reads. */
+enum reader { READER_NONE, READER_BLOCKS, READER_READY };
+
+static __always_inline enum reader reader_of(struct sock *sk)
+{
+	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+	struct file *file = socket ? BPF_CORE_READ(socket, file) : 0;
+
+	/* Not accepted yet, or closed. */
+	if (!file)
+		return READER_NONE;
+	return BPF_CORE_READ(file, f_flags) & NONBLOCKING ? READER_READY : READER_BLOCKS;
+}
+
+#define SOCK_DONE 1 /* bit of skc_flags: the peer's FIN has come */
+
+static __always_inline bool has_ended(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE);
+}
+
+/* TLS in the kernel, say: what it writes and reads is not what it sends and receives. */
+static __always_inline bool has_upper_protocol(struct sock *sk)
+{
+	return BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_ulp_ops);
+}
+
+#endif
