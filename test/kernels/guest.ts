@@ -6,6 +6,7 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { AgentStatus } from '../../agent/status.ts';
 import { probe } from '../../native/native.ts';
 import type { AgentProcess } from '../lab/agent-process.ts';
 import { eventually } from '../lab/eventually.ts';
@@ -37,7 +38,7 @@ function must(condition: boolean, why: string): void {
 }
 
 /** Bytes both ways with random sizes and half-close, each compared; throws with what was wrong. */
-async function pattern(client: LabPod, address: string): Promise<void> {
+async function pattern(client: LabPod, address: string, ...more: readonly string[]): Promise<void> {
   const args = [
     'client',
     address,
@@ -48,12 +49,18 @@ async function pattern(client: LabPod, address: string): Promise<void> {
     '2000000',
     '--sessions',
     '2',
+    ...more,
   ];
   const result = await client.run('/culvert/bench/build/pattern', args, {
     check: false,
     timeoutMs: patience,
   });
   must(result.code === 0, `exit ${result.code}: ${result.stdout.slice(-300)} ${result.stderr.slice(-300)}`);
+}
+
+/** Connections whose two sockets the kernel has joined. */
+function joins(agent: AgentProcess): Promise<number> {
+  return agent.metric('culvert_redirect_decisions_total', { decision: 'path_joined' });
 }
 
 async function lines(agent: AgentProcess, count: number): Promise<Record<string, unknown>[]> {
@@ -94,10 +101,15 @@ if (client === undefined || near === undefined || far === undefined) throw new E
 const configDir = join(lab.directory, 'config');
 mkdirSync(configDir, { recursive: true });
 lab.writeConfig(configDir, { namespaceLabels: { shop: enrolled } });
-for (const pod of [near, far]) pod.spawn('/culvert/bench/build/pattern', ['server', String(patternPort)]);
+for (const pod of [near, far])
+  pod.spawn('/culvert/bench/build/pattern', ['server', String(patternPort), 'nonblocking']);
 
 const start = async (name: string): Promise<AgentProcess> => {
-  const agent = await lab.agent(lab.node(name), { configDir, waitUntilReady: false });
+  const agent = await lab.agent(lab.node(name), {
+    configDir,
+    waitUntilReady: false,
+    args: ['--kernel-path', 'join'],
+  });
   try {
     await agent.ready(patience);
   } catch (error) {
@@ -123,6 +135,22 @@ await check('identities and addresses in the access log', async () => {
   must(identity === 'spiffe://cluster.local/ns/shop/sa/client', `source is ${String(identity)}`);
   must(String(address).startsWith(client.addresses.v4), `source address is ${String(address)}`);
   must(security === 'mutual_tls', `security is ${String(security)}`);
+});
+await check('the kernel path is fit', async () => {
+  const { kernelPath } = JSON.parse(await a.admin('/status')) as AgentStatus;
+  must(kernelPath.mode === 'join' && kernelPath.problem === null, JSON.stringify(kernelPath));
+});
+await check('same node, joined by the kernel', async () => {
+  await pattern(client, near.addresses.v4, '--nonblocking');
+  const before = await joins(a);
+  // The first by the agent, the second to see what the programs are like.
+  await eventually(
+    async () => {
+      await pattern(client, near.addresses.v4, '--nonblocking');
+      return (await joins(a)) > before;
+    },
+    { timeoutMs: patience, what: 'a join' },
+  );
 });
 await check('policy refuses', async () => {
   writeObjects(join(configDir, 'deny.yaml'), [deny]);
