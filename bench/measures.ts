@@ -5,7 +5,7 @@
  */
 import { CulvertError } from '../base/errors.ts';
 import type { MeasureName } from './options.ts';
-import { httpPort, loadPort, type Pair, type Stage } from './stage.ts';
+import { eventLoadPort, httpPort, loadPort, nonblocking, type Pair, type Stage } from './stage.ts';
 
 /** A result, and how many connections it took: what the agents' metrics must have counted. */
 export interface Taken {
@@ -91,8 +91,11 @@ async function load(
   seconds: number,
   ...more: string[]
 ): Promise<unknown> {
-  const args = [mode, stage.addressOf(pair.server), String(loadPort), String(seconds), ...more];
-  const { stdout } = await pair.client.run(stage.tools.load, args, { cpus: stage.cpus });
+  const { client, server, waits } = pair;
+  const port = waits ? loadPort : eventLoadPort;
+  const args = [mode, stage.addressOf(server), String(port), String(seconds), ...more];
+  const env = waits ? {} : nonblocking;
+  const { stdout } = await client.run(stage.tools.load, args, { cpus: stage.cpus, env });
   return JSON.parse(stdout);
 }
 

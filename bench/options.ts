@@ -7,11 +7,14 @@ import { CulvertError } from '../base/errors.ts';
 /**
  * What is compared with no mesh. `no-mesh` compares it with itself and so tells how much of a ratio is noise.
  * `cross-node` goes through two routers and a switch, as in a cluster; `cross-node-bridge` has pods of two nodes on one
- * bridge, the shortest wire between two agents, where the mesh's share of the whole is the largest.
+ * bridge, the shortest wire between two agents, where the mesh's share of the whole is the largest. `same-node` is the
+ * kernel path as it is by default, `same-node-join` with joined sockets, and `same-node-agent` goes through the agent.
  */
 export const pathNames = [
   'no-mesh',
   'same-node',
+  'same-node-join',
+  'same-node-agent',
   'cross-node',
   'cross-node-bridge',
   'cross-node-1-shard',
@@ -33,8 +36,8 @@ export interface BenchOptions {
   readonly idleConnections: number;
   /** For `soak`. */
   readonly shortConnections: number;
-  /** The one CPU that clients, servers and agents share. */
-  readonly cpu: number;
+  /** The CPU, or CPUs, that clients, servers and agents share; as `taskset -c` takes them. */
+  readonly cpus: string;
   readonly ipv6: boolean;
   /** Results as JSON. */
   readonly output: string;
@@ -51,7 +54,10 @@ export const variables: Readonly<Record<string, { readonly default: string; read
   SECONDS: { default: '1', meaning: 'length of a run; wrk rounds it up' },
   CONNECTIONS: { default: '10000', meaning: 'idle connections for memory' },
   SOAK: { default: '1000000', meaning: 'short connections for soak' },
-  CPU: { default: String(availableParallelism() - 1), meaning: 'the CPU that everything measured shares' },
+  CPU: {
+    default: String(availableParallelism() - 1),
+    meaning: 'the CPU that everything measured shares; all: every one',
+  },
   IPV6: { default: '0', meaning: '1: connect by IPv6' },
   OUTPUT: { default: 'bench/results.json', meaning: 'where the rows are written' },
 };
@@ -79,7 +85,7 @@ export function optionsFrom(environment: Readonly<Record<string, string | undefi
     seconds: number('SECONDS', 0.1),
     idleConnections: Math.trunc(number('CONNECTIONS', 100)),
     shortConnections: Math.trunc(number('SOAK', 1_000)),
-    cpu: Math.trunc(number('CPU', 0)),
+    cpus: text('CPU') === 'all' ? `0-${availableParallelism() - 1}` : String(Math.trunc(number('CPU', 0))),
     ipv6: text('IPV6') === '1',
     output: text('OUTPUT'),
   };

@@ -15,7 +15,7 @@ import { idleAgent, idleConnections, soak } from './memory.ts';
 import { type BenchOptions, type MeasureName, optionsFrom, type PathName, variables } from './options.ts';
 import { type AgentSetting, type Pair, Stage } from './stage.ts';
 import { figures, table } from './table.ts';
-import { type Carriage, countOf, witness } from './witness.ts';
+import { type Carriage, type Count, countOf, witness } from './witness.ts';
 
 /** One way through the mesh, and the same way without. */
 interface Path {
@@ -28,11 +28,13 @@ interface Path {
   readonly measures: readonly MeasureName[];
 }
 
+const warmUpSeconds = 0.3;
+
 const compared: readonly MeasureName[] = ['rtt', 'stream', 'connect', 'http', 'connects'];
 
 function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
   const { meshed, plain } = stage;
-  const pinned = { shards: 1, cpus: stage.cpus };
+  const pinned = { shards: 1, cpus: stage.cpus, kernelPath: 'direct' as const };
   // More than one shard can only show on more than one CPU; clients and servers stay where they are.
   const everywhere = `0-${availableParallelism() - 1}`;
   const far = { direct: plain.far, culvert: meshed.far, carriage: 'tunnel' as const };
@@ -43,6 +45,20 @@ function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
       direct: plain.near,
       culvert: meshed.near,
       agents: pinned,
+      carriage: 'kernel',
+      measures: compared,
+    },
+    'same-node-join': {
+      direct: { ...plain.near, waits: false },
+      culvert: { ...meshed.near, waits: false },
+      agents: { ...pinned, kernelPath: 'join' },
+      carriage: 'kernel',
+      measures: compared,
+    },
+    'same-node-agent': {
+      direct: plain.near,
+      culvert: meshed.near,
+      agents: { ...pinned, kernelPath: 'off' },
       carriage: 'short circuit',
       measures: [...compared, 'memory', 'soak'],
     },
@@ -54,8 +70,12 @@ function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
       agents: pinned,
       measures: compared,
     },
-    'cross-node-1-shard': { ...far, agents: { shards: 1, cpus: everywhere }, measures: concurrent },
-    'cross-node-2-shards': { ...far, agents: { shards: 2, cpus: everywhere }, measures: concurrent },
+    'cross-node-1-shard': { ...far, agents: { ...pinned, cpus: everywhere }, measures: concurrent },
+    'cross-node-2-shards': {
+      ...far,
+      agents: { ...pinned, shards: 2, cpus: everywhere },
+      measures: concurrent,
+    },
   };
 }
 
@@ -90,7 +110,7 @@ async function runMeasure(
   agent: AgentProcess | null,
   options: BenchOptions,
 ): Promise<Row> {
-  const before = agent === null ? null : await countOf(agent);
+  let before: Count | null = null;
   const samples: Sample[] = [];
   let connections = 0;
   const direct = async (): Promise<number> => (await measure.take(stage, path.direct, options.seconds)).value;
@@ -99,7 +119,14 @@ async function runMeasure(
     connections += taken.connections;
     return taken.value;
   };
+  // The kernel is left alone once an agent has carried one, and joins once it has seen one of its own.
+  if (path.carriage === 'kernel')
+    for (let warmUp = 0; warmUp < 2; warmUp += 1) await measure.take(stage, path.culvert, warmUpSeconds);
   for (let round = 0; round <= options.rounds; round++) {
+    if (round === 1) {
+      before = agent === null ? null : await countOf(agent);
+      connections = 0;
+    }
     if (directFirst(round)) {
       const first = await direct();
       samples.push({ direct: first, culvert: await culvert() });
@@ -135,8 +162,9 @@ function printed(rows: readonly Row[]): string {
 }
 
 /** Our own work (starting programs, reading metrics) must not be on the CPU that is measured. */
-async function keepOff(cpu: number): Promise<void> {
-  const others = Array.from({ length: availableParallelism() }, (_, at) => at).filter(at => at !== cpu);
+async function keepOff(cpus: string): Promise<void> {
+  const all = Array.from({ length: availableParallelism() }, (_, at) => at);
+  const others = all.filter(at => cpus !== String(at) && !cpus.includes('-'));
   if (others.length > 0) await command('taskset', ['-acp', others.join(','), String(process.pid)]);
 }
 
@@ -152,7 +180,7 @@ async function main(): Promise<void> {
     return;
   }
   const options = optionsFrom(process.env);
-  await keepOff(options.cpu);
+  await keepOff(options.cpus);
   await using stage = await Stage.create(options);
   const paths = pathsOf(stage);
   const rows: Row[] = [];
@@ -162,7 +190,7 @@ async function main(): Promise<void> {
   writeFileSync(output, `${JSON.stringify(rows, null, 2)}\n`);
   process.stdout.write(`\n${printed(rows)}\n\n`);
   process.stdout.write(
-    `All on CPU ${options.cpu} but the agents of the -shard paths; ratios are culvert ÷ direct, medians of `,
+    `All on CPU ${options.cpus} but the agents of the -shard paths; ratios are culvert ÷ direct, medians of `,
   );
   process.stdout.write(
     `${options.rounds} pairs; spread is the distance of their quartiles. Rows: ${output}\n`,

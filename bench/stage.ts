@@ -16,6 +16,9 @@ import { type BenchOptions } from './options.ts';
 import { buildTools, type Tools } from './tools/build.ts';
 
 export const loadPort = 7001;
+/** The same program with sockets that don't block: the kernel joins no others. */
+export const eventLoadPort = 7003;
+export const nonblocking = { NONBLOCKING: '1' } as const;
 export const idlePort = 7002;
 export const httpPort = 8080;
 
@@ -23,6 +26,8 @@ export const httpPort = 8080;
 export interface Pair {
   readonly client: LabPod;
   readonly server: LabPod;
+  /** Whether the load programs wait in read() and write(), or in poll() as event loops do. */
+  readonly waits: boolean;
 }
 
 /** By where the server is: on the client's node, on the other, or of the other but on the same bridge. */
@@ -32,6 +37,8 @@ export interface AgentSetting {
   readonly shards: number;
   /** As `taskset -c` takes them. */
   readonly cpus: string;
+  /** As `--kernel-path` takes it. */
+  readonly kernelPath: 'off' | 'direct' | 'join';
 }
 
 export class Stage implements AsyncDisposable {
@@ -49,7 +56,7 @@ export class Stage implements AsyncDisposable {
   private constructor(lab: Lab, tools: Tools, options: BenchOptions) {
     this.lab = lab;
     this.tools = tools;
-    this.cpus = String(options.cpu);
+    this.cpus = options.cpus;
     this.#ipv6 = options.ipv6;
     this.#configDir = join(lab.directory, 'config');
     const pod = (name: string): LabPod => {
@@ -61,6 +68,7 @@ export class Stage implements AsyncDisposable {
       const to = (server: keyof Pairs): Pair => ({
         client: pod(`${kind}-client`),
         server: pod(`${kind}-${server}`),
+        waits: true,
       });
       return { near: to('near'), far: to('far'), bridged: to('bridged') };
     };
@@ -103,7 +111,9 @@ export class Stage implements AsyncDisposable {
 
   /** Both agents as set: the client's first. They are started, or started anew, when they are not. */
   async agents(setting: AgentSetting): Promise<readonly AgentProcess[]> {
-    if (this.#setting?.shards === setting.shards && this.#setting.cpus === setting.cpus) return this.#agents;
+    const { shards, cpus, kernelPath } = setting;
+    const now = this.#setting;
+    if (now?.shards === shards && now.cpus === cpus && now.kernelPath === kernelPath) return this.#agents;
     await this.stopAgents();
     const agents: AgentProcess[] = [];
     for (const node of this.lab.nodes) {
@@ -112,7 +122,9 @@ export class Stage implements AsyncDisposable {
           configDir: this.#configDir,
           openFiles: 65_536,
           logLevel: 'warn',
-          ...setting,
+          shards,
+          cpus,
+          args: ['--kernel-path', kernelPath],
         }),
       );
     }
@@ -134,9 +146,17 @@ export class Stage implements AsyncDisposable {
   async #serve(pod: LabPod): Promise<void> {
     const { cpus } = this;
     const load = pod.spawn(this.tools.load, ['server', String(loadPort)], { cpus });
+    const eventLoad = pod.spawn(this.tools.load, ['server', String(eventLoadPort)], {
+      cpus,
+      env: nonblocking,
+    });
     const path = join(this.lab.directory, `nginx-${pod.name}.conf`);
     writeFileSync(path, nginxConfiguration(httpPort, join(this.lab.directory, `nginx-${pod.name}`)));
     const nginx = pod.spawn('nginx', ['-c', path], { cpus });
-    await Promise.all([load.listensOn(loadPort), nginx.listensOn(httpPort)]);
+    await Promise.all([
+      load.listensOn(loadPort),
+      eventLoad.listensOn(eventLoadPort),
+      nginx.listensOn(httpPort),
+    ]);
   }
 }

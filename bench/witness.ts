@@ -6,11 +6,13 @@ import type { AgentProcess } from '../test/lab/agent-process.ts';
 import { eventually } from '../test/lab/eventually.ts';
 
 /** How connections of a path must have been carried. */
-export type Carriage = 'tunnel' | 'short circuit';
+export type Carriage = 'tunnel' | 'kernel' | 'short circuit';
 
 export interface Count {
   readonly all: number;
   readonly tunnelled: number;
+  /** Set up by the kernel alone, both ways. */
+  readonly kernel: number;
 }
 
 /** Connections that the agent beside the client has opened so far. */
@@ -20,6 +22,7 @@ export async function countOf(agent: AgentProcess): Promise<Count> {
   return {
     all: await agent.metric(metric, { reporter: 'source' }),
     tunnelled: await agent.metric(metric, tunnelled),
+    kernel: await agent.metric('culvert_redirect_decisions_total', { decision: 'path_accepted' }),
   };
 }
 
@@ -33,7 +36,9 @@ export async function witness(
   const seen = async (): Promise<number> => {
     const now = await countOf(agent);
     const tunnelled = now.tunnelled - before.tunnelled;
-    return carriage === 'tunnel' ? tunnelled : now.all - before.all - tunnelled;
+    const kernel = now.kernel - before.kernel;
+    if (carriage === 'kernel') return kernel;
+    return carriage === 'tunnel' ? tunnelled : now.all - before.all - tunnelled - kernel;
   };
   // Shards report to the main thread now and then.
   const enough = await eventually(async () => (await seen()) >= connections, { timeoutMs: 5_000 }).catch(

@@ -7,6 +7,8 @@
  *   load connect HOST PORT SECONDS [CLIENTS [COUNT]]    connect, one byte from the server, close; CLIENTS at a time,
  *                                                       until SECONDS are over or COUNT connections are made
  *
+ * With NONBLOCKING=1 in the environment sockets are as event loops have them, and every read waits in poll() first.
+ *
  * A client prints one JSON line. Its first tenth is warm-up and not counted (rtt, connect).
  */
 #define _GNU_SOURCE
@@ -23,9 +25,9 @@ enum request { ECHO = 'E', SINK = 'S', SOURCE = 'D', ONE_BYTE = 'O' };
 static void echo(int fd, char *buffer)
 {
 	ssize_t got;
-	while ((got = read(fd, buffer, STREAM_READ)) > 0)
+	while ((got = read_some(fd, buffer, STREAM_READ)) > 0)
 		for (ssize_t put = 0, n; put < got; put += n)
-			if ((n = write(fd, buffer + put, got - put)) <= 0)
+			if ((n = write_some(fd, buffer + put, got - put)) <= 0)
 				return;
 }
 
@@ -34,9 +36,9 @@ static void sink(int fd, char *buffer)
 {
 	unsigned long long total = 0;
 	ssize_t got;
-	while ((got = read(fd, buffer, STREAM_READ)) > 0)
+	while ((got = read_some(fd, buffer, STREAM_READ)) > 0)
 		total += got;
-	if (write(fd, &total, sizeof total) != sizeof total)
+	if (write_some(fd, &total, sizeof total) != sizeof total)
 		fprintf(stderr, "sink: cannot report: %s\n", strerror(errno));
 }
 
@@ -44,12 +46,12 @@ static void *serve(void *argument)
 {
 	int fd = (int)(long)argument;
 	char request, *buffer;
-	if (read(fd, &request, 1) != 1) {
+	if (read_some(fd, &request, 1) != 1) {
 		close(fd);
 		return NULL;
 	}
 	if (request == ONE_BYTE) {
-		if (write(fd, "k", 1) != 1)
+		if (write_some(fd, "k", 1) != 1)
 			fprintf(stderr, "one byte: %s\n", strerror(errno));
 		close(fd);
 		return NULL;
@@ -60,7 +62,7 @@ static void *serve(void *argument)
 	else if (request == SINK)
 		sink(fd, buffer);
 	else if (request == SOURCE)
-		while (write(fd, buffer, STREAM_WRITE) > 0)
+		while (write_some(fd, buffer, STREAM_WRITE) > 0)
 			;
 	free(buffer);
 	close(fd);
@@ -83,7 +85,7 @@ static void server(const char *port)
 
 static void ask(int fd, char request)
 {
-	if (write(fd, &request, 1) != 1)
+	if (write_some(fd, &request, 1) != 1)
 		fail("request: %s", strerror(errno));
 }
 
@@ -109,10 +111,10 @@ static void round_trips(const struct addrinfo *to, double seconds, size_t bytes)
 	ask(fd, ECHO);
 	double begin = now_us(), counted_from = begin + seconds * 1e5, end = begin + seconds * 1e6, sent;
 	while ((sent = now_us()) < end && count < SAMPLES_MOST) {
-		if (write(fd, message, bytes) != (ssize_t)bytes)
+		if (write_some(fd, message, bytes) != (ssize_t)bytes)
 			fail("write: %s", strerror(errno));
 		for (size_t got = 0; got < bytes;) {
-			ssize_t n = read(fd, message + got, bytes - got);
+			ssize_t n = read_some(fd, message + got, bytes - got);
 			if (n <= 0)
 				fail("read: %s", n ? strerror(errno) : "closed by the server");
 			got += n;
@@ -135,9 +137,10 @@ static void stream_up(const struct addrinfo *to, double seconds)
 	ask(fd, SINK);
 	double begin = now_us(), end = begin + seconds * 1e6;
 	while (now_us() < end)
-		if (write(fd, buffer, STREAM_WRITE) <= 0)
+		if (write_some(fd, buffer, STREAM_WRITE) <= 0)
 			fail("write: %s", strerror(errno));
 	shutdown(fd, SHUT_WR);
+	ready(fd, POLLIN, -1);
 	if (recv(fd, &total, sizeof total, MSG_WAITALL) != sizeof total)
 		fail("the server did not say how much arrived");
 	double us = now_us() - begin;
@@ -153,7 +156,7 @@ static void stream_down(const struct addrinfo *to, double seconds)
 	ask(fd, SOURCE);
 	double begin = now_us(), end = begin + seconds * 1e6, now;
 	while ((now = now_us()) < end) {
-		ssize_t got = read(fd, buffer, STREAM_READ);
+		ssize_t got = read_some(fd, buffer, STREAM_READ);
 		if (got <= 0)
 			fail("read: %s", got ? strerror(errno) : "closed by the server");
 		total += got;
@@ -179,7 +182,7 @@ static void *connects(void *argument)
 		char byte;
 		int fd = dial(c->to);
 		ask(fd, ONE_BYTE);
-		ssize_t got = read(fd, &byte, 1);
+		ssize_t got = read_some(fd, &byte, 1);
 		if (got != 1)
 			fail("connection %ld: %s", n, got ? strerror(errno) : "closed before its byte");
 		close(fd);
@@ -235,6 +238,7 @@ static void usage(void)
 int main(int count, char **argument)
 {
 	signal(SIGPIPE, SIG_IGN);
+	nonblocking = getenv("NONBLOCKING") && !strcmp(getenv("NONBLOCKING"), "1");
 	if (count == 3 && !strcmp(argument[1], "server"))
 		server(argument[2]);
 	if (count < 5)

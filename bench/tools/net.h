@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,13 +58,30 @@ static inline struct addrinfo *resolve(const char *host, const char *port)
 	return found;
 }
 
+/* 1: sockets as event loops have them; 0: calls wait. Set once, before the first socket. */
+static int nonblocking;
+
+static inline int ready(int fd, short events, int timeout_ms)
+{
+	struct pollfd poller = {fd, events, 0};
+	return poll(&poller, 1, timeout_ms) > 0;
+}
+
 static inline int dial(const struct addrinfo *to)
 {
-	int one = 1, fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int one = 1, error = 0;
+	socklen_t length = sizeof error;
+	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
 	if (fd < 0)
 		fail("socket: %s", strerror(errno));
-	if (connect(fd, to->ai_addr, to->ai_addrlen))
-		fail("connect: %s", strerror(errno));
+	if (connect(fd, to->ai_addr, to->ai_addrlen)) {
+		if (errno != EINPROGRESS)
+			fail("connect: %s", strerror(errno));
+		ready(fd, POLLOUT, -1);
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+		if (error)
+			fail("connect: %s", strerror(error));
+	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	return fd;
 }
@@ -93,10 +111,29 @@ static inline int listen_on(const char *port_text)
 
 static inline int accept_one(int listener)
 {
-	int one = 1, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	int one = 1, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0));
 	if (fd >= 0)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	return fd;
+}
+
+/* As read() and write(), but these wait on either kind of socket. Where none could be moved, errno says why. */
+static inline ssize_t read_some(int fd, void *to, size_t size)
+{
+	ssize_t got;
+	if (nonblocking)
+		ready(fd, POLLIN, -1);
+	while ((got = read(fd, to, size)) < 0 && errno == EAGAIN)
+		ready(fd, POLLIN, -1);
+	return got;
+}
+
+static inline ssize_t write_some(int fd, const void *from, size_t size)
+{
+	ssize_t put;
+	while ((put = write(fd, from, size)) < 0 && errno == EAGAIN)
+		ready(fd, POLLOUT, -1);
+	return put;
 }
 
 /* Asks for `files` descriptors. Only root may lift the hard limit; others get what it allows and may run out later. */

@@ -1,9 +1,9 @@
 /*
  * Proves that a path delivers exactly the bytes that were sent, in both directions at once, and their ends.
  *
- *   pattern server PORT
+ *   pattern server PORT [nonblocking]
  *   pattern client HOST PORT [--up BYTES] [--down BYTES] [--sessions N] [--parallel N] [--seed N]
- *                            [--pauses] [--first-end client|server] [--stall MS]
+ *                            [--pauses] [--first-end client|server] [--stall MS] [--nonblocking]
  *
  * Every byte depends on its position and the session's seed. Sizes of writes and reads are random, --pauses adds
  * silences on either side, and each direction ends by half-close: with --first-end server the server's ends while the
@@ -165,7 +165,10 @@ static void *serve(void *argument)
 {
 	int fd = (int)(long)argument;
 	struct session s;
-	if (recv(fd, &s, sizeof s, MSG_WAITALL) != sizeof s || s.magic != magic) {
+	size_t got = 0;
+	for (ssize_t part; got < sizeof s && (part = read_some(fd, (char *)&s + got, sizeof s - got)) > 0;)
+		got += part;
+	if (got < sizeof s || s.magic != magic) {
 		fprintf(stderr, "a connection without a session header\n");
 		close(fd);
 		return NULL;
@@ -230,7 +233,7 @@ static void *client(void *argument)
 
 static const struct option options[] = {
 	{"up", 1, 0, 'u'},	 {"down", 1, 0, 'd'},	   {"sessions", 1, 0, 'n'}, {"parallel", 1, 0, 'p'}, {"seed", 1, 0, 's'},
-	{"pauses", 0, 0, 'w'}, {"first-end", 1, 0, 'f'}, {"stall", 1, 0, 't'},    {0, 0, 0, 0},
+	{"nonblocking", 0, 0, 'b'}, {"pauses", 0, 0, 'w'}, {"first-end", 1, 0, 'f'}, {"stall", 1, 0, 't'},    {0, 0, 0, 0},
 };
 
 int main(int count, char **argument)
@@ -239,8 +242,10 @@ int main(int count, char **argument)
 	long parallel = 1;
 	int option;
 	signal(SIGPIPE, SIG_IGN);
-	if (count == 3 && !strcmp(argument[1], "server"))
+	if ((count == 3 || count == 4) && !strcmp(argument[1], "server")) {
+		nonblocking = count == 4 && !strcmp(argument[3], "nonblocking");
 		server(argument[2]);
+	}
 	while ((option = getopt_long(count, argument, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'u': c.session.up = number(optarg, 0, __LONG_MAX__); break;
@@ -248,6 +253,7 @@ int main(int count, char **argument)
 		case 'n': c.sessions = number(optarg, 1, 1000000); break;
 		case 'p': parallel = number(optarg, 1, 1024); break;
 		case 's': c.session.seed = number(optarg, 0, __LONG_MAX__); break;
+		case 'b': nonblocking = 1; break;
 		case 'w': c.session.pauses = 1; break;
 		case 'f': c.session.server_ends_first = !strcmp(optarg, "server"); break;
 		case 't': c.session.stall_ms = number(optarg, 1, 3600000); break;
