@@ -27,9 +27,12 @@ export class Ending {
   /** Told to stop. */
   async drain(): Promise<void> {
     const { parts, place, successors, log, config } = this.#agent;
-    log.info({ deadlineMs: config.limits.drainMs }, 'draining');
     if (place.retiring) {
       successors?.close();
+      await place.forget();
+    }
+    log.info({ deadlineMs: config.limits.drainMs }, 'draining');
+    if (place.retiring) {
       await place.retired;
     } else if (parts.predecessor?.present === true && (await this.#giveBack(parts.predecessor))) {
       await this.#drainShards(true, null);

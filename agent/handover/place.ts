@@ -12,6 +12,7 @@ export interface Ports {
   estate(): readonly PortEstate[];
   release(): Promise<void>;
   takeBack(): Promise<void>;
+  stop(): Promise<void>;
 }
 
 /** How often namespaces are looked at, and failed enrolments tried again. */
@@ -128,6 +129,11 @@ export class Place implements Giver {
     }
     await this.ports?.takeBack();
     await this.#agent.recheck();
+  }
+
+  /** Nothing comes back: a socket that this process kept would hold connections that nobody accepts. */
+  async forget(): Promise<void> {
+    await Promise.all([this.#agent.parts.pods.stopListening(), this.ports?.stop()]);
   }
 
   restore(): void {

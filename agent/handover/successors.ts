@@ -24,6 +24,8 @@ export interface Giver {
   retire(): Promise<void>;
   /** Is again what it was. */
   resume(): Promise<void>;
+  /** The new one, or whoever comes after it, is alone from now on. */
+  forget(): Promise<void>;
   /** Everything as before, where the new one has gone and had changed nothing but the programs. */
   restore(): void;
 }
@@ -174,7 +176,11 @@ export class Successors {
   async #watch(channel: Channel<FromNew, FromOld>): Promise<void> {
     const { giver, log, count } = this.#options;
     const message = await channel.receive(null).catch(() => null);
-    if (this.#ended || message?.type === 'release') return;
+    if (this.#ended) return;
+    if (message?.type === 'release') {
+      await giver.forget();
+      return;
+    }
     count('returned');
     log.warn(
       {},

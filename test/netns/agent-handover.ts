@@ -157,6 +157,20 @@ t.test('a new agent that dies at once leaves the old one in its place', async t 
   });
 });
 
+t.test('an old agent that is told to stop keeps no socket that nobody accepts on', async t => {
+  const open = await (await stage.sockets(client)).connect(far.address, port);
+  const { old, fresh } = await stage.replaceAgent('node-a');
+  old.process.kill('SIGTERM');
+  await old.process.says(/"draining"/);
+  t.ok(old.process.running, 'it drains');
+  await fresh.kill();
+  const refused = (await stage.sockets(client)).connect(far.address, port);
+  await t.rejects(refused, { code: 'ECONNREFUSED' }, 'with the new one gone nothing waits for nobody');
+  await open.close();
+  t.same(await old.process.exited, { code: 0, signal: null });
+  await stage.serves(await stage.startAgent('node-a', { waitUntilReady: false }));
+});
+
 t.test('one that is killed hangs nobody, and the next one takes over what is pinned', async t => {
   const flows = await Promise.all([
     Steady.start(client, far.address, port, { streams: 2 }),
