@@ -274,12 +274,10 @@ export class Agent {
     else if (message.type === 'neighbour')
       this.parts.kernelPath.learn(this, message.podUid, message.address, message.port);
     else if (message.type === 'podRemoved') this.ledger.giveBack(shard, message.netnsFd);
-    else if (message.type === 'drained') this.#onDrained();
+    else if (message.type === 'drained') this.ending.drained();
     else if (message.type === 'inquire') void this.#inquire(shard, message);
     else if (message.type === 'kept') this.parts.shards.broadcast(message, shard);
   }
-
-  #onDrained: () => void = () => {};
 
   async #inquire(
     shard: number,

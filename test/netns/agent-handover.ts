@@ -17,6 +17,8 @@ if (process.getuid?.() !== 0) {
 
 /** `make soak-restarts` does many more. */
 const restarts = 8;
+/** Longer than any test: an old agent that ends has nothing left, rather than no time. */
+const patient = ['--limit', 'drainMs=600000'];
 const vip = ['10.96.0.10', 'fd00:10:96::10'] as const;
 const stage = await AgentLab.create({
   name: 'handover',
@@ -98,6 +100,7 @@ t.test('the identity stays what it is, and policy is the same', async t => {
 });
 
 t.test('an open connection goes on in the old process until it ends', async t => {
+  await stage.replaceAgent('node-a', { args: patient });
   const out = await (await stage.sockets(client)).connect(far.address, port);
   const into = await (await stage.sockets(far)).connect(client.address, port);
   for (const opened of [out, into]) {
