@@ -46,6 +46,10 @@ const desires: readonly Wish[] = [
   { verb: 'update', resource: 'nodes' },
   { verb: 'get', resource: 'nodes/proxy' },
   { verb: 'update', resource: 'namespaces' },
+  { verb: 'list', resource: 'configmaps' },
+  { verb: 'create', resource: 'configmaps', namespace: 'default' },
+  { verb: 'delete', resource: 'deployments.apps' },
+  { verb: 'delete', resource: 'services' },
   { verb: 'update', resource: 'daemonsets.apps', namespace: system },
   { verb: 'create', resource: 'mutatingwebhookconfigurations.admissionregistration.k8s.io' },
   { verb: 'update', resource: 'customresourcedefinitions.apiextensions.k8s.io' },
@@ -68,6 +72,8 @@ t.test('the control plane may do what it is there for', async t => {
     { verb: 'patch', resource: 'pods' },
     { verb: 'create', resource: 'tokenreviews.authentication.k8s.io' },
     { verb: 'patch', resource: 'peerauthentications.culvert.dev/status' },
+    { verb: 'patch', resource: 'deployments.apps' },
+    { verb: 'create', resource: 'services', namespace: 'default' },
   ];
   for (const wish of needs) t.ok(await granted(controlName, wish), JSON.stringify(wish));
 });
