@@ -48,8 +48,9 @@ export async function applyWaypoint(options: ApplyOptions): Promise<void> {
   const patience = { timeoutMs: timeoutMs(options.timeout), show: toStandardError };
   const api = apiOf(options);
   const namespace = options.namespace ?? api.namespace ?? 'default';
-  const done = await apply(api, namespace, options);
-  if (options.wait === true) await waitFor(() => progress(api, namespace, [options.name]), patience);
+  const done = await apply(api, namespace, options, async () => {
+    if (options.wait === true) await waitFor(() => progress(api, namespace, [options.name]), patience);
+  });
   if (options.output === 'json') process.stdout.write(`${JSON.stringify(done, null, 2)}\n`);
   else
     process.stdout.write(
@@ -70,6 +71,7 @@ export async function apply(
   api: Api,
   namespace: string,
   options: Pick<ApplyOptions, 'name' | 'for' | 'allNamespaces' | 'enrollNamespace' | 'overwrite'>,
+  made: () => Promise<void>,
 ): Promise<Applied[]> {
   const { name, overwrite = false, allNamespaces = false } = options;
   await requireGatewayApi(api);
@@ -97,6 +99,8 @@ export async function apply(
   const isSame = before !== null && versionOf(before) === versionOf(after);
   const change = before === null ? 'created' : isSame ? 'unchanged' : 'changed';
   const done: Applied[] = [{ object: `Gateway ${namespace}/${name}`, change }];
+  // Connections of whoever uses it before it has a pod are refused.
+  await made();
   if (options.enrollNamespace === true) done.push(await enroll(api, namespace, name));
   return done;
 }
