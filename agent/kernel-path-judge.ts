@@ -2,9 +2,9 @@
  * Decides for the kernel what a shard decides for a connection: where does it go, and does policy allow it? With the main
  * thread's mesh and the pods that are enrolled now.
  */
+import { admit } from '../model/admission.ts';
 import type { Mesh } from '../model/mesh.ts';
 import { isIpv6 } from '../model/address.ts';
-import { decide } from '../model/policy.ts';
 import { resolve } from '../model/route.ts';
 import type { PodPorts } from './config.ts';
 import type { VerdictKey } from './kernel-path-abi.ts';
@@ -34,7 +34,7 @@ export function judgeOf({ mesh, node, ports, pods }: NodeState): Judge {
     const sourceIp = from?.addresses.find(ip => isIpv6(ip) === isIpv6(address));
     // A pod that is not enrolled (any more) has nothing to go on; its connections are ended with it.
     if (from === undefined || sourceIp === undefined || workload === null) return false;
-    return decide(mesh.policiesFor(workload), {
+    return admit(mesh, workload, {
       sourceIdentity: from.identity,
       sourceIp,
       destinationIp: address,
