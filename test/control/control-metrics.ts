@@ -22,7 +22,9 @@ t.test('every error code of the serving side is in the documentation', async t =
   const codes = new Set(
     Array.from(
       // Names of environment variables are none.
-      text.matchAll(/(?<!name: |fromField\()'((?:ADS|AUTHENTICATION|CALL|NODE|CONTROL|CERTIFICATE|AUTHORITY)_[A-Z_]+)'/g),
+      text.matchAll(
+        /(?<!name: |fromField\()'((?:ADS|AUTHENTICATION|CALL|NODE|CONTROL|CERTIFICATE|AUTHORITY)_[A-Z_]+)'/g,
+      ),
       ([, code = '']) => code,
     ),
   );
