@@ -145,7 +145,7 @@ export class XdsClient {
     this.#counters.connections += 1;
     let openedAt: number | null = null;
     const { clock, connectTimeoutMs } = this.#options;
-    const stream = new DiscoveryStream(this.#channel, clock, connectTimeoutMs, {
+    const stream = new DiscoveryStream(this.#channel, {
       onOpen: () => {
         openedAt = clock.now();
         this.#opened(stream);
@@ -155,6 +155,7 @@ export class XdsClient {
       onEnd: error => this.#ended(error, openedAt),
     });
     this.#stream = stream;
+    stream.open(clock, connectTimeoutMs);
   }
 
   #opened(stream: DiscoveryStream): void {

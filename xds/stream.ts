@@ -39,10 +39,13 @@ export class DiscoveryStream {
   #ended = false;
   #cancelTimeout: () => void = () => {};
 
-  /** Starts to connect; the first event comes later, never from here. */
-  constructor(channel: ControlChannel, clock: Clock, connectTimeoutMs: number, events: StreamEvents) {
+  constructor(channel: ControlChannel, events: StreamEvents) {
     this.#channel = channel;
     this.#events = events;
+  }
+
+  /** Starts to connect, once. A channel that is connected already opens within the call. */
+  open(clock: Clock, connectTimeoutMs: number): void {
     try {
       this.#open(clock, connectTimeoutMs);
     } catch (thrown) {
