@@ -73,7 +73,10 @@ t.test('what this kernel can do is a list of values', async t => {
   t.equal(by.get('bpf_set_retval in connect')?.available, major > 5 || (major === 5 && minor >= 18));
 });
 
-t.test('of a large block only what is used takes memory', async t => {
+// Not on a build with AddressSanitizer, which has an allocator of its own.
+const isSanitized = process.env['LD_PRELOAD']?.includes('asan') === true;
+
+t.test('of a large block only what is used takes memory', { skip: isSanitized }, async t => {
   // In a process of its own: it is for good.
   const program = `
     const native = await import(${JSON.stringify(new URL('../../native/native.ts', import.meta.url).href)});
@@ -81,16 +84,20 @@ t.test('of a large block only what is used takes memory', async t => {
     const filled = Array.from({ length: 500 }, () => Buffer.allocUnsafeSlow(60 << 10).fill(1));
     const full = process.memoryUsage.rss();
     filled.length = 0;
-    global.gc();
-    await new Promise(resolve => setImmediate(resolve));
-    const before = process.memoryUsage.rss();
+    // Buffers are given back by another thread of V8, in its own time.
+    let before = full;
+    for (let looks = 0; looks < 250 && full - before < 25e6; looks += 1) {
+      global.gc();
+      await new Promise(resolve => setTimeout(resolve, 20));
+      before = process.memoryUsage.rss();
+    }
     const blocks = Array.from({ length: 500 }, () => Buffer.allocUnsafeSlow(60 << 10));
     for (const block of blocks) block[0] = 1;
     console.log(JSON.stringify({ freed: full - before, grown: process.memoryUsage.rss() - before }));
   `;
   const output = execFileSync(process.execPath, ['--expose-gc', '--input-type=module', '--eval', program]);
   const { freed, grown } = JSON.parse(output.toString()) as { freed: number; grown: number };
-  t.ok(freed > 15e6, `${freed} of 30 MB are given back at once`);
+  t.ok(freed > 15e6, `${freed} of 30 MB are given back`);
   t.ok(grown < 10e6, `as many blocks that are hardly used take ${grown}`);
 });
 

@@ -94,7 +94,7 @@ const refusals: readonly Refusal[] = [
     says: [/--shards many/, /--admin-port 0/, /--limit speed=1/],
   },
   {
-    name: 'the state directory of an agent that runs',
+    name: 'in the place of an agent whose maps have other sizes',
     argv: [
       launcher,
       'run',
@@ -105,8 +105,8 @@ const refusals: readonly Refusal[] = [
       '--state-dir',
       agent.stateDirectory,
     ],
-    code: 64,
-    says: [/ALREADY_RUNNING/, new RegExp(String(agent.process.pid))],
+    code: 69,
+    says: [/HANDOVER_LAYOUT/, /stop the running agent first/],
   },
   {
     name: 'a cgroup root that is none',
