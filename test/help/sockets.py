@@ -112,7 +112,8 @@ def pour(socket, megabytes, seed):
         digest.update(data)
         view = memoryview(data)
         while view:
-            count = sockets[socket].send(view)
+            # A blocking socket takes all of a piece or waits, and what it has taken of it is not told meanwhile.
+            count = sockets[socket].send(view[:65536])
             poured[socket] = poured.get(socket, 0) + count
             view = view[count:]
     sockets[socket].shutdown(1)
