@@ -10,7 +10,7 @@ export PATH=/bin:/sbin:/usr/bin:/usr/sbin
 /bin/busybox mount -t tmpfs shm /dev/shm
 /bin/busybox mount -t cgroup2 cgroup /sys/fs/cgroup
 /bin/busybox mount -t bpf bpf /sys/fs/bpf
-for module in llc stp bridge veth; do /bin/busybox insmod /modules/$module.ko 2>/dev/null; done
+for module in llc stp bridge veth inet_diag tcp_diag; do /bin/busybox insmod /modules/$module.ko 2>/dev/null; done
 /bin/ip link set lo up
 cd /culvert
 echo "GUEST $(/bin/busybox uname -r)"

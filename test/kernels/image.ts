@@ -35,7 +35,7 @@ const programs = [
   'cat',
   'sleep',
 ];
-const modules = ['llc', 'stp', 'bridge', 'veth'];
+const modules = ['llc', 'stp', 'bridge', 'veth', 'inet_diag', 'tcp_diag'];
 /** What the guest needs of the checkout. */
 const folders = [
   'agent',
