@@ -7,6 +7,7 @@
 import * as z from 'zod';
 import { ipBlock } from './ip.ts';
 import { dnsSubdomain, metadata, workloadSelector } from './metadata.ts';
+import { attachedOnceRule, attachedTwice, isAttachedOnce, targetRef } from './targets.ts';
 
 const maxRules = 512;
 const maxValues = 512;
@@ -133,13 +134,6 @@ const rule = z
   })
   .describe('A rule matches when from, to and when do. An empty rule matches everything.');
 
-export const targetRef = z.strictObject({
-  group: z.string().max(253).default('').describe('API group; empty for a Service.'),
-  kind: z.string().min(1).max(63).describe('Gateway, GatewayClass, Service or ServiceEntry.'),
-  name: dnsSubdomain.describe('Name of the object.'),
-  namespace: dnsSubdomain.describe('Has to be the namespace of the policy.').optional(),
-});
-
 export const authorizationPolicySpec = z
   .strictObject({
     selector: workloadSelector.optional(),
@@ -163,10 +157,7 @@ export const authorizationPolicySpec = z
       .describe('Any of these rules. A policy without rules never matches: ALLOW then denies everything.')
       .optional(),
   })
-  .refine(spec => spec.selector === undefined || (spec.targetRef ?? spec.targetRefs) === undefined, {
-    message: 'selector and targetRefs exclude each other',
-    path: ['selector'],
-  })
+  .refine(isAttachedOnce, attachedTwice)
   .refine(spec => spec.action !== 'DENY' || (spec.rules ?? []).length > 0, {
     message: 'a DENY policy has rules, otherwise it never denies anything',
     path: ['rules'],
@@ -177,10 +168,7 @@ export const authorizationPolicySpec = z
   })
   .meta({
     'x-kubernetes-validations': [
-      {
-        rule: '!has(self.selector) || !(has(self.targetRef) || has(self.targetRefs))',
-        message: 'selector and targetRefs exclude each other',
-      },
+      attachedOnceRule,
       {
         rule: "self.action != 'DENY' || (has(self.rules) && self.rules.size() > 0)",
         message: 'a DENY policy has rules, otherwise it never denies anything',

@@ -4,8 +4,8 @@
  * This is the shape only; what becomes of it is model/token-rule.ts.
  */
 import * as z from 'zod';
-import { targetRef } from './authorization-policy.ts';
 import { dnsSubdomain, metadata, workloadSelector } from './metadata.ts';
+import { attachedOnceRule, attachedTwice, isAttachedOnce, targetRef } from './targets.ts';
 
 const maxItems = 64;
 const headerName = z
@@ -105,17 +105,9 @@ export const requestAuthenticationSpec = z
       .optional(),
     jwtRules: z.array(jwtRule).max(maxItems).describe('Any of these may vouch for a token.').optional(),
   })
-  .refine(spec => spec.selector === undefined || (spec.targetRef ?? spec.targetRefs) === undefined, {
-    message: 'selector and targetRefs exclude each other',
-    path: ['selector'],
-  })
+  .refine(isAttachedOnce, attachedTwice)
   .meta({
-    'x-kubernetes-validations': [
-      {
-        rule: '!has(self.selector) || !(has(self.targetRef) || has(self.targetRefs))',
-        message: 'selector and targetRefs exclude each other',
-      },
-    ],
+    'x-kubernetes-validations': [attachedOnceRule],
   });
 
 export const requestAuthentication = z.strictObject({

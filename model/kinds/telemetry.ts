@@ -5,15 +5,9 @@
  */
 import * as z from 'zod';
 import { dnsSubdomain, metadata, workloadSelector } from './metadata.ts';
+import { attachedOnceRule, attachedTwice, isAttachedOnce, targetRef } from './targets.ts';
 
 const maxItems = 64;
-
-const targetRef = z.strictObject({
-  group: z.string().max(253).default('').describe('API group; empty for a Service.'),
-  kind: z.string().min(1).max(63).describe('Gateway, Service or ServiceEntry.'),
-  name: dnsSubdomain.describe('Name of the object.'),
-  namespace: dnsSubdomain.describe('Has to be the namespace of the Telemetry.').optional(),
-});
 
 const providers = z
   .array(z.strictObject({ name: z.string().min(1).max(253).describe('Name of the provider.') }))
@@ -148,17 +142,9 @@ export const telemetrySpec = z
     metrics: z.array(metrics).max(maxItems).describe('Metrics of requests.').optional(),
     accessLogging: z.array(accessLogging).max(maxItems).describe('Access lines of requests.').optional(),
   })
-  .refine(spec => spec.selector === undefined || (spec.targetRef ?? spec.targetRefs) === undefined, {
-    message: 'selector and targetRefs exclude each other',
-    path: ['selector'],
-  })
+  .refine(isAttachedOnce, attachedTwice)
   .meta({
-    'x-kubernetes-validations': [
-      {
-        rule: '!has(self.selector) || !(has(self.targetRef) || has(self.targetRefs))',
-        message: 'selector and targetRefs exclude each other',
-      },
-    ],
+    'x-kubernetes-validations': [attachedOnceRule],
   });
 
 export const telemetry = z.strictObject({
