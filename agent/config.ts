@@ -6,6 +6,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { tunnelDefaults } from '../tunnel/defaults.ts';
+import type { ControlConfig, DirectoryConfig } from '../xds/sources.ts';
 
 /** Ports inside every enrolled pod's namespace; the numbers are the ones users of ambient meshes know. */
 export interface PodPorts {
@@ -18,27 +19,9 @@ export interface PodPorts {
 /** Where the mesh comes from. */
 export type SourceConfig = DirectoryConfig | ClusterConfig;
 
-export interface DirectoryConfig {
-  readonly kind: 'directory';
-  /** Of Kubernetes YAML; watched. */
-  readonly directory: string;
-  /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the directory. */
-  readonly authority: string | null;
-}
-
 export interface ClusterConfig {
   readonly kind: 'cluster';
-  readonly control: {
-    /** `host:port` of the control plane: mesh, certificates, reports. */
-    readonly address: string;
-    /** PEM file of the roots that its certificate comes from. */
-    readonly root: string;
-    /** File of the token that says who and where this agent is. */
-    readonly token: string;
-    /** DNS name in its certificate; null: the host of `address`. */
-    readonly serverName: string | null;
-    readonly clusterId: string;
-  };
+  readonly control: ControlConfig;
   /**
    * Another server of istio.v1.auth.IstioCertificateService, `host:port`, with the roots of its certificate; null: the
    * control plane signs.

@@ -2,6 +2,7 @@
  * What the operator may choose about one waypoint, with every default and its reason in one table.
  */
 import { tunnelDefaults } from '../tunnel/defaults.ts';
+import type { ControlConfig, DirectoryConfig } from '../xds/sources.ts';
 
 export interface WaypointConfig {
   readonly source: SourceConfig;
@@ -24,28 +25,9 @@ export interface WaypointConfig {
 /** Where it learns the mesh from. */
 export type SourceConfig = DirectoryConfig | ClusterConfig;
 
-export interface DirectoryConfig {
-  readonly kind: 'directory';
-  /** Of Kubernetes YAML; watched. */
-  readonly directory: string;
-  /** File with the embedded certificate authority; null: `.culvert/authority.pem` below the directory. */
-  readonly authority: string | null;
-}
-
 export interface ClusterConfig {
   readonly kind: 'cluster';
-  readonly control: {
-    /** `host:port` */
-    readonly address: string;
-    /** File of the roots of its certificate. */
-    readonly root: string;
-    /** File of the token of this pod's service account. */
-    readonly token: string;
-    /** The DNS name in its certificate; null: the host of the address. */
-    readonly serverName: string | null;
-    /** What the mesh calls the cluster. */
-    readonly clusterId: string;
-  };
+  readonly control: ControlConfig;
   /** The pod that this process runs in. */
   readonly pod: {
     readonly namespace: string;

@@ -9,7 +9,7 @@ import { L7Store } from '../model/l7-store.ts';
 import { diff, emptyMesh, type MeshDelta } from '../model/mesh.ts';
 import { Authority } from '../tunnel/authority.ts';
 import type { CertificateSource } from '../tunnel/certificate-exchange.ts';
-import type { DirectoryConfig } from './config.ts';
+import type { DirectoryConfig } from '../xds/sources.ts';
 import type { SourceState, WaypointSource, WaypointUpdate } from './mesh-source.ts';
 
 export class DirectorySource implements WaypointSource {
