@@ -41,6 +41,19 @@ static __always_inline int without_agent(const struct culvert_pod *pod, enum cul
 	return verdict(passed, SK_PASS);
 }
 
+/* What this SYN is of, as the maps name it. */
+static __always_inline struct culvert_flow flow_of(struct bpf_sk_lookup *ctx, const struct culvert_address *remote,
+						   const struct culvert_address *local)
+{
+	return (struct culvert_flow){
+		.netns = netns_cookie,
+		.source = *remote,
+		.target = *local,
+		.source_port = FIELD(ctx, remote_port),
+		.target_port = bpf_htons(FIELD(ctx, local_port)),
+	};
+}
+
 /*
  * The role of the connection under way between application and agent that this SYN belongs to; NONE where
  * there is none.
@@ -48,13 +61,7 @@ static __always_inline int without_agent(const struct culvert_pod *pod, enum cul
 static __always_inline __u16 flow_role(struct bpf_sk_lookup *ctx, const struct culvert_address *remote,
 				       const struct culvert_address *local)
 {
-	struct culvert_flow flow = {
-		.netns = netns_cookie,
-		.source = *remote,
-		.target = *local,
-		.source_port = FIELD(ctx, remote_port),
-		.target_port = bpf_htons(FIELD(ctx, local_port)),
-	};
+	struct culvert_flow flow = flow_of(ctx, remote, local);
 	struct culvert_endpoint *found = bpf_map_lookup_elem(&flows, &flow);
 
 	return found ? found->role : CULVERT_NAME_NONE;
@@ -67,13 +74,7 @@ static __always_inline __u16 flow_role(struct bpf_sk_lookup *ctx, const struct c
 static __always_inline bool is_passage(struct bpf_sk_lookup *ctx, const struct culvert_address *remote,
 				       const struct culvert_address *local)
 {
-	struct culvert_flow flow = {
-		.netns = netns_cookie,
-		.source = *remote,
-		.target = *local,
-		.source_port = FIELD(ctx, remote_port),
-		.target_port = bpf_htons(FIELD(ctx, local_port)),
-	};
+	struct culvert_flow flow = flow_of(ctx, remote, local);
 
 	return bpf_map_lookup_elem(&openings, &flow);
 }
