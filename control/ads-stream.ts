@@ -47,8 +47,8 @@ export interface AdsCall {
 
 export interface AdsStreamParts {
   readonly store: ResourceStore;
-  /** What the client is. */
-  readonly reader: 'agents' | 'waypoints';
+  /** The waypoint that the client is a pod of, `namespace/name`; null: it is an agent. */
+  readonly waypoint: string | null;
   readonly limits: AdsLimits;
   readonly turns: Turns;
   readonly log: Logger;
@@ -243,14 +243,14 @@ export class AdsStream {
   #subscriptionOf(type: ServedType): Sub | null {
     const known = this.#subs.find(sub => sub.type === type);
     if (known !== undefined) return known;
-    const { store, limits, reader } = this.#parts;
+    const { store, limits, waypoint } = this.#parts;
+    const reader = waypoint === null ? 'agents' : 'waypoints';
     if (type.readers !== 'all' && type.readers !== reader) return null;
     const collection = store.collection(type.typeUrl);
     if (collection === null) return null;
-    const { node } = this.caller;
     const subscription = new Subscription(collection, {
-      node,
-      confined: type.confined,
+      node: type.confined === 'waypoint' ? waypoint : this.caller.node,
+      confined: type.confined !== null,
       maxNames: limits.namesPerType,
     });
     const again = (): void => this.#push();

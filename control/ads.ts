@@ -24,8 +24,8 @@ export interface AdsOptions {
   readonly store: ResourceStore;
   /** Who makes a call; see guard.ts. */
   readonly callerOf: (metadata: Metadata) => Caller;
-  /** Whether a caller is a waypoint; all others are agents. */
-  readonly isWaypoint: (caller: Caller) => boolean;
+  /** The waypoint that a caller is a pod of, `namespace/name`; null: it is an agent. */
+  readonly waypointOf: (caller: Caller) => string | null;
   /** Ends the connection with a peer: what is sent to one that does not read can't be taken back otherwise. */
   readonly cut: (peer: string) => void;
   readonly log: Logger;
@@ -84,7 +84,7 @@ export class AdsService {
   constructor(given: Pick<AdsOptions, 'store' | 'callerOf' | 'log' | 'metrics'> & Partial<AdsOptions>) {
     this.#options = {
       cut: () => {},
-      isWaypoint: () => false,
+      waypointOf: () => null,
       limits: {},
       quietMs: 20,
       maxWaitMs: 100,
@@ -122,7 +122,7 @@ export class AdsService {
 
   #open(call: Call): void {
     const caller = this.#options.callerOf(call.metadata);
-    const { metrics, clock, log, store, isWaypoint } = this.#options;
+    const { metrics, clock, log, store, waypointOf } = this.#options;
     const refusal = this.#closed ? stopping() : this.#refusal(caller);
     // Without a listener an error of the transport would end the process; 'close' or 'cancelled' follows it.
     call.on('error', () => {});
@@ -141,7 +141,7 @@ export class AdsService {
       },
       {
         store,
-        reader: isWaypoint(caller) ? 'waypoints' : 'agents',
+        waypoint: waypointOf(caller),
         limits: this.#limits,
         turns: this.#turns,
         log,

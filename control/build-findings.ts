@@ -33,6 +33,7 @@ export type Aspect =
   | 'references'
   | 'traffic'
   | 'traffic-reach'
+  | 'credentials'
   | 'rate-limit';
 
 export class FindingStore {

@@ -11,6 +11,7 @@ import { type MeshDelta, diff, emptyMesh } from '../model/mesh.ts';
 import type { Service } from '../model/service.ts';
 import type { MeshSettings } from '../model/node-pod.ts';
 import type { BuildMode } from './build-enrolment.ts';
+import type { NamedObject } from './build-credentials.ts';
 import { FindingStore } from './build-findings.ts';
 import { type PlacedPod, meshSettingsOf } from './build-node-pods.ts';
 import { type ObjectChange, type ObjectChanges, ObjectStore } from './build-objects.ts';
@@ -95,6 +96,11 @@ export class IncrementalBuilder {
   /** Addresses of the hosts of a ServiceEntry that has none of its own, as its status is to have them. */
   allocated(namespace: string, name: string): readonly AllocatedAddress[] {
     return this.#state.allocated(namespace, name);
+  }
+
+  /** Secrets and ConfigMaps that somebody names, which are read by their names. */
+  wanted(): NamedObject[] {
+    return this.#state.l7.wanted();
   }
 
   /** What waypoints follow. */

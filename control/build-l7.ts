@@ -4,6 +4,7 @@
 import { type HttpRoute, routeKey } from '../model/http-route.ts';
 import type { L7Change, L7State } from '../model/l7.ts';
 import { AuthenticationBook } from './build-authentications.ts';
+import { CredentialBook, type NamedObject } from './build-credentials.ts';
 import { HttpPolicyBook, type HttpPolicyBookOptions } from './build-http-policies.ts';
 import type { ObjectChange } from './build-objects.ts';
 import { RateLimitBook } from './build-rate-limit-book.ts';
@@ -26,6 +27,7 @@ export class L7Books {
   readonly #telemetry: TelemetryBook;
   readonly #policies: HttpPolicyBook;
   readonly #authentications: AuthenticationBook;
+  readonly #credentials: CredentialBook;
 
   constructor(options: TrafficBookOptions & HttpPolicyBookOptions) {
     this.#routes = new RouteBook(options);
@@ -35,6 +37,7 @@ export class L7Books {
     this.#telemetry = new TelemetryBook(options);
     this.#policies = new HttpPolicyBook(options);
     this.#authentications = new AuthenticationBook(options);
+    this.#credentials = new CredentialBook(options);
   }
 
   /** Each list sorted by key. */
@@ -46,7 +49,13 @@ export class L7Books {
       telemetry: this.#telemetry.all(),
       policies: this.#policies.all(),
       authentications: this.#authentications.all(),
+      credentials: this.#credentials.all(),
     };
+  }
+
+  /** Objects that are read by their names, as somebody names them. */
+  wanted(): NamedObject[] {
+    return this.#credentials.wanted();
   }
 
   /** Takes changes of objects in; objects, services and endpoints are what they are now already. */
@@ -59,6 +68,7 @@ export class L7Books {
       ...this.#telemetry.apply(changes),
       ...this.#policies.apply(changes),
       ...this.#authentications.apply(changes),
+      ...this.#credentials.apply(changes),
     ];
   }
 }

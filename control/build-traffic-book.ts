@@ -9,11 +9,12 @@ import { isDeepStrictEqual } from 'node:util';
 import type { TrafficPolicySpec } from '../model/kinds/destination-rule.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { L7Change } from '../model/l7.ts';
-import type { Service } from '../model/service.ts';
+import { type Service, serviceKey } from '../model/service.ts';
 import type { ServiceTraffic, TrafficRule, TrafficSubset } from '../model/traffic-policy.ts';
 import { selects } from '../model/workload.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
+import type { TlsAuthor } from './build-endpoint-tls.ts';
 import { settingsOf, subsetSettings } from './build-traffic.ts';
 import { type Rule, fits, groupsOf, hostOf } from './build-traffic-scope.ts';
 import { compareLocated, objectName } from './located.ts';
@@ -120,9 +121,13 @@ export class TrafficBook {
           'spec.workloadSelector',
           'not in force: clients have no labels here',
         );
-      settingsOf(trafficPolicy, 'spec.trafficPolicy', say);
-      for (const [index, subset] of subsets.entries())
-        subsetSettings(trafficPolicy, subset.trafficPolicy, `spec.subsets[${index}].trafficPolicy`, say);
+      // What a host with `*.` stands for has names of its own.
+      const author = authorOf(rule, hostOf(rule, config.clusterDomain).replace(/^\*\.?/, ''));
+      settingsOf(trafficPolicy, author, 'spec.trafficPolicy', say);
+      for (const [index, subset] of subsets.entries()) {
+        const field = `spec.subsets[${index}].trafficPolicy`;
+        subsetSettings(trafficPolicy, subset.trafficPolicy, author, field, say);
+      }
     });
     if (rule.value.spec.workloadSelector !== undefined) return [];
     const host = hostOf(rule, config.clusterDomain);
@@ -155,12 +160,18 @@ export class TrafficBook {
         if (keys === undefined) this.#inForce.set(name, new Set([key]));
         else keys.add(key);
       }
-      return this.#ruleOf(key, group, clients);
+      return this.#ruleOf(service, group, clients);
     });
     return rules.length === 0 ? null : { service: key, rules };
   }
 
-  #ruleOf(key: string, group: readonly Rule[], clients: readonly string[] | null): TrafficRule {
+  #ruleOf(service: Service, group: readonly Rule[], clients: readonly string[] | null): TrafficRule {
+    const key = serviceKey(service);
+    const [first] = group;
+    const author =
+      first === undefined
+        ? { source: '', namespace: '', hostname: service.hostname }
+        : authorOf(first, service.hostname);
     const whole = policyOf(group);
     const quiet = (): void => {};
     const subsets = new Map<string, TrafficSubset>();
@@ -168,14 +179,14 @@ export class TrafficBook {
       for (const { name, labels = {}, trafficPolicy } of rule.value.spec.subsets ?? []) {
         if (subsets.has(name)) continue;
         const endpoints = this.#choose(key, labels);
-        subsets.set(name, { name, endpoints, settings: subsetSettings(whole, trafficPolicy, '', quiet) });
+        const settings = subsetSettings(whole, trafficPolicy, author, '', quiet);
+        subsets.set(name, { name, endpoints, settings });
       }
     }
-    const [first] = group;
     return {
-      name: first === undefined ? '' : objectName(first),
+      name: author.source,
       clients,
-      settings: settingsOf(whole, '', quiet),
+      settings: settingsOf(whole, author, '', quiet),
       subsets: [...subsets.values()],
     };
   }
@@ -218,6 +229,10 @@ export class TrafficBook {
       }
     });
   }
+}
+
+function authorOf(rule: Rule, hostname: string): TlsAuthor {
+  return { source: objectName(rule), namespace: rule.namespace, hostname };
 }
 
 function sayOf(rule: Rule, report: Parameters<Parameters<FindingStore['about']>[2]>[0]) {

@@ -14,6 +14,7 @@ import type {
   TrafficPolicy,
   TrafficSettings,
 } from '../model/traffic-policy.ts';
+import { endpointTlsOf, type TlsAuthor } from './build-endpoint-tls.ts';
 import { balancingOf, localityOf, warmupOf } from './build-traffic-balance.ts';
 import type { Severity } from './finding.ts';
 
@@ -24,14 +25,19 @@ export type Say = (severity: Severity, code: string, field: string, message: str
  * The settings of a service.
  * @param field where the policy stands
  */
-export function settingsOf(policy: TrafficPolicySpec, field: string, say: Say): TrafficSettings {
+export function settingsOf(
+  policy: TrafficPolicySpec,
+  author: TlsAuthor,
+  field: string,
+  say: Say,
+): TrafficSettings {
   const { portLevelSettings = [], ...whole } = policy;
   return {
-    policy: policyOf(whole, field, say),
+    policy: policyOf(whole, author, field, say),
     // What a port says is in place of everything that the whole says: nothing is inherited.
     ports: portLevelSettings.map(({ port, ...parts }, index) => ({
       port: port.number,
-      policy: policyOf(parts, `${field}.portLevelSettings[${index}]`, say),
+      policy: policyOf(parts, author, `${field}.portLevelSettings[${index}]`, say),
     })),
   };
 }
@@ -40,36 +46,38 @@ export function settingsOf(policy: TrafficPolicySpec, field: string, say: Say): 
 export function subsetSettings(
   whole: TrafficPolicySpec,
   own: TrafficPolicySpec | undefined,
+  author: TlsAuthor,
   field: string,
   say: Say,
 ): TrafficSettings {
   const quiet: Say = () => {};
-  if (own === undefined) return settingsOf(whole, field, quiet);
+  if (own === undefined) return settingsOf(whole, author, field, quiet);
   const { portLevelSettings: ownPorts = [], ...ownParts } = own;
   const { portLevelSettings: ports = [], ...parts } = whole;
   // Said of the subset's own words only: the whole has had its turn.
-  settingsOf(own, field, say);
+  settingsOf(own, author, field, say);
   const merged = ports.filter(({ port }) => !ownPorts.some(other => other.port.number === port.number));
   return {
-    policy: policyOf({ ...parts, ...ownParts }, field, quiet),
+    policy: policyOf({ ...parts, ...ownParts }, author, field, quiet),
     ports: [
       ...merged.map(({ port, ...rest }) => ({
         port: port.number,
-        policy: policyOf({ ...rest, ...ownParts }, field, quiet),
+        policy: policyOf({ ...rest, ...ownParts }, author, field, quiet),
       })),
       ...ownPorts.map(({ port, ...rest }) => ({
         port: port.number,
-        policy: policyOf(rest, field, quiet),
+        policy: policyOf(rest, author, field, quiet),
       })),
     ],
   };
 }
 
-function policyOf(parts: PolicyParts, field: string, say: Say): TrafficPolicy {
+function policyOf(parts: PolicyParts, author: TlsAuthor, field: string, say: Say): TrafficPolicy {
   const { loadBalancer = {}, outlierDetection, retryBudget } = parts;
   const place = `${field}.loadBalancer`;
   const balancing = balancingOf(loadBalancer, place, say);
   const outliers = outlierDetection === undefined ? null : outliersOf(outlierDetection);
+  const tls = parts.tls === undefined ? null : endpointTlsOf(parts.tls, author, `${field}.tls`, say);
   return {
     balancing,
     locality: localityOf(loadBalancer, outliers !== null, place, say),
@@ -78,7 +86,8 @@ function policyOf(parts: PolicyParts, field: string, say: Say): TrafficPolicy {
     outliers,
     retryBudget: retryBudget === undefined ? null : budgetOf(retryBudget, field, say),
     tunnelOnly: parts.tls?.mode === 'ISTIO_MUTUAL',
-    refusal: refusalOf(parts, field, say),
+    ...(tls === null || typeof tls === 'string' ? {} : { tls }),
+    refusal: typeof tls === 'string' ? tls : refusalOf(parts, field, say),
   };
 }
 
@@ -89,7 +98,6 @@ function refusalOf({ tls, tunnel, proxyProtocol }: PolicyParts, field: string, s
     say('error', 'unsupported-value', `${field}.${place}`, message);
     return `${what} is not supported`;
   };
-  if (tls?.mode === 'SIMPLE' || tls?.mode === 'MUTUAL') return refuse('tls.mode', `TLS of mode ${tls.mode}`);
   if (tls?.mode === 'DISABLE') {
     const message = 'pods of the mesh are reached by tunnels all the same';
     say('info', 'unsupported-value', `${field}.tls.mode`, message);

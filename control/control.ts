@@ -10,7 +10,7 @@ import { Registry } from 'prom-client';
 import { describeError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
-import { kindNames } from '../model/kinds/registry.ts';
+import { followedKinds } from '../model/kinds/registry.ts';
 import { servedTypes } from './ads-types.ts';
 import { ClusterAuthority } from './authority-store.ts';
 import { IncrementalBuilder, type ObjectChanges } from './build-incremental.ts';
@@ -18,6 +18,7 @@ import { serviceAccountOf } from './build-workloads.ts';
 import { type Api, KubeApi } from './cluster/api.ts';
 import { Backoff } from './cluster/backoff.ts';
 import { Lease } from './cluster/lease.ts';
+import { NamedObjects } from './cluster/named-objects.ts';
 import { ClusterObjects } from './cluster/objects.ts';
 import { hasEnded, PodIndex, type PodObject } from './cluster/pod-index.ts';
 import { RedirectionWriter } from './cluster/redirection.ts';
@@ -57,6 +58,7 @@ export class Control {
   readonly redirection: RedirectionWriter;
   readonly status: StatusWriter;
   readonly #secrets: SecretBundle;
+  readonly #named: NamedObjects;
   readonly #findingLog: FindingLog;
   readonly #tasks = { objects: this.ready.task('objects'), serving: this.ready.task('serving') };
   /** What the builder says, by object. */
@@ -97,7 +99,7 @@ export class Control {
       graceMs: config.limits.newPodMs,
       onSettled: uids => this.#settle(uids),
     });
-    this.watch = new ClusterWatch({ api: this.api, store: this.objects, kinds: kindNames, log });
+    this.watch = new ClusterWatch({ api: this.api, store: this.objects, kinds: followedKinds, log });
     this.lease = new Lease({ api: this.api, namespace, name: controlService, identity, log });
     const { objects, builder, watch } = this;
     this.#waypoints = waypoints({
@@ -121,6 +123,12 @@ export class Control {
       mayWrite: () => this.lease.isLeader,
       log,
     });
+    this.#named = new NamedObjects({
+      api: this.api,
+      wanted: () => builder.wanted(),
+      onChange: changes => this.#adopt(changes),
+      log,
+    });
     this.#secrets = new SecretBundle({ api: this.api, namespace, log });
   }
 
@@ -135,6 +143,7 @@ export class Control {
     this.lease.start();
     this.#secrets.start();
     await this.watch.start();
+    await this.#named.start();
     this.#tasks.objects.done();
     const authority = await this.#openAuthority();
     this.#serving = serving(this, authority);
@@ -225,7 +234,7 @@ export class Control {
     await this.watch.stop();
     this.objects.close();
     this.#newPods.close();
-    await Promise.all([this.#secrets.stop(), this.#waypoints.deployer.stop()]);
+    await Promise.all([this.#secrets.stop(), this.#named.stop(), this.#waypoints.deployer.stop()]);
     await Promise.all([this.lease.stop(), this.status.stop(), this.redirection.stop()]);
     this.#closeApi();
   }
@@ -233,6 +242,7 @@ export class Control {
   *#everythingFound(): Generator<Finding> {
     yield* this.watch.findings();
     yield* this.objects.findings();
+    yield* this.#named.findings();
     for (const findings of this.#built.values()) yield* findings;
     yield* this.redirection.findings();
   }
@@ -277,6 +287,7 @@ export class Control {
     const took = (performance.now() - from) / 1_000;
     this.#builds = { count: count + 1, seconds: seconds + took, lastAt: Date.now() };
     this.status.update(this.objects.own());
+    this.#named.touch();
   }
 
   /** Tries for as long as it takes: without an authority there is nothing to serve with. */

@@ -1,6 +1,7 @@
 /**
  * From what the builder changed to what clients are offered. Between build and serve.
  */
+import { confidential, type L7Change, l7Holder } from '../model/l7.ts';
 import { policyKey } from '../model/policy.ts';
 import { type Service, serviceKey } from '../model/service.ts';
 import { type Workload, workloadKey } from '../model/workload.ts';
@@ -46,13 +47,21 @@ export function offersOf({
       set: settings === null ? [] : [{ name: settingsName, content: encodeSettings(settings) }],
       removed: [],
     },
-    [resourceTypes.waypointResource]: {
-      set: l7.flatMap(({ list, key, resource }) =>
-        resource === null ? [] : [{ name: l7Name(list, key), content: encodeL7(list, resource) }],
-      ),
-      removed: l7.flatMap(({ list, key, resource }) => (resource === null ? [l7Name(list, key)] : [])),
-    },
+    [resourceTypes.waypointResource]: l7Offers(l7.filter(({ list }) => !confidential.has(list))),
+    [resourceTypes.waypointCredential]: l7Offers(l7.filter(({ list }) => confidential.has(list))),
   };
+}
+
+function l7Offers(changes: readonly L7Change[]): TypeChanges {
+  const set = changes.flatMap(({ list, key, resource }): Offer[] => {
+    if (resource === null) return [];
+    const node = confidential.has(list) ? l7Holder(list, resource) : null;
+    return [{ name: l7Name(list, key), content: encodeL7(list, resource), node }];
+  });
+  const removed = changes.flatMap(({ list, key, resource }) =>
+    resource === null ? [l7Name(list, key)] : [],
+  );
+  return { set, removed };
 }
 
 function serviceOffer(service: Service): Offer {

@@ -22,7 +22,7 @@ export interface Offer {
   readonly aliases?: readonly string[];
   /** Names of what it is a part of: who asks for one of these by name gets this too (the services of a workload). */
   readonly partOf?: readonly string[];
-  /** The node it is on; null for none. */
+  /** The node it is on, or the waypoint that alone may have it; null for none. */
   readonly node?: string | null;
 }
 

@@ -68,18 +68,19 @@ export function serving(control: ServingParts, authority: ClusterAuthority): Ser
   });
   const isAgent = ({ serviceAccount }: Pick<Caller, 'serviceAccount'>): boolean =>
     config.agents.includes(serviceAccount);
-  const isWaypoint = (caller: Caller): boolean => !isAgent(caller) && isWaypointPod(control, caller);
+  const waypointOf = (caller: Caller): string | null =>
+    isAgent(caller) ? null : waypointOfPod(control, caller);
   const guard = makeGuard({
     authenticator,
     mayCall: (caller, path) =>
-      path === certificatePath || isAgent(caller) || (path === discoveryPath && isWaypoint(caller)),
+      path === certificatePath || isAgent(caller) || (path === discoveryPath && waypointOf(caller) !== null),
     log,
   });
   const { callerOf } = guard;
   const ads = new AdsService({
     store: resources,
     callerOf,
-    isWaypoint,
+    waypointOf,
     cut: peer => server.cut(peer),
     log,
     metrics,
@@ -142,15 +143,18 @@ export function serving(control: ServingParts, authority: ClusterAuthority): Ser
   return { authority, certificate, roots, ads, reports, server };
 }
 
-/** Whether a token was made for a pod that runs and is a waypoint's. */
-function isWaypointPod({ pods, builder }: Pick<ServingParts, 'pods' | 'builder'>, caller: Caller): boolean {
+/** The waypoint that a token's pod runs for, `namespace/name`; null where it was made for no such pod. */
+function waypointOfPod(
+  { pods, builder }: Pick<ServingParts, 'pods' | 'builder'>,
+  caller: Caller,
+): string | null {
   const pod = caller.podUid === null ? null : pods.pod(caller.podUid);
-  return (
+  const isCaller =
     pod !== null &&
     pod.namespace === caller.namespace &&
     pod.name === caller.podName &&
     serviceAccountOf(pod.value) === caller.name &&
-    !hasEnded(pod) &&
-    builder.gatewayOf(pod) !== null
-  );
+    !hasEnded(pod);
+  const gateway = isCaller ? builder.gatewayOf(pod) : null;
+  return gateway === null ? null : `${gateway.namespace}/${gateway.name}`;
 }

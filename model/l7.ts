@@ -4,13 +4,14 @@
  * Built by control/build-l7.ts; a waypoint gets it from a directory or over xDS and holds it in its context.
  */
 import { RouteTable } from './http-match.ts';
+import { type Credential, credentialKey } from './credential.ts';
 import { type HttpPolicy, httpPolicyKey, HttpPolicySet, type PolicyTarget } from './http-policy.ts';
 import { type HttpRoute, routeKey } from './http-route.ts';
 import { same } from './mesh.ts';
 import { type TokenRules, tokenRulesKey } from './token-rule.ts';
 import { type Telemetry, telemetryKey } from './telemetry.ts';
 import { type ServiceLimits, serviceLimitsKey } from './rate-limit.ts';
-import { type ServiceTraffic, trafficKey } from './traffic-policy.ts';
+import { asksForTls, type ServiceTraffic, trafficKey } from './traffic-policy.ts';
 
 export interface L7State {
   /** Every route that is bound to a Service. */
@@ -25,6 +26,8 @@ export interface L7State {
   readonly policies: readonly HttpPolicy[];
   /** Every RequestAuthentication with targetRefs. */
   readonly authentications: readonly TokenRules[];
+  /** What waypoints may have of Secrets; see `confidential`. */
+  readonly credentials: readonly Credential[];
 }
 
 export type L7List = keyof L7State;
@@ -38,6 +41,7 @@ export const emptyL7: L7State = {
   telemetry: [],
   policies: [],
   authentications: [],
+  credentials: [],
 };
 
 /** One resource that is another than before; null where it is gone. */
@@ -57,6 +61,7 @@ const keysOf: Table<string> = {
   telemetry: telemetryKey,
   policies: httpPolicyKey,
   authentications: tokenRulesKey,
+  credentials: credentialKey,
 };
 
 /**
@@ -72,7 +77,22 @@ const aboutOf: Table<readonly string[]> = {
   telemetry: () => [],
   policies: ({ targets }) => targets.map(aboutTarget),
   authentications: ({ targets }) => targets.map(aboutTarget),
+  // What needs one that is missing is refused by itself.
+  credentials: () => [],
 };
+
+/** The waypoint that a resource is for, of lists that nobody else may see: `namespace/name`. */
+const holderOf: Partial<Table<string>> = { credentials: ({ waypoint }) => waypoint };
+
+/** Lists whose resources are told to the waypoint they are for, to no other, and are never shown. */
+export const confidential: ReadonlySet<L7List> = new Set(Object.keys(holderOf) as L7List[]);
+
+/** Of a list that is confidential: who may have the resource. Throws for another one. */
+export function l7Holder(list: L7List, resource: L7Resource): string {
+  const holder = entry(holderOf, list)?.(resource);
+  if (holder === undefined) throw new Error(`${list} are told to every waypoint`);
+  return holder;
+}
 
 function aboutTarget(target: PolicyTarget): string {
   if (target.kind === 'Service') return target.key;
@@ -89,10 +109,13 @@ const checks: Partial<Table<unknown>> = {
  * What a resource has that waypoints of older versions would pass over, list by list. Version upon version adds to it:
  * what is new and must not be passed over gets a name here and in `l7Features`.
  */
-const needsOf: Partial<Table<readonly string[]>> = {};
+const needsOf: Partial<Table<readonly string[]>> = {
+  // Passed over, it would be sent in the clear.
+  traffic: traffic => (asksForTls(traffic) ? ['endpoint-tls'] : []),
+};
 
 /** What this version can read beyond the first. */
-export const l7Features: ReadonlySet<string> = new Set();
+export const l7Features: ReadonlySet<string> = new Set(['endpoint-tls']);
 
 export const l7Lists: readonly L7List[] = [
   'routes',
@@ -101,6 +124,7 @@ export const l7Lists: readonly L7List[] = [
   'telemetry',
   'policies',
   'authentications',
+  'credentials',
 ];
 
 /** What turns one state into another; both are full. */

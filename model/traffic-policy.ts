@@ -5,6 +5,8 @@
  * Translated from DestinationRule by control/build-traffic.ts. Plain JSON data, like the rest of what waypoints follow.
  * Which rule is in force for a client is traffic-rules.ts; what is done about it is waypoint/upstream.ts.
  */
+import type { EndpointTls } from './endpoint-tls.ts';
+
 export interface ServiceTraffic {
   /** `namespace/hostname` */
   readonly service: string;
@@ -47,6 +49,8 @@ export interface TrafficPolicy {
   readonly retryBudget: RetryBudget | null;
   /** Whether endpoints that no tunnel leads to are left out. */
   readonly tunnelOnly: boolean;
+  /** TLS to the endpoints, in the tunnel where one leads there; left out: none. */
+  readonly tls?: EndpointTls;
   /** Why nothing can be sent as it is asked for, null where it can: everything is answered with 503. */
   readonly refusal: string | null;
 }
@@ -190,4 +194,13 @@ export function trafficKey({ service }: ServiceTraffic): string {
 /** The settings for one port. */
 export function policyFor({ policy, ports }: TrafficSettings, port: number): TrafficPolicy {
   return ports.find(own => own.port === port)?.policy ?? policy;
+}
+
+/** Whether endpoints are to be reached by TLS anywhere. */
+export function asksForTls({ rules }: ServiceTraffic): boolean {
+  return rules.some(({ settings, subsets }) =>
+    [settings, ...subsets.map(subset => subset.settings)].some(({ policy, ports }) =>
+      [policy, ...ports.map(port => port.policy)].some(({ tls }) => tls !== undefined),
+    ),
+  );
 }

@@ -205,6 +205,7 @@ export const protocols = {
   settings: mesh.message<wire.WireSettings>('culvert.mesh.v1.Settings'),
   nodePod: mesh.message<wire.WireNodePod>('culvert.mesh.v1.NodePod'),
   waypointResource: mesh.message<wire.WireWaypointResource>('culvert.mesh.v1.WaypointResource'),
+  waypointCredential: mesh.message<wire.WireWaypointResource>('culvert.mesh.v1.WaypointCredential'),
   sessionAffinity: mesh.message<wire.WireSessionAffinity>('culvert.mesh.v1.SessionAffinity'),
   any: mesh.message<wire.WireAny>('envoy.service.discovery.v3.Any'),
   nodeReport: mesh.message<wire.WireNodeReport>('culvert.mesh.v1.NodeReport'),

@@ -114,7 +114,7 @@ function line(
     'dst.namespace': way?.workload.namespace,
     'dst.identity': way?.identities?.[0],
     direction: 'waypoint',
-    security: way?.identities === null ? 'plaintext' : 'mutual_tls',
+    security: way?.identities === null ? (way.tls === null ? 'plaintext' : 'tls') : 'mutual_tls',
     ...more,
     bytes_sent: record.down,
     bytes_recv: record.up,

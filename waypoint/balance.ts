@@ -11,6 +11,7 @@ import { expectedIdentities } from '../model/waypoint-place.ts';
 import type { AppProtocol, Workload } from '../model/workload.ts';
 import type { Client, Destination, WaypointContext } from './context.ts';
 import { hashOf, type Hash } from './hash-key.ts';
+import type { UsableTls } from './endpoint-tls.ts';
 import type { Upstream } from './upstream.ts';
 
 export interface Way {
@@ -24,6 +25,8 @@ export interface Way {
   readonly identities: readonly string[] | null;
   /** How the endpoints of the service are treated; null for a workload that is addressed by itself. */
   readonly upstream: Upstream | null;
+  /** TLS with the endpoint, inside the tunnel where there is one; null: none. */
+  readonly tls: UsableTls | null;
   /** One connection pool for each. */
   readonly key: string;
 }
@@ -57,15 +60,15 @@ export interface Picked {
 }
 
 /**
- * Throws NO_HEALTHY_ENDPOINT, UNKNOWN_PORT, UNKNOWN_SUBSET, TRAFFIC_REFUSED or L7_UNREADABLE, whose message says why there
- * is none.
+ * Throws NO_HEALTHY_ENDPOINT, UNKNOWN_PORT, UNKNOWN_SUBSET, TRAFFIC_REFUSED, TLS_UNAVAILABLE or L7_UNREADABLE, whose message
+ * says why there is none.
  */
 export function pickWay(context: WaypointContext, destination: Destination, asker: Asker): Picked {
   const barred = context.barred.why(destination);
   if (barred !== null) throw new CulvertError('L7_UNREADABLE', barred, { side: 'us' });
   if (destination.kind === 'workload') {
     const { workload, address, port } = destination;
-    return { way: wayTo(workload, address, port, null, 'UNKNOWN', null), cookie: null };
+    return { way: wayTo(workload, address, port, null, 'UNKNOWN', null, null), cookie: null };
   }
   const { service, port } = destination;
   const mapping = service.ports.find(({ servicePort }) => servicePort === port);
@@ -77,7 +80,8 @@ export function pickWay(context: WaypointContext, destination: Destination, aske
     destination,
     asker.client?.namespace ?? context.self?.namespace ?? '',
   );
-  const { balancing } = upstream.policy;
+  const { balancing, tls } = upstream.policy;
+  const usable = tls === undefined ? null : context.tls.use(tls);
   const hash: Hash | null =
     balancing.type === 'hash' ? hashOf(balancing.key, asker.client, asker.head) : null;
   const endpoint = upstream.pick(service, context.self, {
@@ -97,7 +101,7 @@ export function pickWay(context: WaypointContext, destination: Destination, aske
     );
   }
   const { workload, address, targetPort } = endpoint;
-  const way = wayTo(workload, address, targetPort, service, mapping.appProtocol, upstream);
+  const way = wayTo(workload, address, targetPort, service, mapping.appProtocol, upstream, usable);
   return { way, cookie: hash?.cookie ?? null };
 }
 
@@ -108,6 +112,7 @@ function wayTo(
   service: Service | null,
   protocol: AppProtocol,
   upstream: Upstream | null,
+  tls: UsableTls | null,
 ): Way {
   const identities = workload.tunnelProtocol === 'HBONE' ? expectedIdentities(workload, service) : null;
   const at = formatHostPort(address, port);
@@ -119,6 +124,7 @@ function wayTo(
     protocol,
     identities,
     upstream,
-    key: `${at} ${identities?.join() ?? 'plain'}${upstream?.connectionsKey ?? ''}`,
+    tls,
+    key: `${at} ${identities?.join() ?? 'plain'}${tls === null ? '' : ` ${tls.key}`}${upstream?.connectionsKey ?? ''}`,
   };
 }

@@ -67,7 +67,7 @@ export class ClusterSource implements WaypointSource {
         clusterId,
         version: versionString(),
       }),
-      subscriptions: ['settings', 'waypointResource', 'address'],
+      subscriptions: ['settings', 'waypointCredential', 'waypointResource', 'address'],
       log,
       onUpdate: update => this.#received(update),
       onState: state => this.#heard(state),

@@ -16,6 +16,7 @@ import type { TunnelPool } from '../tunnel/pool.ts';
 import type { AccessLog } from './access-log.ts';
 import type { BarredList } from './barred.ts';
 import type { WaypointConfig } from './config.ts';
+import type { EndpointTlsStore } from './endpoint-tls.ts';
 import type { RequestMetrics } from './metrics.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { TelemetryStore } from './telemetry.ts';
@@ -41,6 +42,7 @@ export interface WaypointContext {
   readonly connections: OpenConnections;
   readonly traffic: TrafficRules;
   readonly upstreams: Upstreams;
+  readonly tls: EndpointTlsStore;
   readonly barred: BarredList;
   readonly rates: RateLimits;
   readonly certificates: CurrentCertificates;

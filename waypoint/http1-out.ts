@@ -3,6 +3,7 @@
  * it has the least to do for a request: measured against node:http in bench/waypoint.ts.)
  */
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { Pool, type Dispatcher } from 'undici';
 import { CulvertError, asCulvertError } from '../base/errors.ts';
 import type { HeaderList, HttpHead } from '../model/http-head.ts';
@@ -16,7 +17,7 @@ import {
   type OutgoingHandlers,
   type OutgoingRequest,
 } from './outgoing.ts';
-import { dial } from './tunnel-out.ts';
+import { lateRefusal } from './tls-out.ts';
 import type { Upstream } from './upstream.ts';
 
 interface Held {
@@ -40,11 +41,14 @@ const sweepMs = 10_000;
 /** The connections to all endpoints. */
 export class Http1Pools {
   readonly #context: WaypointContext;
+  readonly #dial: (way: Way) => Promise<Duplex>;
   readonly #pools = new Map<string, Held>();
   readonly #timer: NodeJS.Timeout;
 
-  constructor(context: WaypointContext) {
+  /** @param dial opens a connection for HTTP/1.1 */
+  constructor(context: WaypointContext, dial: (way: Way) => Promise<Duplex>) {
     this.#context = context;
+    this.#dial = dial;
     this.#timer = setInterval(() => this.#sweep(), sweepMs).unref();
   }
 
@@ -57,7 +61,7 @@ export class Http1Pools {
     if (held === undefined) this.#pools.set(way.key, (held = this.#open(way)));
     const owner = held;
     owner.running += 1;
-    const call = new Http1Call(request, handlers, () => {
+    const call = new Http1Call(way, request, handlers, () => {
       owner.running -= 1;
       owner.idleSince = Date.now();
     });
@@ -98,7 +102,7 @@ export class Http1Pools {
       connect: (_options, done) => {
         if (own.connections !== null) this.#makeRoom(held, own.connections);
         const dialled = async (): Promise<void> => {
-          const socket = await dial(this.#context, null, way);
+          const socket = await this.#dial(way);
           held.open += 1;
           socket.once('close', () => (held.open -= 1));
           // Typed for sockets; undici uses what every Duplex has.
@@ -143,6 +147,7 @@ function requestHeaders({ authority, headers }: HttpHead): string[] {
 }
 
 class Http1Call implements OutgoingCall, Dispatcher.DispatchHandler {
+  readonly #way: Way;
   readonly #handlers: OutgoingHandlers;
   readonly #method: string;
   readonly #done: () => void;
@@ -151,7 +156,8 @@ class Http1Call implements OutgoingCall, Dispatcher.DispatchHandler {
   #over = false;
   #aborted = false;
 
-  constructor(request: OutgoingRequest, handlers: OutgoingHandlers, done: () => void) {
+  constructor(way: Way, request: OutgoingRequest, handlers: OutgoingHandlers, done: () => void) {
+    this.#way = way;
     this.#method = request.head.method;
     this.#handlers = handlers;
     this.#done = done;
@@ -194,7 +200,8 @@ class Http1Call implements OutgoingCall, Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController, thrown: Error): void {
     if (this.#over) return;
     this.#finish();
-    this.#handlers.onError(failure(thrown, this.#sent));
+    const refusal = lateRefusal(thrown, this.#way.tls);
+    this.#handlers.onError(refusal === null ? failure(thrown, this.#sent) : failure(refusal, false));
   }
 
   #finish(): void {

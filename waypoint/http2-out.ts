@@ -2,10 +2,10 @@
  * HTTP/2 to an endpoint: one connection for each that requests share, and further ones when it takes no more streams.
  */
 import http2, { type ClientHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { HeaderList } from '../model/http-head.ts';
-import { noLimits } from '../model/traffic-policy.ts';
-import { full, hasRoom, keepAlive, type Session } from './http2-session.ts';
+import { full, hasRoom, openSession, type Session } from './http2-session.ts';
 import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import { fieldsOf } from './incoming.ts';
@@ -16,10 +16,8 @@ import {
   type OutgoingHandlers,
   type OutgoingRequest,
 } from './outgoing.ts';
-import { dial } from './tunnel-out.ts';
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR } = http2.constants;
-const windowBytes = 1024 * 1024;
 
 interface Endpoint {
   readonly sessions: Session[];
@@ -31,11 +29,14 @@ const sweepMs = 10_000;
 /** The connections to all endpoints. */
 export class Http2Pools {
   readonly #context: WaypointContext;
+  readonly #dial: (way: Way) => Promise<Duplex>;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #timer: NodeJS.Timeout;
 
-  constructor(context: WaypointContext) {
+  /** @param dial opens a connection for HTTP/2 */
+  constructor(context: WaypointContext, dial: (way: Way) => Promise<Duplex>) {
     this.#context = context;
+    this.#dial = dial;
     this.#timer = setInterval(() => this.#sweep(), sweepMs).unref();
   }
 
@@ -106,38 +107,7 @@ export class Http2Pools {
   }
 
   async #connect(way: Way): Promise<Session> {
-    const socket = await dial(this.#context, null, way);
-    const { limits } = this.#context.config;
-    const session = http2.connect('http://endpoint.invalid', {
-      createConnection: () => socket,
-      settings: { enablePush: false, initialWindowSize: windowBytes, maxHeaderListSize: limits.headBytes },
-    });
-    session.on('error', () => {});
-    // A peer that says no more has gone: Node leaves a socket that may be half open to whoever made it.
-    socket.once('end', () => session.destroy());
-    // The peer's limit of streams comes with its settings: before them nothing is known about it.
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => session.destroy(), limits.prefaceMs);
-      session.once('remoteSettings', () => {
-        clearTimeout(timer);
-        session.setLocalWindowSize(4 * windowBytes);
-        resolve();
-      });
-      session.once('close', () => {
-        clearTimeout(timer);
-        reject(
-          new CulvertError('UPSTREAM_NOT_HTTP2', `${way.key} does not speak HTTP/2 with prior knowledge`, {
-            side: 'server',
-            fix: 'say in appProtocol or the name of the port what it speaks',
-          }),
-        );
-      });
-    });
-    const now = Date.now();
-    const own = way.upstream?.policy.limits ?? noLimits;
-    const retireAt = own.connectionAgeMs === null ? Number.POSITIVE_INFINITY : now + own.connectionAgeMs;
-    if (own.ping !== null) keepAlive(session, own.ping);
-    return { session, limits: own, retireAt, streams: 0, served: 0, idleSince: now };
+    return openSession(await this.#dial(way), way, this.#context.config.limits);
   }
 
   #sweep(): void {
@@ -187,7 +157,7 @@ class Http2Call implements OutgoingCall {
     const stream = owner.session.request(
       {
         ':method': head.method,
-        ':scheme': head.scheme,
+        ':scheme': owner.scheme ?? head.scheme,
         ':authority': head.authority,
         ':path': head.query === null ? head.path : `${head.path}?${head.query}`,
         ...fieldsOf(head.headers),

@@ -1,11 +1,18 @@
 /** One HTTP/2 connection to an endpoint, as the pool keeps it: what it still takes, and whether its peer is still there. */
-import type { ClientHttp2Session } from 'node:http2';
+import http2, { type ClientHttp2Session } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import { CulvertError } from '../base/errors.ts';
-import type { TrafficLimits } from '../model/traffic-policy.ts';
+import { noLimits, type TrafficLimits } from '../model/traffic-policy.ts';
 import type { Way } from './balance.ts';
+import type { WaypointLimits } from './config.ts';
+import { lateRefusal } from './tls-out.ts';
+
+const windowBytes = 1024 * 1024;
 
 export interface Session {
   readonly session: ClientHttp2Session;
+  /** Of its requests; null: as the client has it. */
+  readonly scheme: 'https' | null;
   readonly limits: TrafficLimits;
   /** No request is given to it after this. */
   readonly retireAt: number;
@@ -13,6 +20,53 @@ export interface Session {
   /** Requests that it has had. */
   served: number;
   idleSince: number;
+}
+
+/** Speaks HTTP/2 on a connection. Rejects with UPSTREAM_NOT_HTTP2, or with what TLS says after its handshake; it is closed then. */
+export async function openSession(
+  socket: Duplex,
+  way: Way,
+  limits: Pick<WaypointLimits, 'headBytes' | 'prefaceMs'>,
+): Promise<Session> {
+  const session = http2.connect('http://endpoint.invalid', {
+    createConnection: () => socket,
+    settings: { enablePush: false, initialWindowSize: windowBytes, maxHeaderListSize: limits.headBytes },
+  });
+  session.on('error', () => {});
+  // A peer that says no more has gone: Node leaves a socket that may be half open to whoever made it.
+  socket.once('end', () => session.destroy());
+  // The peer's limit of streams comes with its settings: before them nothing is known about it.
+  await new Promise<void>((resolve, reject) => {
+    const fail = (error: CulvertError): void => {
+      clearTimeout(timer);
+      session.destroy();
+      socket.destroy();
+      reject(error);
+    };
+    const timer = setTimeout(() => fail(notHttp2(way)), limits.prefaceMs);
+    // A session whose socket broke before it was told of has no end of its own.
+    socket.once('error', (error: Error) => fail(lateRefusal(error, way.tls) ?? notHttp2(way)));
+    session.once('close', () => fail(notHttp2(way)));
+    if (socket.destroyed) fail(notHttp2(way));
+    session.once('remoteSettings', () => {
+      clearTimeout(timer);
+      session.setLocalWindowSize(4 * windowBytes);
+      resolve();
+    });
+  });
+  const now = Date.now();
+  const own = way.upstream?.policy.limits ?? noLimits;
+  const retireAt = own.connectionAgeMs === null ? Number.POSITIVE_INFINITY : now + own.connectionAgeMs;
+  if (own.ping !== null) keepAlive(session, own.ping);
+  const scheme = way.tls === null ? null : 'https';
+  return { session, scheme, limits: own, retireAt, streams: 0, served: 0, idleSince: now };
+}
+
+function notHttp2({ key }: Way): CulvertError {
+  return new CulvertError('UPSTREAM_NOT_HTTP2', `${key} does not speak HTTP/2 with prior knowledge`, {
+    side: 'server',
+    fix: 'say in appProtocol or the name of the port what it speaks',
+  });
 }
 
 /** Whether one more request may be given to it. */

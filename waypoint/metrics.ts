@@ -19,6 +19,7 @@ export class RequestMetrics {
   readonly #overflows = new Map<string, number>();
   readonly #limited = new Map<string, Sample>();
   readonly #faults = new Map<string, number>();
+  readonly #tlsFailures = new Map<string, number>();
   #retries = 0;
   #ejections = 0;
   #lineErrors = 0;
@@ -50,6 +51,11 @@ export class RequestMetrics {
   /** A request, connection or further try that a limit of a traffic policy refused. */
   overflowed(limit: string): void {
     increase(this.#overflows, limit, 1);
+  }
+
+  /** A TLS handshake with an endpoint that failed; `reason` is a word. */
+  tlsFailed(reason: string): void {
+    increase(this.#tlsFailures, reason, 1);
   }
 
   /** A request that a rate limit had to do with. */
@@ -131,6 +137,9 @@ export class RequestMetrics {
     ]);
     counter('culvert_waypoint_overflow_total', 'What limits of traffic policies refused, by limit.', () =>
       byLabel('limit', this.#overflows),
+    );
+    counter('culvert_waypoint_tls_failures_total', 'TLS handshakes with endpoints that failed.', () =>
+      byLabel('reason', this.#tlsFailures),
     );
     counter(
       'culvert_waypoint_rate_limit_total',

@@ -7,7 +7,7 @@ import { pickWay } from './balance.ts';
 import type { RequestBody } from './body.ts';
 import type { Client, WaypointContext } from './context.ts';
 import type { ForwardPlan } from './filters.ts';
-import { poolsOf } from './pools.ts';
+import { send } from './pools.ts';
 
 /** A copy that takes longer is given up. */
 const limitMs = 30_000;
@@ -27,14 +27,15 @@ export function sendMirrors(
     try {
       const asker = { client, head: plan.head, exclude: new Set<string>(), session: null, elsewhere: null };
       const { way } = pickWay(context, destination, asker);
-      const speaksHttp2 = way.protocol === 'HTTP2' || way.protocol === 'GRPC';
-      const { http1, http2 } = poolsOf(context);
+      const version = way.protocol === 'HTTP2' || way.protocol === 'GRPC' ? 'http2' : 'agreed';
       const settle = (result: string): void => {
         clearTimeout(timer);
         context.metrics.mirrored(result);
       };
       const copy = bytes === null ? null : Readable.from([bytes], { objectMode: false });
-      const call = (speaksHttp2 ? http2 : http1).send(
+      const call = send(
+        context,
+        version,
         way,
         { head: plan.head, body: copy },
         {

@@ -16,7 +16,8 @@ import { isGrpc } from './local-answer.ts';
 import type { Slot } from './load.ts';
 import { h2Cancel, type OutgoingCall, type OutgoingError, type OutgoingHandlers } from './outgoing.ts';
 import { outcomeOf } from './outcome.ts';
-import { poolsOf } from './pools.ts';
+import { versionFor } from './outgoing-version.ts';
+import { send } from './pools.ts';
 import { sendUpgrade } from './upgrade-out.ts';
 
 /** Doing it twice is as doing it once (RFC 9110 §9.2.2). */
@@ -88,7 +89,7 @@ export class Tries implements OutgoingHandlers {
       this.#send(way);
       return;
     }
-    const slot = way.upstream.load.enter(!this.#speaksHttp2(way), () => this.#send(way));
+    const slot = way.upstream.load.enter(versionFor(this.#incoming, way) !== 'http2', () => this.#send(way));
     if (slot instanceof CulvertError) this.#fail(slot, 503);
     else if (this.#running) this.#slot = slot;
     else slot.release();
@@ -192,16 +193,7 @@ export class Tries implements OutgoingHandlers {
       this.#call = sendUpgrade(this.#context, way, request, upgrade, this);
       return;
     }
-    const { http1, http2 } = poolsOf(this.#context);
-    this.#call = (this.#speaksHttp2(way) ? http2 : http1).send(way, request, this);
-  }
-
-  #speaksHttp2({ protocol, upstream }: Way): boolean {
-    const { version, upgrade } = this.#incoming;
-    if (upgrade !== null) return false;
-    const wanted = upstream?.policy.limits.version ?? 'port';
-    if (wanted === 'upgrade') return true;
-    return version === 2 || (wanted === 'port' && (protocol === 'HTTP2' || protocol === 'GRPC'));
+    this.#call = send(this.#context, versionFor(this.#incoming, way), way, request, this);
   }
 
   /** True where there is another try. */

@@ -1,5 +1,6 @@
 /**
- * A connection to an endpoint: a stream of a tunnel to its pod, or a socket where it is not in the mesh.
+ * A connection to an endpoint: a stream of a tunnel to its pod, or a socket where it is not in the mesh; with TLS on it where
+ * the traffic policy wants that (tls-out.ts).
  *
  * Tunnels carry the waypoint's own identity: the destination's agent sees who routes, and that it was meant to.
  */
@@ -14,13 +15,34 @@ import type { Tunnel } from '../tunnel/tunnel.ts';
 import type { Way } from './balance.ts';
 import { ownIdentity, type Client, type WaypointContext } from './context.ts';
 import { StreamSocket } from './stream-socket.ts';
+import { secure, type Spoken } from './tls-out.ts';
 
 /** Where agents listen for tunnels. */
 const hbonePort = 15_008;
 const CANCEL = 0x8;
 
-/** @param client for whom; null for a connection that several share */
-export async function dial(context: WaypointContext, client: Client | null, way: Way): Promise<Duplex> {
+/**
+ * @param client for whom; null for a connection that several share
+ * @param protocols what may be spoken where TLS is, the better one first; none: it is not asked
+ */
+export async function dial(
+  context: WaypointContext,
+  client: Client | null,
+  way: Way,
+  protocols: readonly Spoken[] = [],
+): Promise<Duplex> {
+  const raw = await reach(context, client, way);
+  if (way.tls === null) return raw;
+  return secure(raw, {
+    key: way.key,
+    tls: way.tls,
+    protocols,
+    timeoutMs: way.upstream?.policy.limits.connectMs ?? context.config.limits.tlsHandshakeMs,
+    onFailure: reason => context.metrics.tlsFailed(reason),
+  });
+}
+
+async function reach(context: WaypointContext, client: Client | null, way: Way): Promise<Duplex> {
   const { connectMs = null, keepAliveMs = null } = way.upstream?.policy.limits ?? {};
   if (way.identities === null) {
     const socket = await context.dialTcp(way.address, way.port, connectMs ?? context.config.limits.dialMs);

@@ -24,7 +24,7 @@ export function sendUpgrade(
   handlers: OutgoingHandlers,
 ): OutgoingCall {
   const call = new UpgradeCall(request, upgrade, handlers, context.config.limits.headBytes);
-  dial(context, null, way).then(
+  dial(context, null, way, ['http/1.1']).then(
     socket => call.start(socket),
     (error: unknown) => call.fail(asCulvertError(error, 'DIAL_FAILED'), false),
   );

@@ -30,6 +30,7 @@ import type { DialTcp, WaypointContext } from './context.ts';
 import { drainHttp1 } from './http1-in.ts';
 import { drainHttp2, warnHttp2 } from './http2-in.ts';
 import { openSource, type WaypointSource, type WaypointUpdate } from './mesh-source.ts';
+import { EndpointTlsStore } from './endpoint-tls.ts';
 import { RequestMetrics } from './metrics.ts';
 import { keySetsOf } from './key-sets.ts';
 import { OpenConnections } from './open-connections.ts';
@@ -88,6 +89,7 @@ export class Waypoint {
       connections: new OpenConnections(),
       traffic,
       upstreams: new Upstreams({ mesh, traffic, now, random: Math.random, onOverflow }),
+      tls: new EndpointTlsStore(config.gateway),
       barred: new BarredList(config.gateway),
       rates: new RateLimits(now),
       certificates,
@@ -172,6 +174,7 @@ export class Waypoint {
     for (const tunnel of this.#tunnels) tunnel.destroy();
     await flushSpans(this.context);
     keySetsOf(this.context).close();
+    this.context.tls.close();
     await closePools(this.context);
     this.context.pool.close(new CulvertError('STOPPED', 'the waypoint has ended'));
     this.#certificates?.close();
@@ -230,6 +233,7 @@ export class Waypoint {
     this.#l7 = l7;
     if (l7.routes !== before.routes) context.routes.replace(l7.routes);
     if (l7.traffic !== before.traffic) context.traffic.replace(l7.traffic);
+    if (l7.credentials !== before.credentials) context.tls.replace(l7.credentials);
     if (l7.limits !== before.limits) context.rates.replace(l7.limits);
     if (l7.policies !== before.policies) context.policies.replace(l7.policies);
     if (l7.authentications !== before.authentications) context.authentications.replace(l7.authentications);

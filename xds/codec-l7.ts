@@ -7,6 +7,7 @@
  */
 import { describeError } from '../base/errors.ts';
 import {
+  confidential,
   type L7Change,
   type L7List,
   type L7Resource,
@@ -68,7 +69,8 @@ export function l7FromWire({ list: said, key, json, needs, about }: WireWaypoint
     l7Check(list, resource);
     return { kind: 'change', change: { list, key, resource } };
   } catch (thrown) {
-    return barred(`it can not be read: ${describeError(thrown)}`);
+    // What a parser says shows what it has read.
+    return barred(`it can not be read${confidential.has(list) ? '' : `: ${describeError(thrown)}`}`);
   }
 }
 

@@ -28,6 +28,7 @@ export const resourceTypes = {
   settings: `${prefix}/${protocols.settings.fullName}`,
   nodePod: `${prefix}/${protocols.nodePod.fullName}`,
   waypointResource: `${prefix}/${protocols.waypointResource.fullName}`,
+  waypointCredential: `${prefix}/${protocols.waypointCredential.fullName}`,
 } as const;
 
 export type ResourceType = keyof typeof resourceTypes;
@@ -72,7 +73,7 @@ export function encodeNodePod(pod: NodePod): Buffer {
   return protocols.nodePod.encode(nodePodToWire(pod));
 }
 
-/** A resource of type `waypointResource`, named by `l7Name` (codec-l7.ts). */
+/** A resource of type `waypointResource` or `waypointCredential`, which have the same fields, named by `l7Name` (codec-l7.ts). */
 export function encodeL7(list: L7List, resource: L7Resource): Buffer {
   return protocols.waypointResource.encode(l7ToWire(list, resource));
 }

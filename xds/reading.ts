@@ -162,18 +162,21 @@ const decoders: Readonly<Record<ResourceType, (bytes: Buffer) => Usable>> = {
     const { name, problem, value } = decodeNodePod(bytes);
     return { name, problem, keep: draft => draft.nodePods.push(value) };
   },
-  waypointResource: bytes => {
-    const { name, problem, value } = decodeL7(bytes);
-    return {
-      name,
-      problem,
-      keep: draft => {
-        if (value.kind === 'change') draft.l7.push(value.change);
-        else draft.barred.push(value.barred);
-      },
-    };
-  },
+  waypointResource: readL7,
+  waypointCredential: readL7,
 };
+
+function readL7(bytes: Buffer): Usable {
+  const { name, problem, value } = decodeL7(bytes);
+  return {
+    name,
+    problem,
+    keep: draft => {
+      if (value.kind === 'change') draft.l7.push(value.change);
+      else draft.barred.push(value.barred);
+    },
+  };
+}
 
 function updateOf(type: ResourceType, draft: Draft, removed: readonly string[], known: Known): XdsUpdate {
   const { workloads, services, policies, settings, nodePods } = draft;
@@ -194,7 +197,7 @@ function updateOf(type: ResourceType, draft: Draft, removed: readonly string[], 
     delta,
     settings,
     nodePods: { set: nodePods, removed: type === 'nodePod' ? removed : [] },
-    l7: l7Of(draft, type === 'waypointResource' ? removed : []),
+    l7: l7Of(draft, type === 'waypointResource' || type === 'waypointCredential' ? removed : []),
   };
 }
 

@@ -38,5 +38,12 @@ export function newCounters(): XdsCounters {
 }
 
 function zeros(): Record<ResourceType, number> {
-  return { address: 0, authorization: 0, settings: 0, nodePod: 0, waypointResource: 0 };
+  return {
+    address: 0,
+    authorization: 0,
+    settings: 0,
+    nodePod: 0,
+    waypointResource: 0,
+    waypointCredential: 0,
+  };
 }

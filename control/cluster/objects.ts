@@ -225,7 +225,11 @@ export class ClusterObjects {
 /** An API server has no lines. */
 const noLines: FieldLines = { at: () => null, fieldsOf: () => new Map() };
 
-function checkObject(served: ServedKind, raw: ApiObject): ReturnType<typeof check> {
+/** One object of an API server against the schema of its kind. */
+export function checkObject(
+  served: Pick<ServedKind, 'kind' | 'apiVersion'>,
+  raw: ApiObject,
+): ReturnType<typeof check> {
   const { kind, apiVersion } = served;
   // Half of an object, and read by nobody.
   delete (raw.metadata as Record<string, unknown>).managedFields;
@@ -245,7 +249,7 @@ function checkObject(served: ServedKind, raw: ApiObject): ReturnType<typeof chec
 }
 
 /** Of one kind in two groups, the group that is named first in the registry counts. */
-function precedence({ kind, apiVersion }: ServedKind): number {
+function precedence({ kind, apiVersion }: Pick<ServedKind, 'kind' | 'apiVersion'>): number {
   const { apiVersions } = kinds[kind];
   const groups = [...new Set(apiVersions.map(version => version.replace(/\/.*/, '')))];
   return Math.max(0, groups.indexOf(apiVersion.replace(/\/.*/, '')));

@@ -222,19 +222,35 @@ const outlierDetection = z.strictObject({
     .optional(),
 });
 
+const path = z.string().max(1024);
+
 const tls = z.strictObject({
   mode: z
     .enum(['DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL'])
-    .describe('ISTIO_MUTUAL: only endpoints that a tunnel leads to. SIMPLE and MUTUAL are refused.')
+    .describe(
+      'SIMPLE: the endpoint proves who it is. MUTUAL: both do. ISTIO_MUTUAL: only endpoints that a tunnel leads to.',
+    )
     .default('DISABLE'),
-  clientCertificate: z.string().max(1024).optional(),
-  privateKey: z.string().max(1024).optional(),
-  caCertificates: z.string().max(1024).optional(),
-  credentialName: z.string().max(253).optional(),
-  subjectAltNames: z.array(z.string().max(2048)).max(256).optional(),
-  sni: z.string().max(253).optional(),
-  insecureSkipVerify: z.boolean().optional(),
-  caCrl: z.string().max(1024).optional(),
+  clientCertificate: path.describe('File of the waypoint: its certificate and chain.').optional(),
+  privateKey: path.describe('File of the waypoint: its key.').optional(),
+  caCertificates: path
+    .describe(
+      'File of the waypoint: who vouches for the endpoint. Without it, and for `system`: the machine’s.',
+    )
+    .optional(),
+  credentialName: z
+    .string()
+    .max(253)
+    .describe('A Secret of the namespace of the rule, in place of the files: tls.crt, tls.key, ca.crt.')
+    .optional(),
+  subjectAltNames: z
+    .array(z.string().max(2048))
+    .max(256)
+    .describe('Names, one of which the endpoint proves; without any, the one that is said to it.')
+    .optional(),
+  sni: z.string().max(253).describe('Said to the endpoint; without it the host.').optional(),
+  insecureSkipVerify: z.boolean().describe('Whoever answers is believed.').optional(),
+  caCrl: path.describe('File of the waypoint: certificates that are no longer valid.').optional(),
 });
 
 const port = z.strictObject({ number: z.int().min(1).max(65_535) });

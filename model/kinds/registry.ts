@@ -17,6 +17,7 @@ import { type Node, node } from './node.ts';
 import { type PeerAuthentication, peerAuthentication } from './peer-authentication.ts';
 import { type Pod, pod } from './pod.ts';
 import { type RateLimitObject, rateLimit } from './rate-limit.ts';
+import { type ConfigMap, configMap, type Secret, secret } from './secret.ts';
 import { type RequestAuthentication, requestAuthentication } from './request-authentication.ts';
 import { type ServiceEntry, serviceEntry } from './service-entry.ts';
 import { type ServiceAccount, serviceAccount } from './service-account.ts';
@@ -48,6 +49,8 @@ export interface KindTypes {
   readonly DestinationRule: DestinationRule;
   readonly FaultInjection: FaultInjection;
   readonly RateLimit: RateLimitObject;
+  readonly Secret: Secret;
+  readonly ConfigMap: ConfigMap;
 }
 
 export type KindName = keyof KindTypes;
@@ -60,6 +63,8 @@ export interface Kind<Name extends KindName> {
    * misspelt selector must not widen a policy. Kinds of Kubernetes itself only get a warning.
    */
   readonly own: boolean;
+  /** In a cluster only those that somebody names are read. */
+  readonly byName?: true;
   readonly schema: z.ZodType<KindTypes[Name]>;
 }
 
@@ -120,9 +125,14 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
   DestinationRule: { apiVersions: entryVersions, namespaced: true, own: true, schema: destinationRule },
   FaultInjection: { apiVersions: ['culvert.dev/v1'], namespaced: true, own: true, schema: faultInjection },
   RateLimit: { apiVersions: ['culvert.dev/v1'], namespaced: true, own: true, schema: rateLimit },
+  Secret: { apiVersions: ['v1'], namespaced: true, own: false, byName: true, schema: secret },
+  ConfigMap: { apiVersions: ['v1'], namespaced: true, own: false, byName: true, schema: configMap },
 };
 
 export const kindNames = Object.keys(kinds) as readonly KindName[];
+
+/** Those that are followed in a cluster. */
+export const followedKinds: readonly KindName[] = kindNames.filter(name => kinds[name].byName !== true);
 
 /** API groups whose objects say what a mesh shall do: one that is not understood is never passed over lightly. */
 export const meshGroups: readonly string[] = [
@@ -143,7 +153,6 @@ export const irrelevantKinds: ReadonlySet<string> = new Set([
   'CertificateSigningRequest',
   'ClusterRole',
   'ClusterRoleBinding',
-  'ConfigMap',
   'ControllerRevision',
   'CronJob',
   'CSIDriver',
@@ -172,7 +181,6 @@ export const irrelevantKinds: ReadonlySet<string> = new Set([
   'Role',
   'RoleBinding',
   'RuntimeClass',
-  'Secret',
   'StatefulSet',
   'StorageClass',
   'ValidatingAdmissionPolicy',

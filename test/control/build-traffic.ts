@@ -163,7 +163,7 @@ t.test('of two with one host the first policy is in force, and the subsets of bo
 t.test('what can not be done is said, and refuses where leaving it out would weaken', async t => {
   const said = (policy: string) => traffic(rule(`{ host: web, trafficPolicy: ${policy} }`));
   for (const [policy, finding, refused] of [
-    ['{ tls: { mode: SIMPLE } }', 'error unsupported-value spec.trafficPolicy.tls.mode', true],
+    ['{ tls: { mode: MUTUAL } }', 'error unsupported-value spec.trafficPolicy.tls.mode', true],
     [
       '{ tunnel: { targetHost: a, targetPort: 1 } }',
       'error unsupported-value spec.trafficPolicy.tunnel',

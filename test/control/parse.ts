@@ -168,7 +168,7 @@ t.test('kinds that are not read are named, each by how much it matters', async t
   const of = (apiVersion: string, kind: string): string[] =>
     findings(`apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: { name: x }\n`);
   t.same(of('apps/v1', 'Deployment'), ['info kind-not-read 2 kind']);
-  t.same(of('v1', 'ConfigMap'), ['info kind-not-read 2 kind']);
+  t.same(of('batch/v1', 'Job'), ['info kind-not-read 2 kind']);
   t.same(of('example.org/v1', 'Widget'), ['warning unknown-kind 2 kind']);
   t.same(of('serving.knative.dev/v1', 'Service'), ['warning unknown-kind 1 apiVersion']);
   t.same(of('networking.istio.io/v1', 'Sidecar'), ['warning unsupported-kind 2 kind']);

@@ -66,14 +66,18 @@ export class ClusterWorld {
     this.control = control;
   }
 
-  /** A control plane, a Gateway `wp` for everything in `shop`, and a Service `web` that uses it. */
-  static async create(t: Test): Promise<ClusterWorld> {
+  /**
+   * A control plane, a Gateway `wp` for everything in `shop`, and a Service `web` that uses it.
+   * @param prepare called before the control plane looks at its API server
+   */
+  static async create(t: Test, prepare: (fake: FakeApi) => void = () => {}): Promise<ClusterWorld> {
     // One for each test: asked for again it would be emptied.
     const directory = t.testdir({});
     const fake = await FakeApi.start();
     fake.review = review;
     fake.serve(gatewayApi, 'Gateway', 'gateways', true);
     fake.serve(gatewayApi, 'HTTPRoute', 'httproutes', true);
+    prepare(fake);
     fake.put('namespaces', { metadata: { name: 'shop', labels: { 'culvert.dev/use-waypoint': 'wp' } } });
     fake.put('nodes', { metadata: { name: 'node-a' } });
     const control = new Control({

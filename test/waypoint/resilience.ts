@@ -196,7 +196,7 @@ t.test(
   async t => {
     await using world = await World.create({
       pods: ['a', 'b'],
-      objects: destination('{ tls: { mode: SIMPLE } }'),
+      objects: destination('{ tls: { mode: MUTUAL } }'),
     });
     for (const pod of ['a', 'b']) await world.serveHttp(pod);
     const refused = await world.request('/');

@@ -28,6 +28,7 @@ t.test('types have the URLs of the public APIs', async t => {
     settings: 'type.googleapis.com/culvert.mesh.v1.Settings',
     nodePod: 'type.googleapis.com/culvert.mesh.v1.NodePod',
     waypointResource: 'type.googleapis.com/culvert.mesh.v1.WaypointResource',
+    waypointCredential: 'type.googleapis.com/culvert.mesh.v1.WaypointCredential',
   });
 });
 

@@ -119,6 +119,7 @@ t.test('an agent is told the mesh and its own node’s pods, whatever node it sa
     settings: 0,
     nodePod: 0,
     waypointResource: 0,
+    waypointCredential: 0,
   });
 });
 
