@@ -65,6 +65,8 @@ export class Connection {
   state: 'opening' | 'open' | 'closed' = 'opening';
   /** Ends the sockets at once, with a reset; set by whoever opened them. */
   cut: (error: CulvertError) => void = () => {};
+  /** The destination, where that is a pod of this node as well. */
+  neighbour: Pod | null = null;
   readonly #registry: Connections;
 
   constructor(
@@ -81,6 +83,12 @@ export class Connection {
     this.pod = pod;
     this.source = source;
     this.destination = destination;
+  }
+
+  /** Listed with the destination as well, so that it ends when either pod goes. */
+  goesTo(neighbour: Pod): void {
+    this.neighbour = neighbour;
+    neighbour.connections.add(this);
   }
 
   /** Both ends are connected and policy allowed it. */
@@ -145,6 +153,7 @@ export class Connections {
   forget(connection: Connection): void {
     this.#open.delete(connection);
     connection.pod.connections.delete(connection);
+    connection.neighbour?.connections.delete(connection);
   }
 
   /** A copy, so that connections may be cut while walking over it. */

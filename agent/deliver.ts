@@ -2,25 +2,25 @@
  * The last step towards an application: policy, then a connection from inside the pod's namespace that shows the
  * application its real client's address. Tunnelled, plaintext and same-node connections all end here.
  */
-import type net from 'node:net';
 import { CulvertError } from '../base/errors.ts';
 import { isIpv6 } from '../model/address.ts';
 import * as native from '../native/native.ts';
 import { denied, judge } from './authorise.ts';
 import type { Connection } from './connections.ts';
 import { learnAdmission } from './learn-admission.ts';
+import type { Leg } from './leg.ts';
 import type { Pod } from './pod.ts';
 import type { ShardContext } from './shard-context.ts';
 
 /**
- * Decides about `connection` and dials the application in `pod`. `done` gets the connected socket, or POLICY_DENIED,
+ * Decides about `connection` and dials the application in `pod`. `done` gets the leg to it, maybe before this returns, or POLICY_DENIED,
  * WAYPOINT_BYPASSED, RECURSIVE_CALL or a DIAL_ error; the connection may have been cut meanwhile, which is an error too.
  */
 export function deliver(
   context: ShardContext,
   pod: Pod,
   connection: Connection,
-  done: (error: CulvertError | null, socket: net.Socket | null) => void,
+  done: (error: CulvertError | null, leg: Leg | null) => void,
 ): void {
   let cutBy: CulvertError | null = null;
   let abort = (): void => {};
@@ -37,9 +37,9 @@ export function deliver(
       done(error, null);
       return;
     }
-    abort = dial(context, pod, connection, (dialError, socket) => {
-      if (cutBy === null) done(dialError, socket);
-      else socket?.destroy();
+    abort = dial(context, pod, connection, (dialError, leg) => {
+      if (cutBy === null) done(dialError, leg);
+      else leg?.reset();
     });
   });
 }
@@ -49,12 +49,12 @@ function dial(
   context: ShardContext,
   pod: Pod,
   { source, destination }: Connection,
-  done: (error: CulvertError | null, socket: net.Socket | null) => void,
+  done: (error: CulvertError | null, leg: Leg | null) => void,
 ): () => void {
   // Dialled by the destination's own address, never loopback: the application may be bound to it alone.
   const sameFamily = isIpv6(source.address) === isIpv6(destination.address);
   const shown = sameFamily && source.address !== destination.address;
-  return pod.sockets.dial(
+  return pod.sockets.connect(
     destination.address,
     destination.port,
     {

@@ -3,53 +3,76 @@
  * SO_REUSEPORT group for each shard. Adopted by descriptor; nothing is bound here.
  */
 import net from 'node:net';
+import { describeError } from '../base/errors.ts';
 import { acceptTunnel } from './inbound.ts';
 import { acceptOutbound } from './outbound.ts';
 import { acceptPlaintext } from './plaintext.ts';
 import { backlog, type ListenerSet } from './pod-listeners.ts';
 import type { Pod } from './pod.ts';
 import type { ShardContext } from './shard-context.ts';
+import type { Leg } from './leg.ts';
+import type { SocketAddress } from '../native/native.ts';
 import { reset } from './socket-handle.ts';
 
 /** Starts to accept on the three listeners of each set. */
 export function listen(context: ShardContext, pod: Pod, sets: readonly ListenerSet[]): void {
   for (const { outbound, plaintext, hbone } of sets) {
-    adopt(context, pod, outbound, true, socket => acceptOutbound(context, pod, socket));
-    adopt(context, pod, plaintext, true, socket => acceptPlaintext(context, pod, socket));
-    // TLS reads by itself from the first byte.
-    adopt(context, pod, hbone, false, socket => acceptTunnel(context, pod, socket));
+    adopt(context, pod, outbound, acceptOutbound);
+    adopt(context, pod, plaintext, acceptPlaintext);
+    adoptTunnels(context, pod, hbone);
   }
 }
 
-function adopt(
-  context: ShardContext,
-  pod: Pod,
-  fd: number,
-  paused: boolean,
-  accept: (socket: net.Socket) => void,
-): void {
-  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: paused, noDelay: true }, socket => {
+type Accept = (context: ShardContext, pod: Pod, client: Leg, from: SocketAddress) => void;
+
+/** Connections of applications. */
+function adopt(context: ShardContext, pod: Pod, fd: number, accept: Accept): void {
+  const onConnection = (client: Leg, from: SocketAddress): void => {
+    if (pod.gone || context.draining) {
+      client.reset();
+      return;
+    }
+    try {
+      accept(context, pod, client, from);
+    } catch (error) {
+      failed(context, pod, error);
+      client.reset();
+    }
+  };
+  const onTrouble = (error: unknown): void => listenerFailed(context, pod, describeError(error));
+  pod.listeners.push(context.legs.listen(fd, { onConnection, onTrouble }));
+}
+
+/** Tunnels: TLS reads by itself from the first byte. */
+function adoptTunnels(context: ShardContext, pod: Pod, fd: number): void {
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, socket => {
     if (pod.gone || context.draining) {
       reset(socket);
       return;
     }
     try {
-      accept(socket);
+      acceptTunnel(context, pod, socket);
     } catch (error) {
-      // One connection's failure is nobody else's.
-      context.count('ACCEPT_FAILED');
-      context.log.error(
-        { code: 'ACCEPT_FAILED', pod: pod.name, err: String(error) },
-        'connection dropped by an internal error',
-      );
+      failed(context, pod, error);
       socket.on('error', () => {});
       socket.destroy();
     }
   });
-  server.on('error', error => {
-    context.count('LISTENER_ERROR');
-    context.log.error({ code: 'LISTENER_ERROR', pod: pod.name, err: error.message }, 'listener failed');
-  });
+  server.on('error', error => listenerFailed(context, pod, error.message));
   server.listen({ fd, backlog });
-  pod.servers.push(server);
+  pod.listeners.push(server);
+}
+
+/** One connection's failure is nobody else's. */
+function failed(context: ShardContext, pod: Pod, error: unknown): void {
+  context.count('ACCEPT_FAILED');
+  context.log.error(
+    { code: 'ACCEPT_FAILED', pod: pod.name, err: String(error) },
+    'connection dropped by an internal error',
+  );
+}
+
+function listenerFailed(context: ShardContext, pod: Pod, err: string): void {
+  context.count('LISTENER_ERROR');
+  context.log.error({ code: 'LISTENER_ERROR', pod: pod.name, err }, 'listener failed');
 }

@@ -4,7 +4,6 @@
  *
  * While nothing has been sent, a dial that fails is tried on another endpoint of the Service.
  */
-import type net from 'node:net';
 import { isIP } from 'node:net';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { canonicalIp, formatHostPort } from '../model/address.ts';
@@ -13,38 +12,36 @@ import { routeNeeds } from '../model/route-needs.ts';
 import type { Service } from '../model/service.ts';
 import type { Workload } from '../model/workload.ts';
 import * as native from '../native/native.ts';
+import type { SocketAddress } from '../native/native.ts';
 import type { Connection, Direction } from './connections.ts';
 import { deliver } from './deliver.ts';
 import type { Inquiries } from './inquiries.ts';
 import { keptFor, noteReached } from './keep-clients.ts';
+import type { Leg } from './leg.ts';
 import type { Pod } from './pod.ts';
 import { clientGone, type AttemptResult, type Outgoing } from './outgoing.ts';
 import { refuse } from './plaintext.ts';
 import { PairRelay } from './relay.ts';
 import { clientOf, type ShardContext } from './shard-context.ts';
 import { tunnelOut } from './tunnel-out.ts';
-import { fdOf, reset } from './socket-handle.ts';
 
-export function acceptOutbound(context: ShardContext, pod: Pod, client: net.Socket): void {
-  client.on('error', ignore);
-  const fd = fdOf(client);
-  const target = fd < 0 ? null : native.originalDestination(context.originalDestinationMap, fd);
-  const clientAddress = canonicalIp(client.remoteAddress ?? '');
-  if (target === null || clientAddress === null) {
+export function acceptOutbound(context: ShardContext, pod: Pod, client: Leg, from: SocketAddress): void {
+  const target = native.originalDestination(context.originalDestinationMap, client.fd);
+  if (target === null) {
     // Somebody connected to 15001 itself: there is nowhere to go.
     context.count('NOT_REDIRECTED');
     context.log.warn(
-      { code: 'NOT_REDIRECTED', pod: pod.name, src: client.remoteAddress },
+      { code: 'NOT_REDIRECTED', pod: pod.name, src: from.address },
       'connection to the outbound port itself refused',
     );
-    reset(client);
+    client.reset();
     return;
   }
   const outgoing: Outgoing = {
     pod,
     client,
-    clientAddress,
-    clientPort: client.remotePort ?? 0,
+    clientAddress: from.address,
+    clientPort: from.port,
     target,
     tried: new Set(),
   };
@@ -63,7 +60,7 @@ function attemptWhenKnown(context: ShardContext, outgoing: Outgoing, inquiries: 
     needs: () => (address === null ? [] : routeNeeds(context.mesh, clientOf(context, pod), address)),
     patient: true,
     done: error => {
-      if (pod.gone || client.destroyed) reset(client);
+      if (pod.gone || client.closed) client.reset();
       else if (error === null) attempt(context, outgoing);
       else refuseUnknown(context, outgoing, error);
     },
@@ -168,16 +165,13 @@ function toNeighbour(
   }
   connection.security = 'local';
   connection.destination.identity = neighbour.identity;
-  // Listed with the destination as well, so that it ends when either pod goes.
-  neighbour.connections.add(connection);
+  connection.goesTo(neighbour);
   deliver(context, neighbour, connection, (error, server) => {
     if (server === null) {
-      neighbour.connections.delete(connection);
       const failure = error ?? new CulvertError('DIAL_FAILED', 'no connection to the application');
       done({ error: failure, retry: isDialFailure(failure) });
       return;
     }
-    server.once('close', () => neighbour.connections.delete(connection));
     const { address, port } = connection.destination;
     if (address === outgoing.target.address && port === outgoing.target.port)
       context.neighbour(outgoing.pod, address, port);
@@ -196,16 +190,16 @@ function inTheClear(
   let abort = ignore;
   connection.cut = () => {
     abort();
-    reset(outgoing.client);
+    outgoing.client.reset();
   };
   const dial = (address: string): void => {
-    abort = outgoing.pod.sockets.dial(
+    abort = outgoing.pod.sockets.connect(
       address,
       route.port,
       { timeoutMs: context.config.limits.dialMs, keepAlive: true },
       (error, server) => {
         if (connection.state === 'closed') {
-          server?.destroy();
+          server?.reset();
           return;
         }
         if (server === null) {
@@ -241,12 +235,11 @@ async function resolved(context: ShardContext, name: string): Promise<string | C
 function join(
   outgoing: Outgoing,
   connection: Connection,
-  server: net.Socket,
+  server: Leg,
   done: (result: AttemptResult) => void,
 ): void {
-  if (outgoing.client.destroyed) {
-    server.on('error', ignore);
-    reset(server);
+  if (outgoing.client.closed) {
+    server.reset();
     done({ error: clientGone(), retry: false });
     return;
   }
@@ -277,7 +270,6 @@ function finish(
   if (result === null) {
     if (endpoint !== null) context.health.succeeded(endpoint);
     note(context, outgoing, route);
-    outgoing.client.off('error', ignore);
     return;
   }
   if (result.retry && endpoint !== null) context.health.failed(endpoint);
@@ -287,7 +279,7 @@ function finish(
     result.retry &&
     service !== null &&
     workload !== null &&
-    !outgoing.client.destroyed &&
+    !outgoing.client.closed &&
     connection.state !== 'closed'
   ) {
     outgoing.tried.add(workload.uid);
@@ -297,6 +289,6 @@ function finish(
       return;
     }
   }
-  if (connection.state === 'closed') reset(outgoing.client);
+  if (connection.state === 'closed') outgoing.client.reset();
   else refuse(connection, outgoing.client, asCulvertError(result.error, 'OUTBOUND_FAILED'));
 }

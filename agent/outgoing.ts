@@ -1,14 +1,14 @@
 /**
  * What outbound.ts and tunnel-out.ts share: a client on its way out, and how one attempt to get it there ended.
  */
-import type net from 'node:net';
 import { CulvertError } from '../base/errors.ts';
+import type { Leg } from './leg.ts';
 import type { Pod } from './pod.ts';
 
 /** One accepted client with where it wanted to go, through all attempts. */
 export interface Outgoing {
   readonly pod: Pod;
-  readonly client: net.Socket;
+  readonly client: Leg;
   readonly clientAddress: string;
   readonly clientPort: number;
   readonly target: { readonly address: string; readonly port: number };

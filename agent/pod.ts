@@ -1,10 +1,10 @@
 /**
  * One enrolled pod as its shard holds it: who it is, its sockets, its listeners, its tunnels and its connections.
  */
-import type { Server } from 'node:net';
 import type { CulvertError } from '../base/errors.ts';
 import type { TunnelPool } from '../tunnel/pool.ts';
 import type { Connection } from './connections.ts';
+import type { LegLoop } from './leg-loop.ts';
 import type { ShardPodMessage } from './messages.ts';
 import { PodSockets } from './sockets.ts';
 
@@ -25,12 +25,12 @@ export class Pod {
   readonly connections = new Set<Connection>();
   /** Ends of inbound tunnels, so that they close with the pod. */
   readonly inboundTunnels = new Set<{ destroy(error?: CulvertError): void; goaway(): void }>();
-  readonly servers: Server[] = [];
+  readonly listeners: { close(): void }[] = [];
   readonly pool: TunnelPool;
   gone = false;
   #leaving: NodeJS.Timeout | undefined;
 
-  constructor(message: ShardPodMessage, makePool: (pod: Pod) => TunnelPool) {
+  constructor(message: ShardPodMessage, legs: LegLoop, makePool: (pod: Pod) => TunnelPool) {
     this.uid = message.podUid;
     this.workloadUid = message.workloadUid;
     this.name = message.name;
@@ -39,13 +39,13 @@ export class Pod {
     this.addresses = message.addresses;
     this.cookie = message.cookie;
     this.netnsFd = message.netnsFd;
-    this.sockets = new PodSockets(message.netnsFd);
+    this.sockets = new PodSockets(message.netnsFd, legs);
     this.pool = makePool(this);
   }
 
   /** No new connections; the open ones go on. */
   stopAccepting(): void {
-    for (const server of this.servers.splice(0)) server.close();
+    for (const listener of this.listeners.splice(0)) listener.close();
   }
 
   /**

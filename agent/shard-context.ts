@@ -10,6 +10,7 @@ import type { Connections } from './connections.ts';
 import type { EndpointHealth } from '../tunnel/endpoint-health.ts';
 import type { EndpointNames } from './endpoint-names.ts';
 import type { Inquiries } from './inquiries.ts';
+import type { LegLoop } from './leg-loop.ts';
 import type { FromShard, ShardMeshSettings } from './messages.ts';
 import { newbornWorkload } from './newborn.ts';
 import type { Pod } from './pod.ts';
@@ -25,6 +26,8 @@ export interface ShardContext {
   readonly mesh: Mesh;
   readonly certificates: CurrentCertificates;
   readonly connections: Connections;
+  /** The sockets of applications' connections. */
+  readonly legs: LegLoop;
   readonly health: EndpointHealth;
   readonly names: EndpointNames;
   readonly caps: SourceCaps;

@@ -14,6 +14,7 @@ import { EndpointNames } from './endpoint-names.ts';
 import { Inquiries } from './inquiries.ts';
 import { Passages } from './kernel-path-passages.ts';
 import { VerdictRequests } from './kernel-path-requests.ts';
+import { LegLoop } from './leg-loop.ts';
 import { listen } from './listen.ts';
 import type {
   FromShard,
@@ -67,6 +68,7 @@ export class Shard {
       mesh,
       certificates: new CurrentCertificates(),
       connections: new Connections(this.#observer),
+      legs: new LegLoop(),
       health: new EndpointHealth(config.limits.endpointPenaltyMs),
       names: new EndpointNames(),
       caps: new SourceCaps(config.limits.handshakesPerSource, config.limits.tunnelsPerSource),
@@ -169,7 +171,7 @@ export class Shard {
     let error: string | null = null;
     try {
       this.#removePod(message.podUid, 'enrolled anew');
-      const pod = new Pod(message, it => makePool(context, it));
+      const pod = new Pod(message, context.legs, it => makePool(context, it));
       context.pods.set(pod.uid, pod);
       context.podsByWorkload.set(pod.workloadUid, pod);
       listen(context, pod, message.listeners);

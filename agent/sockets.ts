@@ -7,12 +7,17 @@
 import net from 'node:net';
 import * as native from '../native/native.ts';
 import { CulvertError } from '../base/errors.ts';
+import type { Leg } from './leg.ts';
+import { dialError, dialLeg, dialTimeout } from './leg-dial.ts';
+import type { LegLoop } from './leg-loop.ts';
 
 const batch = 8;
 /** Unused sockets are given back after this. */
 const idleMs = 10_000;
+/** Seconds before the first probe and between the others. */
+const keepAlive = { idle: 180, interval: 1, probes: 10 } as const;
 
-export interface DialOptions {
+export interface ConnectOptions {
   readonly timeoutMs: number;
   /** Called with the descriptor before the connection is started. */
   readonly prepare?: (fd: number) => void;
@@ -20,16 +25,19 @@ export interface DialOptions {
 }
 
 export type DialResult = (error: CulvertError | null, socket: net.Socket | null) => void;
+export type ConnectResult = (error: CulvertError | null, leg: Leg | null) => void;
 
 export class PodSockets {
   readonly #netnsFd: number;
+  readonly #legs: LegLoop;
   readonly #stock: Record<4 | 6, number[]> = { 4: [], 6: [] };
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
   /** @param netnsFd namespace descriptor; stays the caller's */
-  constructor(netnsFd: number) {
+  constructor(netnsFd: number, legs: LegLoop) {
     this.#netnsFd = netnsFd;
+    this.#legs = legs;
   }
 
   /** A fresh, unconnected, non-blocking TCP socket. Throws NativeError when the namespace gives none. */
@@ -46,36 +54,53 @@ export class PodSockets {
   }
 
   /**
-   * Connects to an address from inside the pod's namespace. `done` runs once: with a socket whose 'error' event the
-   * caller must handle from then on, or with DIAL_REFUSED, DIAL_TIMEOUT or DIAL_FAILED. Returns what aborts the attempt.
+   * Connects to an application, or to whatever is not in the mesh. `done` runs once, maybe before this returns: with a leg, or
+   * with DIAL_REFUSED, DIAL_TIMEOUT or DIAL_FAILED. Returns what aborts the attempt.
    */
-  dial(address: string, port: number, options: DialOptions, done: DialResult): () => void {
+  connect(address: string, port: number, options: ConnectOptions, done: ConnectResult): () => void {
+    let fd: number;
+    try {
+      fd = this.#prepared(address, options.prepare);
+      if (options.keepAlive === true)
+        native.setKeepalive(fd, keepAlive.idle, keepAlive.interval, keepAlive.probes);
+    } catch (error) {
+      done(unavailable(address, port, error), null);
+      return () => {};
+    }
+    return dialLeg(this.#legs, fd, { address, port }, options.timeoutMs, done);
+  }
+
+  /**
+   * The same for the socket of a tunnel. `done` runs later, with a socket whose 'error' event the caller must handle from then
+   * on.
+   */
+  dial(address: string, port: number, timeoutMs: number, done: DialResult): () => void {
     let socket: net.Socket;
     try {
-      if (this.#closed) throw new CulvertError('POD_GONE', 'the pod has left the mesh');
-      const fd = this.take(net.isIPv6(address) ? 6 : 4);
-      try {
-        options.prepare?.(fd);
-      } catch (error) {
-        native.close(fd);
-        throw error;
-      }
       socket = new net.Socket({
-        fd,
+        fd: this.#prepared(address),
         allowHalfOpen: true,
         readable: true,
         writable: true,
         manualStart: true,
       } as net.SocketConstructorOpts);
     } catch (error) {
-      const wrapped =
-        error instanceof CulvertError
-          ? error
-          : new CulvertError('DIAL_FAILED', `no socket towards ${address}:${port}`, { cause: error });
-      process.nextTick(done, wrapped, null);
+      process.nextTick(done, unavailable(address, port, error), null);
       return () => {};
     }
-    return startDial(socket, address, port, options, done);
+    return startDial(socket, address, port, timeoutMs, done);
+  }
+
+  #prepared(address: string, prepare?: (fd: number) => void): number {
+    if (this.#closed) throw new CulvertError('POD_GONE', 'the pod has left the mesh');
+    const fd = this.take(net.isIPv6(address) ? 6 : 4);
+    try {
+      prepare?.(fd);
+    } catch (error) {
+      native.close(fd);
+      throw error;
+    }
+    return fd;
   }
 
   close(): void {
@@ -92,22 +117,22 @@ export class PodSockets {
   }
 }
 
+function unavailable(address: string, port: number, error: unknown): CulvertError {
+  return error instanceof CulvertError
+    ? error
+    : new CulvertError('DIAL_FAILED', `no socket towards ${address}:${port}`, { cause: error });
+}
+
 function startDial(
   socket: net.Socket,
   address: string,
   port: number,
-  options: DialOptions,
+  timeoutMs: number,
   done: DialResult,
 ): () => void {
-  const timer = setTimeout(() => {
-    finish(
-      new CulvertError('DIAL_TIMEOUT', `no answer from ${address}:${port} within ${options.timeoutMs} ms`, {
-        side: 'server',
-        fix: 'look for a NetworkPolicy or a route that drops these packets',
-      }),
-    );
-  }, options.timeoutMs);
-  const onError = (cause: NodeJS.ErrnoException): void => finish(dialError(address, port, cause));
+  const timer = setTimeout(() => finish(dialTimeout(address, port, timeoutMs)), timeoutMs);
+  const onError = (cause: NodeJS.ErrnoException): void =>
+    finish(dialError(address, port, cause.code ?? cause.message));
   const onConnect = (): void => finish(null);
   const finish = (error: CulvertError | null): void => {
     clearTimeout(timer);
@@ -123,8 +148,6 @@ function startDial(
   };
   socket.once('connect', onConnect);
   socket.once('error', onError);
-  socket.setNoDelay(true);
-  if (options.keepAlive === true) socket.setKeepAlive(true, 180_000);
   socket.connect({ host: address, port });
   return () => {
     clearTimeout(timer);
@@ -133,17 +156,4 @@ function startDial(
     socket.on('error', () => {});
     socket.destroy();
   };
-}
-
-function dialError(address: string, port: number, cause: NodeJS.ErrnoException): CulvertError {
-  const refused = cause.code === 'ECONNREFUSED';
-  return new CulvertError(
-    refused ? 'DIAL_REFUSED' : 'DIAL_FAILED',
-    `${address}:${port}: ${cause.code ?? cause.message}`,
-    {
-      side: 'server',
-      fix: refused ? 'nothing listens there' : null,
-      cause,
-    },
-  );
 }

@@ -18,7 +18,6 @@ import { clientGone, type AttemptResult, type Outgoing } from './outgoing.ts';
 import type { Pod } from './pod.ts';
 import { TunnelRelay } from './relay.ts';
 import { clientOf, type ShardContext } from './shard-context.ts';
-import { reset } from './socket-handle.ts';
 
 type Done = (result: AttemptResult) => void;
 type TunnelRoute = Extract<Route, { kind: 'hbone' | 'waypoint' }>;
@@ -40,7 +39,7 @@ export function tunnelOut(
   connection.hboneAddress = formatHostPort(route.address, route.hbonePort);
   connection.security = 'mutual_tls';
   // Until the relay is in place a cut ends the client; whatever the tunnel answers later finds it gone.
-  connection.cut = () => reset(outgoing.client);
+  connection.cut = () => outgoing.client.reset();
   carry(context, outgoing, connection, route, target, done);
 }
 
@@ -77,7 +76,7 @@ function request(
   tunnel: Tunnel,
   done: Done,
 ): void {
-  if (connection.state === 'closed' || outgoing.client.destroyed) {
+  if (connection.state === 'closed' || outgoing.client.closed) {
     done({ error: clientGone(), retry: false });
     return;
   }
@@ -100,7 +99,7 @@ function request(
         answer(refusedWith(status, route.authority));
         return;
       }
-      if (outgoing.client.destroyed || connection.state === 'closed') {
+      if (outgoing.client.closed || connection.state === 'closed') {
         stream.reset(0xa);
         answer({ error: clientGone(), retry: false });
         return;
@@ -186,7 +185,7 @@ export function makePool(context: ShardContext, pod: Pod): TunnelPool {
   return new TunnelPool(async target => {
     const certificate = await context.certificates.client(pod.identity, limits.certificateWaitMs);
     const raw = await new Promise<net.Socket>((resolve, reject) => {
-      pod.sockets.dial(target.address, target.port, { timeoutMs: limits.dialMs }, (error, socket) => {
+      pod.sockets.dial(target.address, target.port, limits.dialMs, (error, socket) => {
         if (socket === null) reject(error ?? new CulvertError('DIAL_FAILED', 'no connection'));
         else resolve(socket);
       });

@@ -29,6 +29,7 @@
       'src/ringread.cc',
       'src/rodata.cc',
       'src/socket.cc',
+      'src/socket_loop.cc',
       'src/storage.cc',
       'src/test_run.cc',
     ],

@@ -27,7 +27,7 @@ export const netnsSysctl: (netnsFd: number, name: string, value: string) => stri
 
 // ── Sockets ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Makes `count` (1–1024) unconnected non-blocking TCP sockets inside a network namespace, all or none. */
+/** Makes `count` (1–1024) unconnected non-blocking TCP sockets (TCP_NODELAY is on) inside a network namespace, all or none. */
 export const tcpSockets: (netnsFd: number, family: 4 | 6, count: number) => number[] = native('tcpSockets');
 
 export interface BindOptions {
@@ -79,6 +79,95 @@ export const duplicate: (fd: number) => number = native('duplicate');
 
 /** Closes a descriptor that no Node object owns. */
 export const close: (fd: number) => void = native('close');
+
+// ── Sockets on the event loop of a thread ───────────────────────────────────────────────────────────────────────
+
+declare const socketLoopBrand: unique symbol;
+interface SocketLoopHandle {
+  readonly [socketLoopBrand]: true;
+}
+const socketLoopOpen: (events: Uint32Array, onReady: (count: number) => void) => SocketLoopHandle =
+  native('socketLoopOpen');
+const socketLoopEnd: (loop: SocketLoopHandle) => void = native('socketLoopEnd');
+const socketLoopListen: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopListen');
+const socketLoopAccept: (loop: SocketLoopHandle, listenerFd: number) => AcceptedSocket | null =
+  native('socketLoopAccept');
+const socketLoopAdopt: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopAdopt');
+const socketLoopWatch: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopWatch');
+const socketLoopUnwatch: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopUnwatch');
+const socketLoopRelease: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopRelease');
+
+/** A socket that was accepted, non-blocking, and its peer's address as accept() tells it. */
+export interface AcceptedSocket extends SocketAddress {
+  readonly fd: number;
+}
+
+/** What `onReady` finds in the array of events, for each descriptor: epoll's bits. */
+export const readyBits = { in: 0x1, out: 0x4, error: 0x8, hangUp: 0x10, peerEnded: 0x2000 } as const;
+
+/**
+ * Sockets on the event loop of this thread, without a Node object each. The loop owns what it accepts, adopts or listens on:
+ * all of it is closed with the loop or its thread. It does not keep the thread alive.
+ */
+export class SocketLoop implements Disposable {
+  readonly #handle: SocketLoopHandle;
+
+  /** @param events descriptor and `readyBits`, one pair after the other; `onReady` is told how many pairs are new */
+  constructor(events: Uint32Array, onReady: (count: number) => void) {
+    this.#handle = socketLoopOpen(events, onReady);
+  }
+
+  /** Tells of connections that wait, as long as there are some; what is accepted has TCP_NODELAY. */
+  listen(fd: number): void {
+    socketLoopListen(this.#handle, fd);
+  }
+
+  /** Takes a connection; null where none is left. Throws EMFILE and the like. */
+  accept(listenerFd: number): AcceptedSocket | null {
+    return socketLoopAccept(this.#handle, listenerFd);
+  }
+
+  /** Owns a socket from now on. */
+  adopt(fd: number): void {
+    socketLoopAdopt(this.#handle, fd);
+  }
+
+  /** Tells of each change of readiness of an own socket once (edge-triggered), beginning with what it is now. */
+  watch(fd: number): void {
+    socketLoopWatch(this.#handle, fd);
+  }
+
+  /** Tells no more of a socket, of which others may hold copies: the kernel goes on with those otherwise. */
+  unwatch(fd: number): void {
+    socketLoopUnwatch(this.#handle, fd);
+  }
+
+  /** Closes an own socket. */
+  release(fd: number): void {
+    socketLoopRelease(this.#handle, fd);
+  }
+
+  /** Closes all that it owns; a second close does nothing. */
+  close(): void {
+    socketLoopEnd(this.#handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Connects, or asks how far it is: 0 when connected, else the errno (EINPROGRESS, EALREADY: not yet). */
+export const connect: (fd: number, address: string, port: number) => number = native('connect');
+
+/** Reads into `into` from `at`: bytes read, 0 at the end, or the errno as a negative number. */
+export const receive: (fd: number, into: Uint8Array, at: number) => number = native('receive');
+
+/** Writes what fits: bytes taken, or the errno as a negative number. */
+export const send: (fd: number, from: Uint8Array) => number = native('send');
+
+/** Sends FIN after what was written (shutdown SHUT_WR). */
+export const endWrites: (fd: number) => void = native('endWrites');
 
 // ── Descriptors for another process (SCM_RIGHTS, unix(7)) ───────────────────────────────────────────────────────
 

@@ -19,6 +19,20 @@ Napi::Value SetKeepalive(const Napi::CallbackInfo& info);
 Napi::Value Duplicate(const Napi::CallbackInfo& info);
 Napi::Value Close(const Napi::CallbackInfo& info);
 
+// socket_loop.cc
+Napi::Value SocketLoopOpen(const Napi::CallbackInfo& info);
+Napi::Value SocketLoopEnd(const Napi::CallbackInfo& info);
+Napi::Value SocketLoopListen(const Napi::CallbackInfo& info);
+Napi::Value SocketLoopAccept(const Napi::CallbackInfo& info);
+Napi::Value SocketLoopAdopt(const Napi::CallbackInfo& info);
+Napi::Value SocketLoopWatch(const Napi::CallbackInfo& info);
+Napi::Value SocketLoopUnwatch(const Napi::CallbackInfo& info);
+Napi::Value SocketLoopRelease(const Napi::CallbackInfo& info);
+Napi::Value Connect(const Napi::CallbackInfo& info);
+Napi::Value Receive(const Napi::CallbackInfo& info);
+Napi::Value Send(const Napi::CallbackInfo& info);
+Napi::Value EndWrites(const Napi::CallbackInfo& info);
+
 // descriptors.cc
 Napi::Value DescriptorSocket(const Napi::CallbackInfo& info);
 Napi::Value SendDescriptors(const Napi::CallbackInfo& info);

@@ -76,6 +76,9 @@ Napi::Value TcpSockets(const Napi::CallbackInfo& info) {
 
   std::vector<OwnedFd> sockets;
   auto failure = SocketsInNetns(netns_fd, family, SOCK_STREAM, count, sockets);
+  for (const OwnedFd& fd : sockets) {
+    if (!failure) failure = SetOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1, "setsockopt(TCP_NODELAY)");
+  }
   if (failure) return Throw(env, *failure);
   Napi::Array fds = Napi::Array::New(env, sockets.size());
   for (size_t i = 0; i < sockets.size(); i++) {

@@ -1,0 +1,202 @@
+/**
+ * One leg of a connection: a TCP socket inside a pod's namespace, towards the application that opened the connection or
+ * the one that it goes to. Held by its descriptor; of net.Socket, which costs more than a short connection, it has what a
+ * relay needs: bytes, both ends, resets and back-pressure.
+ *
+ * All legs of a shard read into one piece of memory (`inbox`), so an idle one holds none. Handlers run inside reading and
+ * writing and must not read other legs.
+ */
+import { getSystemErrorName } from 'node:util';
+import * as native from '../native/native.ts';
+import { ByteQueue } from '../tunnel/h2/byte-queue.ts';
+import type { LegLoop } from './leg-loop.ts';
+
+const { in: canRead, out: canWrite, error, hangUp, peerEnded } = native.readyBits;
+const EAGAIN = -11;
+
+/** Where owners keep what they get, fewer and larger allocations. */
+const inboxBytes = 65_536;
+/** A rest of the inbox that is not worth reading into. */
+const smallestRoom = 16_384;
+/** Reads of one leg before others have their turn. */
+const mostReads = 8;
+
+/** Who carries a leg's bytes. */
+export interface LegHandlers {
+  /** Returns whether the chunk is kept: its memory must not be used again then. */
+  data(from: Leg, chunk: Buffer): boolean;
+  /** The peer sends no more. */
+  end(from: Leg): void;
+  /** After write() returned false: all is written. */
+  drain(at: Leg): void;
+  /** The peer or the network has broken it (`ECONNRESET`, …); `gone` follows. */
+  broken(at: Leg, code: string): void;
+  /** It is closed, however it ended. Exactly once. */
+  gone(at: Leg): void;
+}
+
+const nobody: LegHandlers = { data: () => true, end() {}, drain() {}, broken() {}, gone() {} };
+
+/** State bits. */
+const paused = 1 << 0;
+/** There may be more to read than was read. */
+const unread = 1 << 1;
+const peerHasEnded = 1 << 2;
+const endAsked = 1 << 3;
+const closed = 1 << 4;
+/** It has ended, or broken: a read that brought little is not the last. */
+const endInSight = 1 << 5;
+
+let inbox = Buffer.allocUnsafeSlow(inboxBytes);
+/** Bytes of it that somebody keeps. */
+let kept = 0;
+
+function keep(bytes: number): void {
+  kept += bytes;
+  if (inboxBytes - kept >= smallestRoom) return;
+  inbox = Buffer.allocUnsafeSlow(inboxBytes);
+  kept = 0;
+}
+
+export class Leg {
+  readonly fd: number;
+  readonly #loop: LegLoop;
+  #handlers = nobody;
+  /** Written, and not yet taken by the kernel. */
+  #queue: ByteQueue | null = null;
+  #flags = 0;
+
+  /** @param fd non-blocking, connected, and from now on the leg's; `loop` owns it already */
+  constructor(loop: LegLoop, fd: number) {
+    this.#loop = loop;
+    this.fd = fd;
+  }
+
+  get closed(): boolean {
+    return (this.#flags & closed) !== 0;
+  }
+
+  /** Begins to read. @param atOnce something may be there already: it is handed over before this returns */
+  start(handlers: LegHandlers, atOnce: boolean): void {
+    if (this.closed) return;
+    this.#handlers = handlers;
+    if (atOnce) this.#read();
+    if (this.closed) return;
+    this.#loop.watch(this);
+  }
+
+  /** The loop tells what epoll has told. */
+  ready(events: number): void {
+    if (this.#queue !== null && (events & (canWrite | error | hangUp)) !== 0) this.#flush();
+    if ((events & (peerEnded | error | hangUp)) !== 0) this.#flags |= endInSight;
+    if ((events & (canRead | peerEnded | error | hangUp)) !== 0) this.#read();
+  }
+
+  /** True: the kernel has all of it, and the memory is the caller's again. False: drain() tells when; it must not change. */
+  write(chunk: Buffer): boolean {
+    if ((this.#flags & (closed | endAsked)) !== 0) return true;
+    let rest = chunk;
+    if (this.#queue === null) {
+      const sent = native.send(this.fd, chunk);
+      if (sent === chunk.length) return true;
+      if (sent < 0 && sent !== EAGAIN) {
+        this.#fail(sent);
+        return true;
+      }
+      if (sent > 0) rest = chunk.subarray(sent);
+      this.#queue = new ByteQueue();
+    }
+    this.#queue.push(rest);
+    return false;
+  }
+
+  /** Ends our direction after what was written. */
+  end(): void {
+    if ((this.#flags & (closed | endAsked)) !== 0) return;
+    this.#flags |= endAsked;
+    if (this.#queue === null) this.#endWrites();
+  }
+
+  /** Ends it now, with RST; what is unsent is dropped. */
+  reset(): void {
+    if (this.closed) return;
+    native.resetOnClose(this.fd);
+    this.#close();
+  }
+
+  pause(): void {
+    this.#flags |= paused;
+  }
+
+  resume(): void {
+    if ((this.#flags & paused) === 0) return;
+    this.#flags &= ~paused;
+    if ((this.#flags & unread) !== 0) this.#loop.soon(this);
+  }
+
+  /** Goes on with what was left unread. */
+  goOn(): void {
+    if ((this.#flags & unread) !== 0) this.#read();
+  }
+
+  #read(): void {
+    for (let reads = 0; reads < mostReads; reads += 1) {
+      this.#flags |= unread;
+      if ((this.#flags & (paused | closed | peerHasEnded)) !== 0) return;
+      const count = native.receive(this.fd, inbox, kept);
+      if (count > 0) {
+        const full = count === inboxBytes - kept;
+        if (this.#handlers.data(this, inbox.subarray(kept, kept + count))) keep(count);
+        if (full || (this.#flags & endInSight) !== 0) continue;
+        this.#flags &= ~unread;
+        return;
+      }
+      this.#flags &= ~unread;
+      if (count === 0) this.#onEnd();
+      else if (count !== EAGAIN) this.#fail(count);
+      return;
+    }
+    this.#loop.later(this);
+  }
+
+  #onEnd(): void {
+    this.#flags |= peerHasEnded;
+    this.#handlers.end(this);
+    if ((this.#flags & (closed | endAsked)) === endAsked && this.#queue === null) this.#close();
+  }
+
+  #flush(): void {
+    while (this.#queue !== null) {
+      const chunk = this.#queue.peek();
+      const sent = native.send(this.fd, chunk);
+      if (sent < 0) {
+        if (sent !== EAGAIN) this.#fail(sent);
+        return;
+      }
+      this.#queue.skip(sent);
+      if (this.#queue.length > 0) continue;
+      this.#queue = null;
+      if ((this.#flags & endAsked) === 0) this.#handlers.drain(this);
+      else this.#endWrites();
+    }
+  }
+
+  #endWrites(): void {
+    // With both ends over, close() says FIN as well.
+    if ((this.#flags & peerHasEnded) === 0) native.endWrites(this.fd);
+    else this.#close();
+  }
+
+  #fail(errno: number): void {
+    this.#handlers.broken(this, getSystemErrorName(errno));
+    this.#close();
+  }
+
+  #close(): void {
+    if (this.closed) return;
+    this.#flags |= closed;
+    this.#queue = null;
+    this.#loop.release(this);
+    this.#handlers.gone(this);
+  }
+}
