@@ -1,7 +1,6 @@
 /**
  * Everything that waypoints follow, as its objects come and go: one book for each list of model/l7.ts.
  */
-import { type HttpRoute, routeKey } from '../model/http-route.ts';
 import type { L7Change, L7State } from '../model/l7.ts';
 import { AuthenticationBook } from './build-authentications.ts';
 import { CredentialBook, type NamedObject } from './build-credentials.ts';
@@ -43,7 +42,8 @@ export class L7Books {
   /** Each list sorted by key. */
   state(): L7State {
     return {
-      routes: [...this.#routes.all(), ...this.#virtual.all()].sort(compareRoutes),
+      routes: sorted([...this.#routes.requests(), ...this.#virtual.all('routes')]),
+      tcpRoutes: sorted([...this.#routes.connections(), ...this.#virtual.all('tcpRoutes')]),
       traffic: this.#traffic.all(),
       limits: this.#limits.all(),
       telemetry: this.#telemetry.all(),
@@ -73,6 +73,16 @@ export class L7Books {
   }
 }
 
-function compareRoutes(a: HttpRoute, b: HttpRoute): number {
-  return routeKey(a) < routeKey(b) ? -1 : 1;
+function sorted<Route extends Named>(routes: readonly Route[]): Route[] {
+  return routes.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+}
+
+interface Named {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+function keyOf({ kind, namespace, name }: Named): string {
+  return `${kind}/${namespace}/${name}`;
 }

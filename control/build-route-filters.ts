@@ -98,7 +98,7 @@ function mirror(scope: RouteScope, filter: MirrorFilter, field: string): HttpFil
   if (backend.invalid !== null) return null;
   const { percent = 100, fraction } = filter;
   const share = fraction === undefined ? percent / 100 : fraction.numerator / fraction.denominator;
-  return { type: 'mirror', backend, share: Math.min(1, share) };
+  return { type: 'mirror', backend: { ...backend, filters: [] }, share: Math.min(1, share) };
 }
 
 function headerChange(filter: NonNullable<HttpRouteFilter['requestHeaderModifier']>): HeaderChange {

@@ -5,16 +5,16 @@
  * A rule of which a part can not be done answers with 500 instead of doing the rest: what a filter was to keep from a
  * backend must not reach it (Gateway API wants the same of filters that are not known).
  */
-import type { HttpMatch, HttpParent, HttpRoute, HttpRule } from '../model/http-route.ts';
+import type { HttpMatch, HttpRoute, HttpRule } from '../model/http-route.ts';
 import type { GrpcRouteMatch, GrpcRouteRule } from '../model/kinds/grpc-route.ts';
 import type { HttpRouteMatch, HttpRouteRule } from '../model/kinds/http-route.ts';
-import { type ParentRef, routeDurationMs } from '../model/kinds/route-parts.ts';
+import { routeDurationMs } from '../model/kinds/route-parts.ts';
 import type { Report } from './build-objects.ts';
 import { filtersOf } from './build-route-filters.ts';
 import { sessionOf } from './build-sessions.ts';
 import { grpcMatch, httpMatch } from './build-route-matches.ts';
-import { type Located, objectName } from './located.ts';
-import { type RouteContext, RouteScope, isService } from './build-route-scope.ts';
+import type { Located } from './located.ts';
+import { type RouteContext, RouteScope } from './build-route-scope.ts';
 
 /** The route an object describes; null where it is bound to no Service. */
 export function routeOf(
@@ -23,44 +23,21 @@ export function routeOf(
   report: Report,
 ): HttpRoute | null {
   const scope = new RouteScope(object, context, report);
-  const { spec, metadata } = object.value;
-  const parents = spec.parentRefs.flatMap(
-    (ref, index) => parentOf(scope, ref, `spec.parentRefs[${index}]`) ?? [],
-  );
+  const { spec } = object.value;
+  const parents = scope.parents();
   if (parents.length === 0) return null;
   if (spec.hostnames.length > 0) {
     const message = 'not looked at for a Service: match the header host instead';
     scope.say('info', 'hostnames-ignored', 'spec.hostnames', message);
   }
-  const created = Date.parse(metadata.creationTimestamp ?? '');
   return {
     kind: object.kind,
     namespace: object.namespace,
     name: object.name,
-    createdAt: Number.isNaN(created) ? 0 : created,
+    createdAt: scope.createdAt,
     parents,
     rules: object.kind === 'HTTPRoute' ? httpRules(scope, object) : grpcRules(scope, object),
   };
-}
-
-/** What is bound to other kinds is none of our business. */
-function parentOf(scope: RouteScope, ref: ParentRef, field: string): HttpParent | null {
-  if (!isService(ref)) return null;
-  const namespace = ref.namespace ?? scope.object.namespace;
-  const service = scope.context.service(namespace, ref.name);
-  const unknown = (place: string, why: string): null => {
-    scope.say('warning', 'unknown-parent', place, `not bound: ${why}`);
-    return null;
-  };
-  if (service === null) return unknown(`${field}.name`, `there is no Service ${namespace}/${ref.name}`);
-  const { ports } = service.value.spec;
-  const named = ref.sectionName === undefined ? null : ports.find(({ name }) => name === ref.sectionName);
-  if (named === undefined)
-    return unknown(`${field}.sectionName`, `${objectName(service)} has no port ${ref.sectionName}`);
-  const port = named?.port ?? ref.port ?? null;
-  if (port !== (ref.port ?? port) || (port !== null && !ports.some(candidate => candidate.port === port)))
-    return unknown(`${field}.port`, `${objectName(service)} has no such port ${ref.port}`);
-  return { service: scope.key(namespace, ref.name), port };
 }
 
 const anyRequest: HttpRouteMatch = { headers: [], queryParams: [] };

@@ -1,12 +1,12 @@
 /** All routes that VirtualServices come to, as they, the services they name and those they delegate to come and go. */
 import { isDeepStrictEqual } from 'node:util';
-import { type HttpRoute, routeKey } from '../model/http-route.ts';
+import { routeKey } from '../model/http-route.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
-import type { L7Change } from '../model/l7.ts';
+import type { L7Change, L7State } from '../model/l7.ts';
 import type { Service } from '../model/service.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
-import { virtualRouteOf } from './build-virtual-service.ts';
+import { type VirtualRoutes, virtualRoutesOf } from './build-virtual-service.ts';
 import { objectName } from './located.ts';
 
 export interface VirtualBookOptions {
@@ -22,9 +22,11 @@ interface Name {
   readonly name: string;
 }
 
+const nothing: VirtualRoutes = { routes: null, tcpRoutes: null };
+
 export class VirtualBook {
   readonly #options: VirtualBookOptions;
-  readonly #routes = new Map<string, HttpRoute>();
+  readonly #routes = new Map<string, VirtualRoutes>();
   /** By host names, and by `namespace/name` of others that are delegated to: those that name them. */
   readonly #naming = new Map<string, Map<string, Name>>();
 
@@ -32,8 +34,8 @@ export class VirtualBook {
     this.#options = options;
   }
 
-  all(): HttpRoute[] {
-    return [...this.#routes.values()];
+  all<List extends keyof VirtualRoutes>(list: List): L7State[List][number][] {
+    return [...this.#routes.values()].flatMap(routes => routes[list] ?? []);
   }
 
   /**
@@ -54,23 +56,25 @@ export class VirtualBook {
     }
     const changed: L7Change[] = [];
     for (const [key, name] of dirty) {
-      const before = this.#routes.get(key) ?? null;
-      const resource = this.#make(key, name);
-      if (resource === null) this.#routes.delete(key);
-      else this.#routes.set(key, resource);
+      const before = this.#routes.get(key) ?? nothing;
+      const made = this.#make(key, name);
+      if (made === nothing) this.#routes.delete(key);
+      else this.#routes.set(key, made);
       const listKey = routeKey({ kind: 'VirtualService', ...name });
-      if (!isDeepStrictEqual(before, resource)) changed.push({ list: 'routes', key: listKey, resource });
+      for (const list of ['routes', 'tcpRoutes'] as const)
+        if (!isDeepStrictEqual(before[list], made[list]))
+          changed.push({ list, key: listKey, resource: made[list] });
     }
     return changed;
   }
 
-  #make(key: string, { namespace, name }: Name): HttpRoute | null {
+  #make(key: string, { namespace, name }: Name): VirtualRoutes {
     const { objects, findings } = this.#options;
     for (const named of this.#naming.values()) named.delete(key);
     const object = objects.get('VirtualService', namespace, name);
     if (object === null) {
       findings.put('route', objectName({ kind: 'VirtualService', namespace, name }), []);
-      return null;
+      return nothing;
     }
     const remember = (named: string): void => {
       const known = this.#naming.get(named) ?? new Map<string, Name>();
@@ -90,7 +94,7 @@ export class VirtualBook {
         return objects.get('VirtualService', otherNamespace, other);
       },
     };
-    return findings.about('route', object, report => virtualRouteOf(object, context, report));
+    return findings.about('route', object, report => virtualRoutesOf(object, context, report) ?? nothing);
   }
 
   /** `name` and `name.namespace`, `name.namespace.svc` are Services; what has other dots is a whole name. */

@@ -11,6 +11,7 @@ import type {
   VirtualServiceDestination,
   VirtualServiceHttp,
 } from '../model/kinds/virtual-service.ts';
+import type { TcpRoute } from '../model/tcp-route.ts';
 import type { Report } from './build-objects.ts';
 import {
   answerOf,
@@ -21,39 +22,30 @@ import {
   retryOf,
   rewriteOf,
 } from './build-virtual-actions.ts';
+import { type VirtualContext, virtualBackend, virtualWeight } from './build-virtual-backend.ts';
+import { connectionRules } from './build-virtual-connections.ts';
 import { anyRequest, both, type Say, virtualMatch } from './build-virtual-match.ts';
 import type { Located } from './located.ts';
 
-/** What translating one needs to know. */
-export interface VirtualContext {
-  /** The service that a host means to an object of a namespace: its key and ports; null where there is none. */
-  readonly host: (
-    host: string,
-    namespace: string,
-  ) => { readonly key: string; readonly ports: readonly number[] } | null;
-  readonly virtualService: (namespace: string, name: string) => Located<'VirtualService'> | null;
+/** What one comes to: a route of requests and one of connections. */
+export interface VirtualRoutes {
+  readonly routes: HttpRoute | null;
+  readonly tcpRoutes: TcpRoute | null;
 }
 
-/** The route an object describes; null where it is for no service of the mesh. */
-export function virtualRouteOf(
+const loss = 'its share of the requests is answered with 500';
+
+/** The routes an object describes; null where it is for no service of the mesh. */
+export function virtualRoutesOf(
   object: Located<'VirtualService'>,
   context: VirtualContext,
   report: Report,
-): HttpRoute | null {
+): VirtualRoutes | null {
   const say: Say = (severity, code, field, message) => report(object, severity, code, field, message);
   const { spec, metadata } = object.value;
   if (!(spec.gateways ?? ['mesh']).includes('mesh')) {
     say('info', 'not-for-mesh', 'spec.gateways', 'is for gateways only: it says nothing about this mesh');
     return null;
-  }
-  for (const section of ['tls', 'tcp'] as const) {
-    if (spec[section] === undefined) continue;
-    say(
-      'error',
-      'unsupported-route',
-      `spec.${section}`,
-      'not in force: connections go to the service itself',
-    );
   }
   const services = (spec.hosts ?? []).flatMap((host, index) => {
     const found = context.host(host, object.namespace);
@@ -62,17 +54,23 @@ export function virtualRouteOf(
     return [];
   });
   const clients = clientsOf(spec.exportTo, object.namespace, say);
-  if (services.length === 0 || spec.http === undefined) return null;
+  if (services.length === 0) return null;
   const created = Date.parse(metadata.creationTimestamp ?? '');
-  const translation = new Translation(object, context, say);
-  return {
+  const base = {
     kind: 'VirtualService',
     namespace: object.namespace,
     name: object.name,
     createdAt: Number.isNaN(created) ? 0 : created,
     parents: [...new Set(services)].map(service => ({ service, port: null })),
     ...(clients === null ? {} : { clients }),
-    rules: translation.rules(),
+  } as const;
+  const hasConnections = spec.tls !== undefined || spec.tcp !== undefined;
+  return {
+    routes:
+      spec.http === undefined ? null : { ...base, rules: new Translation(object, context, say).rules() },
+    tcpRoutes: hasConnections
+      ? { ...base, rules: connectionRules(spec, object.namespace, context, say) }
+      : null,
   };
 }
 
@@ -170,7 +168,7 @@ class Translation {
     if (http.directResponse !== undefined) filters.push(answerOf(http.directResponse));
     const backends = (http.route ?? []).map((route, at) => ({
       ...this.#backend(route.destination, namespace, `${field}.route[${at}].destination`),
-      weight: route.weight ?? ((http.route ?? []).length === 1 ? 1 : 0),
+      weight: virtualWeight(route.weight, (http.route ?? []).length),
       filters: headerFilters(route.headers),
     }));
     if (backends.length > 1 && backends.every(({ weight }) => weight === 0))
@@ -190,31 +188,9 @@ class Translation {
     };
   }
 
-  #backend({ host, port, subset }: VirtualServiceDestination, namespace: string, field: string): HttpBackend {
-    const found = this.#context.host(host, namespace);
-    const base = {
-      service: found?.key ?? host,
-      port: 0,
-      subset: subset ?? null,
-      weight: 1,
-      filters: [],
-      invalid: null,
-    };
-    const warn = (why: string): void =>
-      this.#say(
-        'warning',
-        'unknown-backend',
-        field,
-        `${why}: its share of the requests is answered with 500`,
-      );
-    if (found === null) {
-      warn(`there is no service ${host}`);
-      return { ...base, invalid: `there is no service ${host}` };
-    }
-    const [first] = found.ports;
-    if (port === undefined) return { ...base, port: found.ports.length === 1 ? (first ?? 0) : 0 };
-    if (!found.ports.includes(port.number)) warn(`${found.key} has no port ${port.number}`);
-    return { ...base, port: port.number };
+  #backend(destination: VirtualServiceDestination, namespace: string, field: string): HttpBackend {
+    const written = { namespace, field, loss, say: this.#say };
+    return { ...virtualBackend(this.#context, destination, written), filters: [] };
   }
 }
 

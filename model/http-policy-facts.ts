@@ -22,7 +22,7 @@ export interface PolicyRequest {
   /** What the client dialled: an address of a service, or of a workload. */
   readonly destinationIp: string;
   readonly destinationPort: number;
-  /** Of the client's own TLS, where it is passed through; null where there is none that was looked at. */
+  /** Of the client's own TLS, where it is passed through, '' for none; null where no TLS was looked at. */
   readonly sni: string | null;
   /** Null of a connection whose requests nobody reads. */
   readonly head: HttpHead | null;
@@ -101,7 +101,10 @@ const readers: ReadonlyMap<string, (facts: PolicyFacts) => Readings> = new Map([
   ['source.trustDomain', ({ source }) => one(source.trustDomain)],
   ['destination.port', ({ request }) => one(String(request.destinationPort))],
   // Where no TLS was looked at there is no telling what its name would have been.
-  ['connection.sni', ({ request }) => (request.sni === null ? null : one(request.sni.toLowerCase()))],
+  [
+    'connection.sni',
+    ({ request: { sni } }) => (sni === null ? null : [sni === '' ? [] : [sni.toLowerCase()]]),
+  ],
   ['request.method', ({ request }) => (request.head === null ? null : one(request.head.method))],
   ['request.path', ({ request }) => (request.head === null ? null : pathsOf(request.head))],
   ['request.host', ({ request }) => (request.head === null ? null : [hostValues(request.head.authority)])],

@@ -1,9 +1,7 @@
 /**
- * All routes a waypoint knows, and for a service, port and client those that apply.
- *
- * A route of the service's own namespace (producer) is for all clients; one of another namespace (consumer) only for the
- * clients of that namespace, and where there is any, the producer's are not in force for them (Gateway API, GEP-1294).
+ * All routes of requests a waypoint knows, and for a service, port and client those that apply (bound-routes.ts).
  */
+import { isSpecial, routesInForce } from './bound-routes.ts';
 import { RouteTable } from './http-match.ts';
 import { routeKey, type HttpRoute } from './http-route.ts';
 
@@ -32,6 +30,11 @@ export class HttpRoutes {
     return [...this.#routes.values()];
   }
 
+  /** Whatever is bound to a service, in force or not; another list after each change. */
+  boundTo(service: string): readonly HttpRoute[] | undefined {
+    return this.#byService.get(service);
+  }
+
   /**
    * The rules for requests of a client's namespace to a service; null where no route is about them, so that they go to
    * the service itself.
@@ -41,47 +44,16 @@ export class HttpRoutes {
     const bound = this.#byService.get(service);
     if (bound === undefined) return null;
     // Clients of namespaces without a route of their own share one table.
-    const isNamed = bound.some(({ clients }) => clients !== undefined);
-    const consumes =
-      isNamed || (clientNamespace !== producerOf(service) && bound.some(isOf(clientNamespace)));
-    const consumer = consumes ? clientNamespace : '';
-    const key = `${service}:${port}<${consumer}`;
+    const client = isSpecial(bound, { service, client: clientNamespace }) ? clientNamespace : '';
+    const key = `${service}:${port}<${client}`;
     let table = this.#tables.get(key);
     if (table === undefined) {
-      const routes = applicable(bound, service, port, clientNamespace);
+      // Whoever asks has found requests, whatever the port is said to speak.
+      const visit = { service, port, protocol: 'UNKNOWN', client: clientNamespace } as const;
+      const routes = routesInForce(bound, visit);
       table = routes.length === 0 ? null : new RouteTable(routes);
       this.#tables.set(key, table);
     }
     return table;
   }
-}
-
-function applicable(
-  bound: readonly HttpRoute[],
-  service: string,
-  port: number,
-  clientNamespace: string,
-): readonly HttpRoute[] {
-  const here = bound.filter(
-    ({ parents, clients }) =>
-      (clients?.includes(clientNamespace) ?? true) &&
-      parents.some(parent => parent.service === service && (parent.port ?? port) === port),
-  );
-  const producer = producerOf(service);
-  const consumers = clientNamespace === producer ? [] : here.filter(isOf(clientNamespace));
-  const group = consumers.length > 0 ? consumers : here.filter(isOf(producer));
-  // GRPCRoutes come before HTTPRoutes, and both before VirtualServices; one kind does not apply beside another.
-  for (const first of ['GRPCRoute', 'HTTPRoute'] as const) {
-    const ofKind = group.filter(({ kind }) => kind === first);
-    if (ofKind.length > 0) return ofKind;
-  }
-  return group;
-}
-
-function producerOf(service: string): string {
-  return service.slice(0, service.indexOf('/'));
-}
-
-function isOf(namespace: string): (route: HttpRoute) => boolean {
-  return route => route.namespace === namespace;
 }

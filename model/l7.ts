@@ -9,13 +9,17 @@ import { type HttpPolicy, httpPolicyKey, HttpPolicySet, type PolicyTarget } from
 import { type HttpRoute, routeKey } from './http-route.ts';
 import { same } from './mesh.ts';
 import { type TokenRules, tokenRulesKey } from './token-rule.ts';
+import { TcpTable } from './tcp-match.ts';
+import { type TcpRoute, tcpRouteKey } from './tcp-route.ts';
 import { type Telemetry, telemetryKey } from './telemetry.ts';
 import { type ServiceLimits, serviceLimitsKey } from './rate-limit.ts';
 import { asksForTls, type ServiceTraffic, trafficKey } from './traffic-policy.ts';
 
 export interface L7State {
-  /** Every route that is bound to a Service. */
+  /** Every route of requests that is bound to a Service. */
   readonly routes: readonly HttpRoute[];
+  /** Every route of connections that is. */
+  readonly tcpRoutes: readonly TcpRoute[];
   /** How endpoints are treated, of every service about which somebody says so. */
   readonly traffic: readonly ServiceTraffic[];
   /** How many requests there may be, of every service with a limit. */
@@ -36,6 +40,7 @@ export type L7Resource = L7State[L7List][number];
 /** The state with nothing in it. */
 export const emptyL7: L7State = {
   routes: [],
+  tcpRoutes: [],
   traffic: [],
   limits: [],
   telemetry: [],
@@ -56,6 +61,7 @@ type Table<Result> = { readonly [List in L7List]: (resource: L7State[List][numbe
 /** The key of each resource, list by list. */
 const keysOf: Table<string> = {
   routes: routeKey,
+  tcpRoutes: tcpRouteKey,
   traffic: trafficKey,
   limits: serviceLimitsKey,
   telemetry: telemetryKey,
@@ -71,6 +77,7 @@ const keysOf: Table<string> = {
  */
 const aboutOf: Table<readonly string[]> = {
   routes: ({ parents }) => [...new Set(parents.map(({ service }) => service))],
+  tcpRoutes: ({ parents }) => [...new Set(parents.map(({ service }) => service))],
   traffic: ({ service }) => [service],
   limits: ({ service }) => [service],
   // What is told of requests is not what becomes of them.
@@ -102,6 +109,7 @@ function aboutTarget(target: PolicyTarget): string {
 /** Throw for a resource that could not be used, where its key and what it is about do not show that. */
 const checks: Partial<Table<unknown>> = {
   routes: route => new RouteTable([route]),
+  tcpRoutes: route => new TcpTable([route]),
   policies: policy => new HttpPolicySet([policy]),
 };
 
@@ -119,6 +127,7 @@ export const l7Features: ReadonlySet<string> = new Set(['endpoint-tls']);
 
 export const l7Lists: readonly L7List[] = [
   'routes',
+  'tcpRoutes',
   'traffic',
   'limits',
   'telemetry',

@@ -22,6 +22,7 @@ import { type RequestAuthentication, requestAuthentication } from './request-aut
 import { type ServiceEntry, serviceEntry } from './service-entry.ts';
 import { type ServiceAccount, serviceAccount } from './service-account.ts';
 import { type Service, service } from './service.ts';
+import { type TcpRouteObject, type TlsRouteObject, tcpRoute, tlsRoute } from './tcp-route.ts';
 import { type TelemetryObject, telemetry } from './telemetry.ts';
 import { type VirtualService, virtualService } from './virtual-service.ts';
 import { type WorkloadEntry, workloadEntry } from './workload-entry.ts';
@@ -46,6 +47,8 @@ export interface KindTypes {
   readonly Gateway: Gateway;
   readonly HTTPRoute: HttpRouteObject;
   readonly GRPCRoute: GrpcRouteObject;
+  readonly TLSRoute: TlsRouteObject;
+  readonly TCPRoute: TcpRouteObject;
   readonly DestinationRule: DestinationRule;
   readonly FaultInjection: FaultInjection;
   readonly RateLimit: RateLimitObject;
@@ -122,6 +125,18 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
   Gateway: { apiVersions: routeVersions, namespaced: true, own: false, schema: gateway },
   HTTPRoute: { apiVersions: routeVersions, namespaced: true, own: true, schema: httpRoute },
   GRPCRoute: { apiVersions: [gatewayApi], namespaced: true, own: true, schema: grpcRoute },
+  TLSRoute: {
+    apiVersions: [gatewayApi, 'gateway.networking.k8s.io/v1alpha3', 'gateway.networking.k8s.io/v1alpha2'],
+    namespaced: true,
+    own: true,
+    schema: tlsRoute,
+  },
+  TCPRoute: {
+    apiVersions: [gatewayApi, 'gateway.networking.k8s.io/v1alpha2'],
+    namespaced: true,
+    own: true,
+    schema: tcpRoute,
+  },
   DestinationRule: { apiVersions: entryVersions, namespaced: true, own: true, schema: destinationRule },
   FaultInjection: { apiVersions: ['culvert.dev/v1'], namespaced: true, own: true, schema: faultInjection },
   RateLimit: { apiVersions: ['culvert.dev/v1'], namespaced: true, own: true, schema: rateLimit },

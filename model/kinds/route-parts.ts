@@ -21,7 +21,8 @@ export const parentRef = struct(
   [],
 );
 
-const backendReference = {
+/** The members of a reference to a backend. */
+export const backendReference = {
   group: z.string().default(''),
   kind: z.string().default('Service'),
   namespace: dnsLabel.optional(),

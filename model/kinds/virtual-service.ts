@@ -189,7 +189,7 @@ const http = z.strictObject({
   headers,
 });
 
-/** Of connections that are no HTTP; read so that it can be said that they are not followed. */
+/** Of connections that are carried as they are. */
 const connections = z.strictObject({
   match: z
     .array(
@@ -199,7 +199,7 @@ const connections = z.strictObject({
         port: portNumber.describe('Port of the Service.').optional(),
         sourceLabels: z
           .record(qualifiedName, labelValue)
-          .describe('Labels of the client.')
+          .describe('Not supported.')
           .meta({ maxProperties: 64 })
           .optional(),
         sourceNamespace: dnsLabel.describe('Namespace of the client.').optional(),
@@ -221,8 +221,8 @@ export const virtualServiceSpec = z.strictObject({
   gateways: z.array(text).max(64).describe('`mesh`, the default, is this mesh.').optional(),
   exportTo: z.array(text).max(64).describe('Namespaces of the clients; `.` is its own, `*` all.').optional(),
   http: z.array(http).max(512).describe('Rules for requests, in their order.').optional(),
-  tls: z.array(connections).max(512).describe('Not supported.').optional(),
-  tcp: z.array(connections).max(512).describe('Not supported.').optional(),
+  tls: z.array(connections).max(512).describe('Rules for TLS, by the name that clients ask for.').optional(),
+  tcp: z.array(connections).max(512).describe('Rules for other connections, in their order.').optional(),
 });
 
 export const virtualService = z.strictObject({
@@ -236,5 +236,6 @@ export const virtualService = z.strictObject({
 export type VirtualService = z.output<typeof virtualService>;
 export type VirtualServiceHttp = z.output<typeof http>;
 export type VirtualServiceMatch = z.output<typeof httpMatch>;
+export type VirtualServiceConnections = z.output<typeof connections>;
 export type VirtualServiceDestination = z.output<typeof destination>;
 export type StringMatch = z.output<typeof stringMatch>;

@@ -200,6 +200,8 @@ t.test('of a connection that is no HTTP, what only requests have is not known', 
   t.same(outcomes(from({ principals: ['*'] }), tcp), matches);
   t.same(outcomes(when('connection.sni', ['a.example']), tcp), unclear);
   t.same(outcomes(when('connection.sni', ['A.example']), { ...tcp, sni: 'a.EXAMPLE' }), matches);
+  t.same(outcomes(when('connection.sni', ['*']), { ...tcp, sni: '' }), misses, 'TLS without a name');
+  t.same(outcomes(when('connection.sni', undefined, ['a.example']), { ...tcp, sni: '' }), matches);
 });
 
 t.test('what can not be judged is settled to the side of refusing', async t => {
