@@ -10,10 +10,14 @@ import type { HttpDecision } from '../model/http-policy.ts';
 import type { RouteHit } from '../model/http-match.ts';
 import { ruleName } from '../model/http-route.ts';
 import type { LineFormat } from '../model/telemetry.ts';
+import type { TcpHit } from '../model/tcp-match.ts';
+import { tcpRuleName } from '../model/tcp-route.ts';
 import type { Way } from './balance.ts';
+import type { ClientHello } from './client-hello.ts';
 import type { Client, Destination } from './context.ts';
 
-export interface ConnectionRecord {
+/** What is told of requests and connections both. */
+export interface PassageRecord {
   readonly client: Client;
   readonly destination: Destination;
   /** Null where no endpoint was reached. */
@@ -27,7 +31,14 @@ export interface ConnectionRecord {
   readonly ms: number;
 }
 
-export interface RequestRecord extends ConnectionRecord {
+export interface ConnectionRecord extends PassageRecord {
+  /** The rule of a route of connections that it hit; null: none. */
+  readonly route: TcpHit | null;
+  /** Of TLS that was listened to. */
+  readonly hello: ClientHello | null;
+}
+
+export interface RequestRecord extends PassageRecord {
   readonly version: 1 | 2;
   /** As the client sent it. */
   readonly head: HttpHead;
@@ -77,7 +88,14 @@ export class AccessLog {
   }
 
   connection(record: ConnectionRecord): void {
-    this.#file.write(line(record, 'connection', this.format, { protocol: 'TCP' }));
+    const { route, hello } = record;
+    const more = {
+      protocol: hello === null ? 'TCP' : 'TLS',
+      sni: hello?.name,
+      ech: hello?.isEncrypted === true ? 'offered' : null,
+      route: route === null ? null : tcpRuleName(route.route, route.index),
+    };
+    this.#file.write(line(record, 'connection', this.format, more));
   }
 
   reopen(): void {
@@ -92,7 +110,7 @@ export class AccessLog {
 type Value = string | number | null | undefined;
 
 function line(
-  record: ConnectionRecord,
+  record: PassageRecord,
   what: string,
   format: LineFormat | null,
   more: Readonly<Record<string, Value>>,

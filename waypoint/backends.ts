@@ -1,5 +1,6 @@
-/** Where the requests of a rule go: its backends as destinations, and the one that a session is tied to. */
+/** Where the requests or connections of a rule go: its backends as destinations, and the one that a session is tied to. */
 import type { HttpBackend, HttpRule, HttpSession } from '../model/http-route.ts';
+import type { TcpBackend } from '../model/tcp-route.ts';
 import type { Destination, ServiceDestination, WaypointContext } from './context.ts';
 import type { Asked, PlanContext } from './filters.ts';
 import { markOf, ticketOf, type PlannedSession } from './session.ts';
@@ -7,7 +8,7 @@ import { markOf, ticketOf, type PlannedSession } from './session.ts';
 /** The destination that a backend is, or why it is none. */
 export function backendOf(
   { mesh }: Pick<WaypointContext, 'mesh'>,
-  backend: HttpBackend,
+  backend: TcpBackend,
   asked: Destination,
 ): ServiceDestination | string {
   const { service: key, subset, invalid } = backend;

@@ -66,6 +66,8 @@ export interface WaypointLimits {
   readonly streamsPerConnection: number;
   /** How long a client of a port of unknown protocol may be silent before its server may speak first. */
   readonly detectMs: number;
+  /** How long a client that begins to speak TLS may take to say which name it asks for. */
+  readonly clientHelloMs: number;
   /** What is kept of a request's body for the case that it is sent again. */
   readonly replayBytes: number;
   /** Connections to an endpoint that carry no request are closed after this. */
@@ -88,6 +90,7 @@ export const defaultWaypointLimits: WaypointLimits = {
   streamsPerConnection: 100,
   // An HTTP client speaks at once; a server that speaks first is kept waiting once per connection.
   detectMs: 50,
+  clientHelloMs: 10_000,
   replayBytes: 64 * 1024,
   upstreamIdleMs: 60_000,
   // As long as anybody waits for a message that may come.

@@ -1,7 +1,7 @@
 /** Connections that a waypoint carries as they are, as numbers, under the names that agents count theirs by. */
 import type { Family } from '../base/metrics-family.ts';
 import type { Labels } from '../base/series.ts';
-import type { ConnectionRecord } from './access-log.ts';
+import type { PassageRecord } from './access-log.ts';
 import { connectionLabels } from './metrics-labels.ts';
 
 const maxRows = 5_000;
@@ -28,11 +28,11 @@ const columns: readonly (readonly [Column, string, string])[] = [
 export class ConnectionSeries {
   readonly #rows = new Map<string, Row>();
 
-  open(record: Pick<ConnectionRecord, 'client' | 'destination' | 'way' | 'error'>): void {
+  open(record: Pick<PassageRecord, 'client' | 'destination' | 'way' | 'error'>): void {
     this.#row(record).opened += 1;
   }
 
-  over(record: ConnectionRecord): void {
+  over(record: PassageRecord): void {
     if (record.error !== null) this.#row(record).failed += 1;
     // Without a way it was never open; failures have rows of their own, by their flag.
     if (record.way === null) return;
@@ -54,7 +54,7 @@ export class ConnectionSeries {
     }));
   }
 
-  #row(record: Pick<ConnectionRecord, 'client' | 'destination' | 'way' | 'error'>): Row {
+  #row(record: Pick<PassageRecord, 'client' | 'destination' | 'way' | 'error'>): Row {
     const labels = connectionLabels(record);
     const key = Object.values(labels).join('\u001f');
     const known = this.#rows.get(key);

@@ -9,6 +9,7 @@ import type { Logger } from '../base/log.ts';
 import type { Authentications, HttpPolicies } from '../model/http-policies.ts';
 import type { HttpRoutes } from '../model/http-routes.ts';
 import type { Mesh } from '../model/mesh.ts';
+import type { TcpRoutes } from '../model/tcp-routes.ts';
 import type { TrafficRules } from '../model/traffic-rules.ts';
 import type { Service } from '../model/service.ts';
 import { workloadIdentity, type Workload } from '../model/workload.ts';
@@ -37,6 +38,7 @@ export interface WaypointContext {
   readonly log: Logger;
   readonly mesh: Mesh;
   readonly routes: HttpRoutes;
+  readonly tcpRoutes: TcpRoutes;
   readonly policies: HttpPolicies;
   readonly authentications: Authentications;
   readonly connections: OpenConnections;

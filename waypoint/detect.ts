@@ -1,16 +1,18 @@
 /**
  * What a client speaks: HTTP/1.1, HTTP/2 with prior knowledge, or something else that is carried as it is.
  *
- * The port's protocol decides where it says so. Else the first bytes do, and a server that speaks first is not kept
- * waiting for them: a client that stays silent is connected, and whoever speaks first shows what it is. As long as the
- * client has said nothing nothing was passed on, so what turns out to be HTTP is routed all the same.
+ * The port's protocol decides where it says so, and so does a TLSRoute or TCPRoute. Else the first bytes do, and a server that
+ * speaks first is not kept waiting for them: a client that stays silent is connected, and whoever speaks first shows what
+ * it is. As long as the client has said nothing nothing was passed on, so what turns out to be HTTP, or TLS for another
+ * name, is routed all the same.
  */
 import type { AppProtocol } from '../model/workload.ts';
 import type { H2Stream } from '../tunnel/h2/stream.ts';
 import type { Client, Destination, WaypointContext } from './context.ts';
+import { looksAtNames, planOfConnections } from './course.ts';
+import { hear, helloTrouble } from './first-words.ts';
 import { serveHttp1 } from './http1-in.ts';
 import { serveHttp2 } from './http2-in.ts';
-import { detect, type Detected } from './sniff.ts';
 import { StreamSocket } from './stream-socket.ts';
 import { serveTcp } from './tcp.ts';
 
@@ -22,46 +24,48 @@ export function serveConnection(
   stream: H2Stream,
 ): void {
   const protocol = protocolOf(destination);
-  if (protocol === 'TCP' || protocol === 'TLS') {
-    serveTcp(context, client, destination, stream, null);
+  const plan = planOfConnections(context, client, destination, protocol);
+  const arrival = { client, destination, protocol, plan };
+  const isNamed = plan?.kind === 'names';
+  if (protocol === 'TCP' && !isNamed) {
+    serveTcp(context, arrival, stream, null);
     return;
   }
   stream.pause();
   const socket = new StreamSocket(stream);
   socket.on('error', () => {});
   stream.respond(200);
-  const mayBeTcp = protocol === 'UNKNOWN';
-  let seen: Buffer = Buffer.alloc(0);
-  const silent = mayBeTcp ? setTimeout(() => decide('tcp'), context.config.limits.detectMs) : null;
   const serveHttp = (version: 'http1' | 'http2'): void => {
     if (version === 'http2') serveHttp2(context, client, destination, socket);
     else serveHttp1(context, client, destination, socket);
   };
-  const decide = (what: Detected): void => {
-    if (silent !== null) clearTimeout(silent);
-    socket.off('data', look).off('end', ended).off('close', ended);
-    socket.pause();
-    if (seen.length > 0) socket.unshift(seen);
-    if (what !== 'tcp') {
+  const isCarried = isNamed || plan?.kind === 'bytes' || protocol === 'TLS';
+  if (!isCarried && protocol !== 'UNKNOWN') {
+    hear(socket, { silenceMs: null, helloMs: null }, ({ what, left }) => {
+      if (left !== null || socket.readableEnded) socket.destroy();
+      else serveHttp(what === 'http2' ? what : 'http1');
+    });
+    return;
+  }
+  const { detectMs, clientHelloMs } = context.config.limits;
+  // Who must say a name has time for it; for all others a server may have to speak first.
+  const mustSpeak = isNamed || (protocol === 'TLS' && looksAtNames(arrival));
+  const patience = { silenceMs: mustSpeak ? clientHelloMs : detectMs, helloMs: clientHelloMs };
+  hear(socket, patience, heard => {
+    const { what } = heard;
+    if (!isCarried && (what === 'http1' || what === 'http2')) {
       serveHttp(what);
       return;
     }
-    const spoke = seen.length > 0;
-    serveTcp(context, client, destination, stream, { socket, spoke, serveHttp });
-  };
-  const look = (chunk: Buffer): void => {
-    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
-    const what = detect(seen);
-    if (what === 'tcp') decide(mayBeTcp ? 'tcp' : 'http1');
-    else if (what !== null) decide(what);
-  };
-  const ended = (): void => {
-    if (silent !== null) clearTimeout(silent);
-    if (socket.destroyed) return;
-    if (mayBeTcp) decide('tcp');
-    else socket.destroy();
-  };
-  socket.on('data', look).once('end', ended).once('close', ended);
+    const isLate = mustSpeak && what === 'silence';
+    const late = `it did not say a name within ${clientHelloMs} ms`;
+    const trouble = isLate ? helloTrouble('CLIENT_HELLO_TIMEOUT', late) : heard.trouble;
+    serveTcp(context, arrival, stream, {
+      socket,
+      heard: { ...heard, trouble },
+      serveHttp: isCarried ? null : serveHttp,
+    });
+  });
 }
 
 /** Of the port of a service; of a workload, where all services that lead to the port agree. */

@@ -1,7 +1,7 @@
 /** The labels of one request's metrics, as mesh dashboards read them. */
 import type { Labels } from '../base/series.ts';
 import { trafficLabels } from '../model/traffic-labels.ts';
-import type { ConnectionRecord, RequestRecord } from './access-log.ts';
+import type { PassageRecord, RequestRecord } from './access-log.ts';
 
 /** Everything that the labels are made of, in one text. */
 export function keyOf(record: RequestRecord): string {
@@ -22,7 +22,7 @@ export function requestLabels(record: RequestRecord): Labels {
   };
 }
 
-export function connectionLabels(record: Omit<ConnectionRecord, 'up' | 'down' | 'ms' | 'decision'>): Labels {
+export function connectionLabels(record: Omit<PassageRecord, 'up' | 'down' | 'ms' | 'decision'>): Labels {
   return { ...peersOf(record), reporter: 'waypoint', response_flags: flagOf(record.error?.code ?? null) };
 }
 
@@ -30,7 +30,7 @@ function peersOf({
   client,
   destination,
   way,
-}: Pick<ConnectionRecord, 'client' | 'destination' | 'way'>): Labels {
+}: Pick<PassageRecord, 'client' | 'destination' | 'way'>): Labels {
   return trafficLabels(
     {
       reporter: 'destination',
@@ -70,6 +70,8 @@ export function flagOf(code: string | null): string {
     RATE_LIMIT_UNAVAILABLE: 'RLSE',
     FAULT_INJECTED: 'FI',
     STREAM_IDLE: 'SI',
+    CLIENT_HELLO_INVALID: 'DPE',
+    CLIENT_HELLO_TIMEOUT: 'DPE',
   };
   return known[code] ?? 'UF';
 }

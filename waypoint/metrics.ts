@@ -4,7 +4,9 @@
  */
 import type { Registry } from 'prom-client';
 import { register, type Sample } from '../base/metrics-family.ts';
-import type { ConnectionRecord, RequestRecord } from './access-log.ts';
+import type { TcpHit } from '../model/tcp-match.ts';
+import { tcpRuleName } from '../model/tcp-route.ts';
+import type { PassageRecord, RequestRecord } from './access-log.ts';
 import { ConnectionSeries } from './connection-series.ts';
 import { RequestSeries } from './request-series.ts';
 import type { Telling } from './telemetry.ts';
@@ -16,6 +18,7 @@ export class RequestMetrics {
   readonly #mirrored = new Map<string, number>();
   readonly #spans = new Map<string, number>();
   readonly #judged = new Map<string, Sample>();
+  readonly #routed = new Map<string, Sample>();
   readonly #overflows = new Map<string, number>();
   readonly #limited = new Map<string, Sample>();
   readonly #faults = new Map<string, number>();
@@ -30,13 +33,23 @@ export class RequestMetrics {
   }
 
   /** A connection that is carried as it is, from when its endpoint is reached; `connectionOver` ends it. */
-  connectionOpen(record: Pick<ConnectionRecord, 'client' | 'destination' | 'way' | 'error'>): void {
+  connectionOpen(record: Pick<PassageRecord, 'client' | 'destination' | 'way' | 'error'>): void {
     this.#connections.open(record);
   }
 
   /** Also one that never reached an endpoint. */
-  connectionOver(record: ConnectionRecord): void {
+  connectionOver(record: PassageRecord): void {
     this.#connections.over(record);
+  }
+
+  /** A connection that routes of connections were about: `carried`, or the code of why not. */
+  routed(hit: TcpHit | null, result: string): void {
+    if (hit === null && result === 'carried') return;
+    const route = hit === null ? 'none' : tcpRuleName(hit.route, hit.index);
+    const labels = { route, name: hit?.name ?? '', result };
+    const key = Object.values(labels).join(' ');
+    const value = (this.#routed.get(key)?.value ?? 0) + 1;
+    this.#routed.set(key, { labels, value });
   }
 
   retried(): void {
@@ -129,6 +142,11 @@ export class RequestMetrics {
     counter('culvert_waypoint_policy_total', 'Requests that a policy denied, audited or would deny.', () => [
       ...this.#judged.values(),
     ]);
+    counter(
+      'culvert_waypoint_tcp_routes_total',
+      'Connections that routes of connections were about, by rule, name of the rule, and what came of them.',
+      () => [...this.#routed.values()],
+    );
     counter('culvert_waypoint_mirrored_total', 'Copies for mirrors, by what came of them.', () =>
       byLabel('result', this.#mirrored),
     );

@@ -74,14 +74,14 @@ export class WaypointSurface {
           configuration: this.#waypoint.source?.state() ?? null,
           barred: context.barred.size,
           tunnels: { inbound: this.#waypoint.tunnels, outbound: context.pool.count() },
-          routes: context.routes.all().length,
+          routes: context.routes.all().length + context.tcpRoutes.all().length,
         }),
       'GET /traffic': () =>
         jsonReply({
           rules: context.traffic.all(),
           upstreams: [...context.upstreams.all()].map(upstream => upstream.state()),
         }),
-      'GET /routes': () => jsonReply(context.routes.all()),
+      'GET /routes': () => jsonReply([...context.routes.all(), ...context.tcpRoutes.all()]),
       'GET /keys': () => jsonReply(keySetsOf(context).state()),
       'GET /findings': () => jsonReply(this.#waypoint.source?.findings() ?? []),
       'POST /drain': () => {

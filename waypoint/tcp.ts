@@ -1,157 +1,225 @@
 /**
- * What is no HTTP, carried as it is to an endpoint of the service: bytes, ends, resets and back-pressure.
+ * What is no HTTP, carried as it is to an endpoint of the service that was dialled, or where a route of connections sends it: bytes,
+ * ends, resets and back-pressure. TLS is not opened: its first message was only read (client-hello.ts).
  */
 import type { Duplex } from 'node:stream';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { HttpDecision } from '../model/http-policy.ts';
+import type { TcpHit } from '../model/tcp-match.ts';
 import type { H2Stream } from '../tunnel/h2/stream.ts';
 import { authoriseConnection, decisionNow, policyDenied } from './authorise.ts';
-import { pickWay, type Way } from './balance.ts';
-import type { Client, Destination, WaypointContext } from './context.ts';
+import type { Way } from './balance.ts';
+import type { WaypointContext } from './context.ts';
+import { type Arrival, courseOf, looksAtNames, sniOf } from './course.ts';
+import { hear, type Heard } from './first-words.ts';
 import { join } from './relay.ts';
-import { detect } from './sniff.ts';
 import { StreamSocket } from './stream-socket.ts';
-import { dial } from './tunnel-out.ts';
+import { dialEndpoint } from './tcp-dial.ts';
 
-/** A client that was looked at already. */
+type ServeHttp = (version: 'http1' | 'http2') => void;
+
+/** A client that was listened to already. */
 export interface Looked {
   readonly socket: StreamSocket;
-  /** Whether it has said something, which is no HTTP then. */
-  readonly spoke: boolean;
-  /** For one that turns out to speak HTTP. */
-  readonly serveHttp: (version: 'http1' | 'http2') => void;
+  readonly heard: Heard;
+  /** For one that was silent and turns out to speak HTTP; null: it is carried all the same. */
+  readonly serveHttp: ServeHttp | null;
 }
 
 /** @param looked null: the stream has not been answered yet, and is when the endpoint has been reached */
 export function serveTcp(
   context: WaypointContext,
-  client: Client,
-  destination: Destination,
+  arrival: Arrival,
   stream: H2Stream,
   looked: Looked | null,
 ): void {
-  const started = performance.now();
-  let decision: HttpDecision | null = null;
-  const finish = (way: Way | null, error: CulvertError | null, up: number, down: number): void => {
-    const record = { client, destination, way, decision, error, up, down, ms: performance.now() - started };
-    context.metrics.connectionOver(record);
-    if (context.telemetry.for(destination).hasLine) context.access?.connection(record);
-  };
   if (looked === null) {
     stream.pause();
     stream.handlers = { onData: () => {}, onEnd: () => {}, onDrain: () => {}, onReset: () => {} };
   }
-  const start = async (): Promise<void> => {
-    // Counted once it is certain that it is no HTTP.
-    if (decisionNow(context, client, destination)?.allowed === false) {
-      // Who is silent may still speak HTTP, and be allowed then.
-      const isSilent = looked !== null && !looked.spoke && !looked.socket.readableEnded;
-      if (isSilent) await clientSpeaks(looked);
-      if (isSilent && looked.socket.destroyed) return;
-      decision = authoriseConnection(context, client, destination);
-      if (decision?.allowed === false) throw policyDenied(decision);
-    }
-    const { server, way } = await connect(context, client, destination);
+  new Carried(context, arrival, stream, looked).start();
+}
+
+class Carried {
+  readonly #context: WaypointContext;
+  readonly #arrival: Arrival;
+  readonly #stream: H2Stream;
+  readonly #startedAt = performance.now();
+  readonly #serveHttp: ServeHttp | null;
+  /** Null until the stream is answered. */
+  #socket: StreamSocket | null;
+  /** Null: nobody has listened. */
+  #heard: Heard | null;
+  #decision: HttpDecision | null = null;
+  #hit: TcpHit | null = null;
+
+  constructor(context: WaypointContext, arrival: Arrival, stream: H2Stream, looked: Looked | null) {
+    this.#context = context;
+    this.#arrival = arrival;
+    this.#stream = stream;
+    this.#socket = looked?.socket ?? null;
+    this.#heard = looked?.heard ?? null;
+    this.#serveHttp = looked?.serveHttp ?? null;
+  }
+
+  start(): void {
+    this.#run().catch((thrown: unknown) => this.#refuse(asCulvertError(thrown, 'DIAL_FAILED')));
+  }
+
+  async #run(): Promise<void> {
+    const context = this.#context;
+    const { client } = this.#arrival;
+    await this.#admit();
+    const { destination, hit } = courseOf(context, this.#arrival, this.#heard);
+    this.#hit = hit;
+    if (destination instanceof CulvertError) throw destination;
+    const { server, way } = await dialEndpoint(context, client, destination);
     server.on('error', () => {});
-    if (stream.closed || looked?.socket.destroyed === true) {
+    if (this.#isGone) {
       server.destroy();
       return;
     }
-    if (looked === null) stream.respond(200);
-    const socket = looked?.socket ?? new StreamSocket(stream);
-    let ended: CulvertError | null = null;
-    const carry = (): void => {
-      decision = authoriseConnection(context, client, destination);
-      context.metrics.connectionOpen({ client, destination, way, error: null });
-      const forget = context.connections.add({
-        judge: () => decisionNow(context, client, destination),
-        end: error => {
-          ended = error;
-          socket.destroy();
-          server.destroy();
-        },
-      });
-      const limits = way.upstream?.policy.limits;
-      const idleMs = limits?.tcpIdleMs ?? context.config.limits.streamIdleMs;
-      join(socket, server, idleMs, (error, up, down) => {
-        forget();
-        finish(way, ended ?? error, up, down);
-      });
-      endAfter(server, limits?.connectionAgeMs ?? null);
-    };
-    if (looked === null || looked.spoke || socket.readableEnded) carry();
-    else firstWords(socket, server, carry, looked.serveHttp);
-  };
-  start().catch((thrown: unknown) => {
-    const error = asCulvertError(thrown, 'DIAL_FAILED');
-    context.metrics.refused(error.code);
-    finish(null, error, 0, 0);
-    if (looked === null) stream.respond(error.code === 'POLICY_DENIED' ? 401 : 503);
-    else looked.socket.destroy();
-  });
-}
-
-/** An endpoint that answers; one that can not be dialled is passed over once for each there is, three at most. */
-async function connect(
-  context: WaypointContext,
-  client: Client,
-  destination: Destination,
-): Promise<{ server: Duplex; way: Way }> {
-  const tried = new Set<string>();
-  for (;;) {
-    const asker = { client, head: null, exclude: tried, session: null, elsewhere: null };
-    const { way } = pickWay(context, destination, asker);
-    const { uid } = way.workload;
-    const slot = way.upstream?.load.connect() ?? null;
-    if (slot instanceof CulvertError) throw slot;
-    const leave = way.upstream?.begin(uid);
-    try {
-      const server = await dial(context, client, way);
-      server.once('close', () => {
-        slot?.release();
-        leave?.();
-      });
-      context.health.succeeded(uid);
-      way.upstream?.report(uid, 200);
-      return { server, way };
-    } catch (error) {
-      slot?.release();
-      leave?.();
-      context.health.failed(uid);
-      if (way.upstream?.report(uid, 'local') === true) context.metrics.ejected();
-      tried.add(uid);
-      if (tried.size >= 3 || destination.kind === 'workload') throw error;
-    }
+    if (this.#socket === null) this.#stream.respond(200);
+    const socket = (this.#socket ??= new StreamSocket(this.#stream));
+    if (this.#isSilent) this.#firstWords(socket, server, way);
+    else this.#carry(socket, server, way);
   }
-}
 
-/** Until a client says something that is no HTTP, or leaves; if it is HTTP, it is served as that, and this never ends. */
-function clientSpeaks({ socket, serveHttp }: Looked): Promise<void> {
-  return new Promise(resolve => {
-    let seen: Buffer = Buffer.alloc(0);
+  get #isGone(): boolean {
+    return this.#stream.closed || this.#socket?.destroyed === true;
+  }
+
+  get #isSilent(): boolean {
+    return this.#heard?.what === 'silence';
+  }
+
+  /** Throws where policy does not let it pass. It is counted once it is certain that it is no HTTP. */
+  async #admit(): Promise<void> {
+    const context = this.#context;
+    const { client, destination } = this.#arrival;
+    if (decisionNow(context, client, destination, sniOf(this.#heard))?.allowed !== false) return;
+    // Who is silent may still speak HTTP, or say a name, and be allowed then.
+    if (this.#isSilent && this.#socket !== null) this.#heard = await this.#listen(this.#socket);
+    this.#decision = authoriseConnection(context, client, destination, sniOf(this.#heard));
+    if (this.#decision?.allowed === false) throw policyDenied(this.#decision);
+  }
+
+  /** Never settles where it is HTTP, which is served as that, or where the client leaves. */
+  #listen(socket: StreamSocket): Promise<Heard> {
+    return new Promise(resolve => {
+      hear(socket, this.#patience, heard => {
+        if (!this.#isHttp(heard)) resolve(heard);
+      });
+    });
+  }
+
+  get #patience(): { silenceMs: null; helloMs: number } {
+    return { silenceMs: null, helloMs: this.#context.config.limits.clientHelloMs };
+  }
+
+  /** Whether it is served as that, which has begun then. */
+  #isHttp({ what }: Heard): boolean {
+    if (this.#serveHttp === null || (what !== 'http1' && what !== 'http2')) return false;
+    this.#serveHttp(what);
+    return true;
+  }
+
+  /** Both are silent: whoever speaks first shows what it is. */
+  #firstWords(socket: StreamSocket, server: Duplex, way: Way): void {
+    const { client, destination } = this.#arrival;
     const settled = (): void => {
-      socket.off('data', onData).off('end', onEnd).off('close', onEnd);
-      socket.pause();
+      server.off('readable', onSpoke).off('close', onGone);
+      socket.off('close', onGone);
     };
-    const onEnd = (): void => {
+    const stopListening = hear(socket, this.#patience, heard => {
       settled();
-      resolve();
-    };
-    const onData = (chunk: Buffer): void => {
-      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
-      const what = detect(seen);
-      if (what === null) return;
-      settled();
-      if (what === 'tcp') {
-        resolve();
+      if (this.#isHttp(heard)) {
+        server.destroy();
         return;
       }
-      socket.unshift(seen);
-      serveHttp(what);
+      this.#heard = heard;
+      const isNews =
+        (heard.what === 'tls' || heard.trouble !== null) &&
+        (looksAtNames(this.#arrival) ||
+          decisionNow(this.#context, client, destination, sniOf(heard))?.allowed === false);
+      if (!isNews) {
+        this.#carry(socket, server, way);
+        return;
+      }
+      // Nothing was passed on yet: where it goes is decided once more, with what is known now.
+      server.destroy();
+      this.start();
+    });
+    const onSpoke = (): void => {
+      settled();
+      stopListening();
+      this.#carry(socket, server, way);
     };
-    socket.on('data', onData).once('end', onEnd).once('close', onEnd);
-    socket.resume();
-  });
+    const onGone = (): void => {
+      settled();
+      stopListening();
+      socket.destroy();
+      server.destroy();
+    };
+    socket.once('close', onGone);
+    server.once('readable', onSpoke).once('close', onGone);
+  }
+
+  #carry(socket: StreamSocket, server: Duplex, way: Way): void {
+    const context = this.#context;
+    const { client, destination } = this.#arrival;
+    const sni = sniOf(this.#heard);
+    this.#decision = authoriseConnection(context, client, destination, sni);
+    context.metrics.connectionOpen({ client, destination, way, error: null });
+    context.metrics.routed(this.#hit, 'carried');
+    let ended: CulvertError | null = null;
+    const forget = context.connections.add({
+      judge: () => decisionNow(context, client, destination, sni),
+      end: error => {
+        ended = error;
+        socket.destroy();
+        server.destroy();
+      },
+    });
+    const limits = way.upstream?.policy.limits;
+    const idleMs = limits?.tcpIdleMs ?? context.config.limits.streamIdleMs;
+    const left = this.#heard?.left ?? null;
+    if (left !== null) server.write(left);
+    join(socket, server, idleMs, (error, up, down) => {
+      forget();
+      this.#finish(way, ended ?? error, up + (left?.length ?? 0), down);
+    });
+    endAfter(server, limits?.connectionAgeMs ?? null);
+  }
+
+  /** Before the stream is answered its client hears why, in a number; then there is only the reset. */
+  #refuse(error: CulvertError): void {
+    const { metrics } = this.#context;
+    metrics.refused(error.code);
+    if (this.#arrival.plan !== null) metrics.routed(this.#hit, error.code);
+    this.#finish(null, error, 0, 0);
+    if (this.#socket === null) this.#stream.respond(error.code === 'POLICY_DENIED' ? 401 : 503);
+    else this.#socket.destroy();
+  }
+
+  #finish(way: Way | null, error: CulvertError | null, up: number, down: number): void {
+    const { metrics, telemetry, access } = this.#context;
+    const { client, destination } = this.#arrival;
+    const record = {
+      client,
+      destination,
+      way,
+      decision: this.#decision,
+      error,
+      up,
+      down,
+      ms: performance.now() - this.#startedAt,
+      route: this.#hit,
+      hello: this.#heard?.hello ?? null,
+    };
+    metrics.connectionOver(record);
+    if (telemetry.for(destination).hasLine) access?.connection(record);
+  }
 }
 
 /** However much it is used. */
@@ -163,45 +231,4 @@ function endAfter(server: Duplex, ms: number | null): void {
   );
   const timer = setTimeout(() => server.destroy(error), ms).unref();
   server.once('close', () => clearTimeout(timer));
-}
-
-/** Both are silent: whoever speaks first shows what it is. */
-function firstWords(
-  socket: StreamSocket,
-  server: Duplex,
-  carry: () => void,
-  serveHttp: Looked['serveHttp'],
-): void {
-  let seen: Buffer = Buffer.alloc(0);
-  const settled = (): void => {
-    socket.off('data', onClient).off('end', onSpoke).off('close', onGone);
-    server.off('readable', onSpoke).off('close', onGone);
-    socket.pause();
-    if (seen.length > 0) socket.unshift(seen);
-  };
-  const onSpoke = (): void => {
-    settled();
-    carry();
-  };
-  const onGone = (): void => {
-    settled();
-    socket.destroy();
-    server.destroy();
-  };
-  const onClient = (chunk: Buffer): void => {
-    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
-    const what = detect(seen);
-    if (what === null) return;
-    settled();
-    if (what === 'tcp') {
-      carry();
-      return;
-    }
-    server.on('error', () => {});
-    server.destroy();
-    serveHttp(what);
-  };
-  socket.on('data', onClient).once('end', onSpoke).once('close', onGone);
-  server.once('readable', onSpoke).once('close', onGone);
-  socket.resume();
 }

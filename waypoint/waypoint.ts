@@ -19,6 +19,7 @@ import { canonicalIp } from '../model/address.ts';
 import { Authentications, HttpPolicies } from '../model/http-policies.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
 import { emptyL7, type L7State } from '../model/l7.ts';
+import { TcpRoutes } from '../model/tcp-routes.ts';
 import { TrafficRules } from '../model/traffic-rules.ts';
 import { Mesh } from '../model/mesh.ts';
 import { workloadIdentity, type Workload } from '../model/workload.ts';
@@ -77,13 +78,15 @@ export class Waypoint {
     const certificates = new CurrentCertificates();
     const mesh = new Mesh();
     const traffic = new TrafficRules();
+    const routes = new HttpRoutes();
     const metrics = new RequestMetrics();
     const onOverflow = (limit: string): void => metrics.overflowed(limit);
     this.context = {
       config,
       log: this.log,
       mesh,
-      routes: new HttpRoutes(),
+      routes,
+      tcpRoutes: new TcpRoutes(routes),
       policies: new HttpPolicies(config.gateway),
       authentications: new Authentications(config.gateway),
       connections: new OpenConnections(),
@@ -232,6 +235,7 @@ export class Waypoint {
     const before = this.#l7;
     this.#l7 = l7;
     if (l7.routes !== before.routes) context.routes.replace(l7.routes);
+    if (l7.tcpRoutes !== before.tcpRoutes) context.tcpRoutes.replace(l7.tcpRoutes);
     if (l7.traffic !== before.traffic) context.traffic.replace(l7.traffic);
     if (l7.credentials !== before.credentials) context.tls.replace(l7.credentials);
     if (l7.limits !== before.limits) context.rates.replace(l7.limits);
