@@ -37,13 +37,21 @@ t.test('all acts go as they should, and nothing is left', async t => {
     /batch\$ +curl .*security=mutual_tls/,
     /^ {2}other node +one stream +Gbit\/s( +[\d.]+){3}×$/m,
     /^ {2}culvert_denied_connections_total\{direction="inbound",policy="shop\/no-batch"\} [1-9]/m,
+    /x-canary: v2' http:\/\/web\.shop\/ {2}→ {2}page of web-v2/,
+    /\d+ answers of v1, \d+ of v2/,
+    /cart\?\[1-20\] {2}→ {2}\d+ × 200, \d+ × 503/,
+    /cart\?\[1-20\] {2}→ {2}20 × 200, [1-9]\d* of them at the second try/,
+    /batch\$ +curl http:\/\/web\.shop\/admin {2}→ {2}200/,
+    /front\$ +curl http:\/\/web\.shop\/admin {2}→ {2}403/,
+    /code=POLICY_DENIED src\.identity=spiffe:\/\/cluster\.local\/ns\/shop\/sa\/front policy=shop\/admin rule=0/,
+    /└─ waypoint\.shop {2}span \w{16}: GET \/trace 200, [\d.]+ ms, HTTPRoute shop\/web rule 3\n +└─ web(-v2)? {2}told 00-\w{32}-\w{16}-01/,
     /all was as it should be/,
     /Nothing is left behind/,
   ]) {
     t.match(report, line);
   }
   t.notMatch(report, /UNEXPECTED|undefined/);
-  t.ok(report.split('\n').length <= 100, 'it is short enough to be read');
+  t.ok(report.split('\n').length <= 120, 'it is short enough to be read');
   t.same(traces(), []);
 });
 
@@ -90,6 +98,7 @@ t.test('--keep leaves it up, in working order, and --down ends it', async t => {
     ['one request', /served to 10\.244\.1\.2/],
     ['status', /shop\/front +enrolled/],
     ['metrics', /culvert_config_generation \d/],
+    ['why', /answered with 403: explicitly denied by shop\/admin rule 0/],
   ] as const) {
     const command = new RegExp(`^ {2}${name} +(.*)$`, 'm').exec(report)?.[1] ?? 'false';
     t.match(await shell(command), expected, command);

@@ -12,6 +12,7 @@ import {
   serviceObject,
 } from '../kubernetes.ts';
 import type { PodSpec } from '../pod.ts';
+import type { waypointPods } from './waypoint-cast.ts';
 
 export const nodeNames = ['node-a', 'node-b'] as const;
 export type NodeName = (typeof nodeNames)[number];
@@ -29,13 +30,19 @@ export const pods = [
     annotations: { 'culvert.dev/fail-mode': 'open' },
   },
   { name: 'cache', node: 'node-a', namespace: shop, serviceAccount: 'cache', labels: { app: 'cache' } },
-  { name: 'web', node: 'node-b', namespace: shop, serviceAccount: 'web', labels: { app: 'web' } },
+  {
+    name: 'web',
+    node: 'node-b',
+    namespace: shop,
+    serviceAccount: 'web',
+    labels: { app: 'web', version: 'v1' },
+  },
   { name: 'mail', node: 'node-b', namespace: shop, serviceAccount: 'mail', labels: { app: 'mail' } },
   { name: 'bare-client', node: 'node-a', namespace: bare, outsideCgroupRoot: true },
   { name: 'bare-near', node: 'node-a', namespace: bare, outsideCgroupRoot: true },
   { name: 'bare-far', node: 'node-b', namespace: bare, outsideCgroupRoot: true },
 ] as const satisfies readonly PodSpec[];
-export type PodName = (typeof pods)[number]['name'];
+export type PodName = (typeof pods | typeof waypointPods)[number]['name'];
 
 /** Addresses of the Services, which no machine has: only the mesh knows what they stand for. */
 export const serviceAddresses = { web: '10.96.0.10', cache: '10.96.0.11', mail: '10.96.0.12' } as const;
@@ -51,9 +58,9 @@ export function namespaces(inMesh: boolean): KubernetesObject[] {
   ];
 }
 
-/** services.yaml */
-export function services(): KubernetesObject[] {
-  return (['web', 'cache', 'mail'] as const).map(name =>
+/** services.yaml, with labels of web. */
+export function services(labels: Readonly<Record<string, string>> = {}): KubernetesObject[] {
+  const all = (['web', 'cache', 'mail'] as const).map(name =>
     serviceObject({
       name,
       namespace: shop,
@@ -61,6 +68,9 @@ export function services(): KubernetesObject[] {
       ports: [{ port: ports[name] }],
       clusterIPs: [serviceAddresses[name]],
     }),
+  );
+  return all.map(object =>
+    object.metadata.name === 'web' ? { ...object, metadata: { ...object.metadata, labels } } : object,
   );
 }
 

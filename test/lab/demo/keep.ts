@@ -13,11 +13,13 @@ const culvert = fileURLToPath(new URL('../../../cli/culvert', import.meta.url));
 export function howToLookAround(stage: Stage, report: Report): void {
   const { lab, configDir } = stage;
   const { netns } = lab.node('node-a');
+  const program = relative(process.cwd(), culvert);
   const enter = writeEnterScript(stage);
   report.heading('It is still up. Things to try:');
   report.row('a shell in a pod', `${enter} front`);
   report.row('one request', `${enter} front curl http://web.shop/`);
-  report.row('status', `ip netns exec ${netns} ${relative(process.cwd(), culvert)} status`);
+  report.row('why', `${program} explain --config ${configDir} http://web.shop/admin --account front`);
+  report.row('status', `ip netns exec ${netns} ${program} status`);
   report.row('edit', `${configDir}/*.yaml; a change is in force when you have saved it`);
   report.row('connections', `tail -f ${nodeNames.map(node => stage.agent(node).accessLogPath).join(' ')}`);
   report.row('logs', `${join(lab.directory, 'logs')}/*-culvert.out, those of the programs beside them`);

@@ -17,6 +17,7 @@ import { speed } from './speed.ts';
 import { Stage } from './stage.ts';
 import { strangers } from './strangers.ts';
 import { otherPrograms } from './traffic.ts';
+import { waypoint } from './waypoint.ts';
 import { whoTalkedToWhom } from './who-talked.ts';
 import { listen, reportProtected } from './wire.ts';
 
@@ -81,4 +82,5 @@ async function play(stage: Stage, report: Report): Promise<void> {
   await withoutAgent(stage, report);
   await speed(stage, report);
   await metrics(stage, report);
+  await waypoint(stage, report);
 }

@@ -66,7 +66,7 @@ export async function cutAnOpenOne(stage: Stage, report: Report): Promise<void> 
 }
 
 /** The part of an access line that answers "who?" and "why?". */
-function because(line: AccessLine): string {
+export function because(line: AccessLine): string {
   return ['code', 'src.identity', 'policy', 'rule', 'reason']
     .filter(name => line[name] !== undefined)
     .map(name => `${name}=${name === 'reason' ? `"${line[name]}"` : line[name]}`)

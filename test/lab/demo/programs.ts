@@ -10,9 +10,18 @@ import type { LabPod } from '../pod.ts';
 import type { LabProcess } from '../process.ts';
 import { ports } from './cast.ts';
 
-/** Answers every request with a line of text and the address that it sees its client at. */
-export async function startNginx(pod: LabPod, directory: string, text: string): Promise<LabProcess> {
-  const scratch = join(directory, 'nginx');
+/**
+ * Answers every request with a line of text and the address that it sees its client at, and /trace with the trace it is of.
+ * @param more further locations, with what nginx shall do there
+ */
+export async function startNginx(
+  pod: LabPod,
+  directory: string,
+  text: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<LabProcess> {
+  const scratch = join(directory, `nginx-${pod.name}`);
+  const locations = { '/': `return 200 "${text}, served to $remote_addr\\n";`, '/trace': trace, ...more };
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   const path = `${scratch}.conf`;
   writeFileSync(
@@ -30,7 +39,7 @@ export async function startNginx(pod: LabPod, directory: string, text: string): 
       ...temporary.map(kind => `  ${kind}_temp_path ${scratch}-${kind};`),
       '  server {',
       `    listen ${ports.web};`,
-      `    location / { return 200 "${text}, served to $remote_addr\\n"; }`,
+      ...Object.entries(locations).map(([path, does]) => `    location ${path} { ${does} }`),
       '  }',
       '}',
       '',
@@ -38,6 +47,8 @@ export async function startNginx(pod: LabPod, directory: string, text: string): 
   );
   return listening(pod.spawn('nginx', ['-c', path]), ports.web);
 }
+
+const trace = 'return 200 "$http_traceparent\\n";';
 
 export async function startRedis(pod: LabPod, directory: string): Promise<LabProcess> {
   const flags = ['--port', String(ports.cache), '--bind', '0.0.0.0', '--protected-mode', 'no', '--save', ''];

@@ -55,6 +55,11 @@ export class Report {
     for (const line of rest) this.line(margin + ' '.repeat(labelWidth) + line);
   }
 
+  /** Lines below a row, as they are. */
+  below(...lines: readonly string[]): void {
+    for (const line of lines) this.line(margin + ' '.repeat(labelWidth) + line);
+  }
+
   table(head: readonly string[], rows: readonly (readonly string[])[]): void {
     for (const line of table(head, rows).trimEnd().split('\n')) this.line(margin + line);
   }

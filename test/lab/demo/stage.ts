@@ -114,9 +114,15 @@ export class Stage {
     return JSON.parse(await this.agent(node).admin('/status')) as AgentStatus;
   }
 
+  /** Grows with each change of the configuration that the agent of a node has taken in. */
+  async generation(node: NodeName): Promise<number> {
+    return (await this.status(node)).configuration.generation;
+  }
+
   /** A new connection from a pod, by curl. */
-  async curl(from: PodName, url: string): Promise<Answer> {
-    const result = await this.pod(from).run('curl', ['-sS', '--max-time', '5', url], { check: false });
+  async curl(from: PodName, url: string, ...more: readonly string[]): Promise<Answer> {
+    const args = ['-sS', '--max-time', '5', ...more, url];
+    const result = await this.pod(from).run('curl', args, { check: false });
     return result.code === 0
       ? { ok: true, text: result.stdout.trim() }
       : { ok: false, text: result.stderr.trim() };
