@@ -54,7 +54,7 @@ export async function makeNamespaces(names: readonly string[]): Promise<void> {
 export async function wireNodes(outside: string, nodes: readonly NodeWiring[], ipv6: boolean): Promise<void> {
   await configure(pathOf(outside), ipv6 ? noAddressDetection : {}, [
     'link set lo up',
-    `link add ${underlay} type bridge`,
+    `link add ${underlay} address ${hardwareAddress(outsideAddresses(ipv6).v4)} type bridge`,
     `link set ${underlay} up`,
     ...addressLines(underlay, outsideAddresses(ipv6), nodePrefix),
     ...nodes.flatMap(node => [
@@ -73,11 +73,14 @@ async function wireNode(node: NodeWiring, nodes: readonly NodeWiring[], ipv6: bo
     'ipv6/conf/eth0/accept_dad': 0,
     'ipv6/conf/all/forwarding': 1,
   };
+  const gateway = podAddresses(node.index, 1, ipv6);
   await configure(pathOf(node.netns), { 'ipv4/ip_forward': 1, ...(ipv6 ? forwarding6 : {}) }, [
     'link set lo up',
-    `link add ${bridge} type bridge`,
+    // Its own: a bridge takes the lowest of its ports' otherwise, and a pod that comes later would change it, so that the
+    // others speak to a gateway that is no more until they ask again, up to 45 s later.
+    `link add ${bridge} address ${hardwareAddress(gateway.v4)} type bridge`,
     `link set ${bridge} up`,
-    ...addressLines(bridge, podAddresses(node.index, 1, ipv6), podPrefix),
+    ...addressLines(bridge, gateway, podPrefix),
     'link set eth0 up',
     ...addressLines('eth0', nodeAddresses(node.index, ipv6), nodePrefix),
     ...others.flatMap(other => routeLines(podSubnet(other.index, ipv6), nodeAddresses(other.index, ipv6))),

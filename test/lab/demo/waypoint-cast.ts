@@ -4,7 +4,7 @@
  * What the report shows of an object is printed from the object that is written, so that it can be copied.
  */
 import { stringify } from 'yaml';
-import { type KubernetesObject, serviceObject } from '../kubernetes.ts';
+import { type KubernetesObject, serviceAccountObject, serviceObject } from '../kubernetes.ts';
 import type { PodSpec } from '../pod.ts';
 
 const shop = 'shop';
@@ -41,6 +41,8 @@ export function waypointObjects(): KubernetesObject[] {
   ): KubernetesObject =>
     serviceObject({ name, namespace: shop, selector, ports: [{ port }], clusterIPs: [clusterIP] });
   return [
+    serviceAccountObject(shop, waypointName),
+    serviceAccountObject(shop, 'traces'),
     {
       apiVersion: gatewayApi,
       kind: 'Gateway',
