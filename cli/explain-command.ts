@@ -1,57 +1,77 @@
 /**
- * `culvert explain`: whether policy lets a request pass, which rule of which route it would hit, and why no other before it.
- * From a directory, without a running waypoint.
+ * `culvert explain`: whether policy lets a request pass, which rule of which route it would hit, why no other before it, and
+ * what would become of it. From a directory or from the objects of a cluster, without a running waypoint.
  */
-import { resolve } from 'node:path';
 import { CulvertError } from '../base/errors.ts';
-import { createLogger } from '../base/log.ts';
-import { Configuration } from '../control/configuration.ts';
 import type { HttpHead } from '../model/http-head.ts';
 import type { MatchExplanation } from '../model/http-match.ts';
 import { normalisePath } from '../model/http-path.ts';
-import { ruleName, type HttpRule } from '../model/http-route.ts';
+import { ruleName } from '../model/http-route.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
 import { serviceKey, type Service } from '../model/service.ts';
+import { TrafficRules } from '../model/traffic-rules.ts';
+import { limitSentence } from './explain-filters.ts';
+import { placeSentences, ruleSentences, type Surroundings } from './explain-outcome.ts';
 import { explainPolicies, policySentences, type Asker } from './explain-policies.ts';
+import { type KnownMesh, type MeshChoice, meshOf, refusedLines } from './mesh-source.ts';
 
-export interface ExplainOptions extends Asker {
-  readonly config: string;
+export interface ExplainOptions extends Asker, MeshChoice {
   readonly request: string;
   readonly header?: readonly string[];
   readonly output: string;
 }
 
 export async function explain(url: string, options: ExplainOptions): Promise<void> {
-  const log = createLogger({ component: 'explain', level: 'silent' });
-  const configuration = await Configuration.open(resolve(options.config), log);
-  const { mesh, l7, config } = configuration.current;
-  await configuration.close();
   const { head, host, port } = requestOf(url, options);
+  const known = await meshOf(options);
+  const { mesh, l7, config } = known;
   const service = serviceOf(mesh.services, host);
+  const from = options.from ?? service.namespace;
   const all = new HttpRoutes();
   all.replace(l7.routes);
-  const table = all.tableFor(serviceKey(service), port, options.from ?? service.namespace);
-  const explanation: MatchExplanation | null = table === null ? null : table.explain(head);
+  const table = all.tableFor(serviceKey(service), port, from);
+  const explanation: MatchExplanation | null =
+    table === null ? null : table.explain(head, { namespace: from, port });
   const { trustDomain } = config;
-  const policy = explainPolicies(l7.policies, { service, port, head, trustDomain }, options);
+  const { policies, authentications } = l7;
+  const asked = { service, port, head, trustDomain };
+  const policy = explainPolicies({ policies, authentications }, asked, options);
+  const passes = policy?.decision.allowed !== false;
+  const outcome = passes ? outcomeOf(service, explanation, surroundings(known, from, port)) : [];
+  const limits = l7.limits.find(limit => limit.service === serviceKey(service))?.limits ?? [];
   if (options.output === 'json') {
     const { steps = [], hit = null } = explanation ?? {};
     const told = {
       service: serviceKey(service),
       waypoint: service.waypoint,
       policy,
+      limits,
       steps,
       rule: hit?.rule ?? null,
+      outcome: outcome.map(line => line.trim()),
+      refused: known.refused,
     };
     process.stdout.write(`${JSON.stringify(told, null, 2)}\n`);
     return;
   }
-  const passes = policy?.decision.allowed !== false;
   const lines = [
     ...(policy === null ? [] : policySentences(policy)),
     ...(passes ? sentences(service, port, explanation) : []),
+    ...(passes && service.waypoint !== null ? limits.map(limit => `  ${limitSentence(limit)}`) : []),
+    ...outcome,
+    ...refusedLines(known),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+/** What is said of rules and backends needs to know the rest of the mesh. */
+export function surroundings({ mesh, l7 }: KnownMesh, from: string, port: number): Surroundings {
+  const traffic = new TrafficRules();
+  traffic.replace(l7.traffic);
+  const ports = new Map(
+    mesh.services.map(service => [serviceKey(service), service.ports.map(({ servicePort }) => servicePort)]),
+  );
+  return { traffic, workloads: mesh.workloads, ports, from, port };
 }
 
 function requestOf(url: string, options: ExplainOptions): { head: HttpHead; host: string; port: number } {
@@ -66,19 +86,15 @@ function requestOf(url: string, options: ExplainOptions): { head: HttpHead; host
     return [name, value];
   });
   const query = parsed.search === '' ? null : parsed.search.slice(1);
-  const head: HttpHead = {
-    method: options.request,
-    path,
-    query,
-    scheme: 'http',
-    authority: parsed.host,
-    headers,
-  };
+  // A Host of one's own is what policies and VirtualServices look at; whom it goes to is for the URL to say.
+  const at = headers.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
+  const [, authority = parsed.host] = at === -1 ? [] : headers.splice(at, 2);
+  const head: HttpHead = { method: options.request, path, query, scheme: 'http', authority, headers };
   return { head, host: parsed.hostname, port: Number(parsed.port || 80) };
 }
 
 /** By one of its addresses, or by as much of its name as says which it is: `web.shop`, `web.shop.svc`… */
-function serviceOf(services: readonly Service[], host: string): Service {
+export function serviceOf(services: readonly Service[], host: string): Service {
   const found = services.filter(
     ({ hostname, addresses }) =>
       hostname === host ||
@@ -106,24 +122,13 @@ function sentences(service: Service, port: number, explanation: MatchExplanation
   const { hit, steps } = explanation;
   lines.push(...steps.map(({ rule, reason, hit: isHit }) => `${isHit ? 'yes' : 'no '}  ${rule}: ${reason}`));
   if (hit === null) return [...lines, 'answered with 404: no rule fits'];
-  return [...lines, `${ruleName(hit.route, hit.index)} is in force:`, ...outcome(hit.rule)];
+  return [...lines, `${ruleName(hit.route, hit.index)} is in force:`];
 }
 
-function outcome({ filters, backends, timeouts, retry }: HttpRule): string[] {
-  const lines = filters.map(filter => `  filter ${filter.type}`);
-  const total = backends.reduce((sum, { weight }) => sum + weight, 0);
-  for (const { service, port, weight, invalid } of backends) {
-    const share = total === 0 ? 0 : (100 * weight) / total;
-    lines.push(
-      `  ${share.toFixed(1)} % to ${service} port ${port}${invalid === null ? '' : `: 500, ${invalid}`}`,
-    );
-  }
-  if (total === 0 && !filters.some(({ type }) => type === 'redirect'))
-    lines.push('  500: no backend has a weight');
-  if (timeouts.requestMs !== null) lines.push(`  at most ${timeouts.requestMs} ms`);
-  if (retry !== null)
-    lines.push(
-      `  tried again up to ${retry.attempts} times, also for ${retry.codes.join(', ') || 'no status'}`,
-    );
-  return lines;
+function outcomeOf(service: Service, explanation: MatchExplanation | null, around: Surroundings): string[] {
+  const { hit = null } = explanation ?? {};
+  if (hit !== null) return ruleSentences(hit.rule, around).map(line => `  ${line}`);
+  if (explanation !== null || service.waypoint === null) return [];
+  const itself = { service: serviceKey(service), port: around.port, subset: null, invalid: null };
+  return placeSentences(itself, '', around).map(line => `  ${line}`);
 }

@@ -2,11 +2,12 @@
 import { CulvertError } from '../base/errors.ts';
 import { canonicalIp } from '../model/address.ts';
 import type { HttpHead } from '../model/http-head.ts';
-import { HttpPolicies } from '../model/http-policies.ts';
+import { Authentications, HttpPolicies } from '../model/http-policies.ts';
 import type { HttpDecision, HttpPolicy, PolicyStep, RuleMatch } from '../model/http-policy.ts';
 import type { Claims } from '../model/http-policy-facts.ts';
 import { formatSpiffeId } from '../model/identity.ts';
 import { serviceKey, type Service } from '../model/service.ts';
+import { tokensOf, type TokenRules } from '../model/token-rule.ts';
 
 export interface Asker {
   readonly from?: string;
@@ -20,12 +21,18 @@ export interface PolicyExplanation {
   /** Who is asked before, of CUSTOM policies that match. */
   readonly customs: readonly RuleMatch[];
   readonly audits: readonly RuleMatch[];
+  /** Whose tokens may come with it, and whether one does. */
+  readonly issuers: readonly string[];
+  readonly hasToken: boolean;
   readonly steps: readonly PolicyStep[];
 }
 
 /** Null where the service has no waypoint: nobody enforces policies of requests then. */
 export function explainPolicies(
-  policies: readonly HttpPolicy[],
+  {
+    policies,
+    authentications,
+  }: { readonly policies: readonly HttpPolicy[]; readonly authentications: readonly TokenRules[] },
   {
     service,
     port,
@@ -37,8 +44,12 @@ export function explainPolicies(
   const { waypoint } = service;
   if (waypoint?.destination.kind !== 'hostname') return null;
   const { hostname, namespace } = waypoint.destination;
-  const all = new HttpPolicies({ namespace, name: hostname.split('.', 1)[0] ?? '' });
+  const gateway = { namespace, name: hostname.split('.', 1)[0] ?? '' };
+  const all = new HttpPolicies(gateway);
   all.replace(policies);
+  const vouching = new Authentications(gateway);
+  vouching.replace(authentications);
+  const rules = vouching.for([serviceKey(service)]);
   const set = all.for([serviceKey(service)]);
   const address = canonicalIp(asker.address);
   if (address === null) throw new CulvertError('BAD_USAGE', `--address ${asker.address} is no IP address`);
@@ -60,6 +71,8 @@ export function explainPolicies(
     decision: set.decide(request),
     customs: set.customs(request),
     audits: set.audits(request),
+    issuers: [...new Set(rules.map(({ issuer }) => issuer))],
+    hasToken: tokensOf(head, rules).length > 0,
     steps: set.explain(request),
   };
 }
@@ -74,10 +87,15 @@ function claimsOf(text: string): Claims {
   throw new CulvertError('BAD_USAGE', `--claims ${text} is no JSON object such as {"iss":"…","sub":"…"}`);
 }
 
-export function policySentences({ decision, customs, audits, steps }: PolicyExplanation): string[] {
+export function policySentences(explanation: PolicyExplanation): string[] {
+  const { decision, customs, audits, steps, issuers, hasToken } = explanation;
   const lines = steps.map(({ rule, hit, reason }) => `${hit ? 'yes' : 'no '}  ${rule}: ${reason}`);
   for (const { policy, provider } of customs)
     lines.push(`${provider} is asked (${policy}), and must allow it`);
+  if (hasToken)
+    lines.push(
+      `its token has to be of ${issuers.join(' or ')}, or it is answered with 401 (--claims: as if it were)`,
+    );
   for (const { policy } of audits) lines.push(`audited by ${policy}`);
   if (steps.length === 0 && decision.allowed) return [...lines, 'no policy is about it: it may pass'];
   return [

@@ -177,19 +177,23 @@ inCluster('uninstall', 'leave every node as it was, then remove the mesh from th
   .option('--keep-namespace', 'leave the namespace')
   .action(async options => (await import('./uninstall.ts')).uninstall(options));
 
-program
-  .command('explain')
-  .description('whether a request may pass a waypoint, which rule of which route it would hit, and why')
+ofMesh(
+  'explain',
+  'whether a request may pass a waypoint, which rule of which route it would hit, why, and what becomes of it',
+)
   .argument('<url>', 'http://<service>.<namespace>:<port>/<path>')
-  .requiredOption('--config <dir>', 'directory of Kubernetes YAML')
   .option('-X, --request <method>', 'method', 'GET')
   .option('-H, --header <line...>', '"name: value"')
   .option('--from <namespace>', "of the client (default: the service's own)")
   .option('--account <name>', 'service account of the client', 'default')
   .option('--address <ip>', 'of the client', '127.0.0.1')
   .option('--claims <json>', 'of its token, as if it had been verified')
-  .addOption(output())
   .action(async (url, options) => (await import('./explain-command.ts')).explain(url, options));
+
+ofMesh('routes', 'the rules of services, in the order in which requests are held against them')
+  .argument('[service]', '<name>.<namespace> (default: all that have rules)')
+  .option('--from <namespace>', "of the client (default: the service's own)")
+  .action(async (service, options) => (await import('./routes-command.ts')).routes(service, options));
 
 const waypoint = program
   .command('waypoint')
@@ -301,6 +305,17 @@ function inCluster(name: string, description: string): Command {
     .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)')
     .option('--context <name>', 'of the kubeconfig (default: the current one)')
     .option('--timeout <time>', 'how long to wait for the cluster, such as 90s or 5m', '5m');
+}
+
+/** A command that asks what the mesh would do, of a directory or a cluster. */
+function ofMesh(name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .addOption(output())
+    .option('--config <dir>', 'directory of Kubernetes YAML (default: the objects of a cluster)')
+    .option('--kubeconfig <file>', 'which cluster (default: as for kubectl)')
+    .option('--context <name>', 'of the kubeconfig (default: the current one)');
 }
 
 /** A command about the waypoints of a cluster. */

@@ -90,6 +90,11 @@ export class RouteTable {
       .sort(compareEntries);
   }
 
+  /** Every match in its order, with its rule. */
+  hits(): readonly RouteHit[] {
+    return this.#entries;
+  }
+
   /** The rule in force for a request, or null where none fits: it is answered with 404. */
   find(head: HttpHead, asker: Asker = nobody): RouteHit | null {
     const subject = new Subject(head, asker);
@@ -221,14 +226,22 @@ function describeValue(what: string, condition: ValueMatch, value: string | null
     : `${what} ${condition.name} is "${value}", not ${wanted}`;
 }
 
-function describeMatch(match: HttpMatch): string {
+/** For people. */
+export function describeMatch(match: HttpMatch): string {
   const parts = [
     ...(match.method === null ? [] : [`method ${match.method}`]),
     `path ${describePath(match)}`,
-    ...match.headers.map(({ name, value }) => `header ${name} ${value}`),
-    ...match.query.map(({ name, value }) => `query parameter ${name} ${value}`),
+    ...match.headers.map(condition => describeCondition('header', condition)),
+    ...match.query.map(condition => describeCondition('query parameter', condition)),
+    ...(match.from === undefined ? [] : [`clients of ${match.from}`]),
+    ...(match.port === undefined ? [] : [`port ${match.port}`]),
   ];
   return parts.join(', ');
+}
+
+function describeCondition(what: string, { name, type, value, not }: ValueMatch): string {
+  const forms = { exact: value, start: `${value}…`, regex: `matched by ${value}`, present: 'present' };
+  return `${not === true ? 'not ' : ''}${what} ${name} ${forms[type]}`;
 }
 
 /** The backend for one request, by weight; null where all weights are zero or there are none. */

@@ -61,6 +61,11 @@ await t.test('a command makes it, and traffic passes it', async t => {
   });
   t.strictSame(failed, []);
   t.match(await mesh.culvert('waypoint', 'list', here), /waypoint +service +\S+ +yes +1/);
+  const explained = await mesh.culvert('explain', `http://far.${stage.namespace}/`);
+  t.match(
+    explained,
+    /no policy is about it.*\nno route is about port .*\n +\S+ port \d+: 1 of 1 endpoints ready/,
+  );
 });
 
 await t.test('its pods are replaced and nobody notices', async t => {
