@@ -38,6 +38,31 @@ t.test('routes of the cluster reach the waypoint, and its requests their endpoin
   t.equal(await get('/anything'), '200 web');
 });
 
+t.test('routes of connections reach it too, of the versions that the cluster has', async t => {
+  const world = await ClusterWorld.create(t, fake =>
+    fake.serve('gateway.networking.k8s.io/v1alpha2', 'TCPRoute', 'tcproutes', true),
+  );
+  await world.backend('web', '10.0.0.1', vip);
+  await world.backend('canary', '10.0.0.2', '10.96.0.11');
+  const uid = world.pod('wp-1', 'wp', '10.0.0.9', 15_008);
+  const waypoint = world.waypoint(`${uid},wp-1,shop:wp`);
+  await until('it is ready', () => waypoint.ready.ready);
+  const get = await world.client(waypoint);
+  t.equal(await get('/'), '200 web');
+  world.fake.put('tcproutes', {
+    metadata: { namespace: 'shop', name: 'bytes' },
+    spec: {
+      parentRefs: [{ group: '', kind: 'Service', name: 'web', port: 80 }],
+      rules: [{ backendRefs: [{ name: 'canary', port: 80 }] }],
+    },
+  });
+  await until('the route is there', () => waypoint.context.tcpRoutes.all().length === 1);
+  t.equal(await get('/'), '200 canary');
+  world.fake.delete('tcproutes', 'shop', 'bytes');
+  await until('it is gone', () => waypoint.context.tcpRoutes.all().length === 0);
+  t.equal(await get('/'), '200 web');
+});
+
 t.test('what a newer control plane says is not passed over', async t => {
   const world = await ClusterWorld.create(t);
   await world.backend('web', '10.0.0.1', vip);

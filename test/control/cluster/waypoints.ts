@@ -275,3 +275,33 @@ t.test('a route says where it is in force, and leaves the words of others', asyn
   await until('none of ours is left', () => parents().length === 1);
   t.strictSame(parents(), [theirs]);
 });
+
+t.test('routes of connections have the same status', async t => {
+  const { fake, control } = await cluster(t);
+  fake.serve(gatewayApi, 'TLSRoute', 'tlsroutes', true);
+  fake.serve('gateway.networking.k8s.io/v1alpha2', 'TCPRoute', 'tcproutes', true);
+  gateway(fake, 'wp');
+  fake.put('services', {
+    metadata: { namespace: shop, name: 'db', labels: { [ownLabel]: 'wp' } },
+    spec: { clusterIP: '10.96.0.1', selector: { app: 'db' }, ports: [{ name: 'tcp', port: 5432 }] },
+  });
+  const parentRefs = [{ group: '', kind: 'Service', name: 'db', sectionName: 'tcp' }];
+  const rule = (name: string): object => ({ backendRefs: [{ name, port: 5432 }] });
+  const put = (plural: string, spec: object): void => {
+    fake.put(plural, { metadata: { namespace: shop, name: 'r', generation: 1 }, spec });
+  };
+  put('tcproutes', { parentRefs, rules: [rule('db'), rule('db')] });
+  put('tlsroutes', { parentRefs, hostnames: ['*.example.org'], rules: [rule('gone')] });
+  await control.start();
+  const conditions = (plural: string): string[] =>
+    ((statusOf(fake, plural, 'r', shop)['parents'] ?? []) as object[]).flatMap(said);
+  await until('both are written', () => ['tcproutes', 'tlsroutes'].every(of => conditions(of).length > 0));
+  t.strictSame(conditions('tcproutes'), [
+    'Accepted=True Accepted',
+    'PartiallyInvalid=True UnsupportedValue',
+    'ResolvedRefs=True ResolvedRefs',
+  ]);
+  t.strictSame(conditions('tlsroutes'), ['Accepted=True Accepted', 'ResolvedRefs=False BackendNotFound']);
+  put('tlsroutes', { parentRefs, hostnames: ['10.0.0.1'], rules: [rule('db')] });
+  await until('it is refused', () => conditions('tlsroutes')[0] === 'Accepted=False UnsupportedValue');
+});
