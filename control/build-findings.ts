@@ -34,7 +34,6 @@ export type Aspect =
   | 'traffic'
   | 'traffic-reach'
   | 'credentials'
-  | 'backend-tls'
   | 'rate-limit';
 
 export class FindingStore {

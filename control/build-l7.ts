@@ -3,14 +3,13 @@
  */
 import type { L7Change, L7State } from '../model/l7.ts';
 import { AuthenticationBook } from './build-authentications.ts';
-import { BackendTlsBook } from './build-backend-tls-book.ts';
 import { CredentialBook, type NamedObject } from './build-credentials.ts';
 import { HttpPolicyBook, type HttpPolicyBookOptions } from './build-http-policies.ts';
 import type { ObjectChange } from './build-objects.ts';
 import { RateLimitBook } from './build-rate-limit-book.ts';
 import { RouteBook } from './build-route-book.ts';
 import { TelemetryBook } from './build-telemetry-book.ts';
-import { VirtualBook } from './build-virtual-book.ts';
+import { VirtualBook, type VirtualBookOptions } from './build-virtual-book.ts';
 import { TrafficBook, type TrafficBookOptions } from './build-traffic-book.ts';
 
 /** What else has changed with the objects: services by key, workloads by uid. */
@@ -22,7 +21,6 @@ export interface L7Touched {
 export class L7Books {
   readonly #routes: RouteBook;
   readonly #virtual: VirtualBook;
-  readonly #backendTls: BackendTlsBook;
   readonly #traffic: TrafficBook;
   readonly #limits: RateLimitBook;
   readonly #telemetry: TelemetryBook;
@@ -30,11 +28,10 @@ export class L7Books {
   readonly #authentications: AuthenticationBook;
   readonly #credentials: CredentialBook;
 
-  constructor(options: Omit<TrafficBookOptions, 'backendTls'> & HttpPolicyBookOptions) {
+  constructor(options: TrafficBookOptions & HttpPolicyBookOptions & VirtualBookOptions) {
     this.#routes = new RouteBook(options);
     this.#virtual = new VirtualBook(options);
-    this.#backendTls = new BackendTlsBook(options);
-    this.#traffic = new TrafficBook({ ...options, backendTls: this.#backendTls });
+    this.#traffic = new TrafficBook(options);
     this.#limits = new RateLimitBook(options);
     this.#telemetry = new TelemetryBook(options);
     this.#policies = new HttpPolicyBook(options);
@@ -58,15 +55,15 @@ export class L7Books {
 
   /** Objects that are read by their names, as somebody names them. */
   wanted(): NamedObject[] {
-    return [...this.#credentials.wanted(), ...this.#backendTls.wanted()];
+    return this.#credentials.wanted();
   }
 
   /** Takes changes of objects in; objects, services and endpoints are what they are now already. */
   apply(changes: readonly ObjectChange[], { services, workloads }: L7Touched): L7Change[] {
     return [
       ...this.#routes.apply(changes),
-      ...this.#virtual.apply(changes, services),
-      ...this.#traffic.apply(changes, [...services, ...this.#backendTls.apply(changes)], workloads),
+      ...this.#virtual.apply(changes, services, workloads),
+      ...this.#traffic.apply(changes, services, workloads),
       ...this.#limits.apply(changes),
       ...this.#telemetry.apply(changes),
       ...this.#policies.apply(changes),

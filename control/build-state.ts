@@ -78,6 +78,7 @@ export class BuildState {
       ...options,
       waypoints: this.#waypoints,
       services: this.services,
+      workloads: this.workloads,
       membersOf: key => this.#endpoints.membersOf(key),
       keysOf: uid => this.#endpoints.keysOf(uid),
       labelsOf: uid =>

@@ -11,6 +11,8 @@ export interface VirtualContext {
     host: string,
     namespace: string,
   ) => { readonly key: string; readonly ports: readonly number[] } | null;
+  /** Uids of the workloads that carry labels. */
+  readonly clients: (labels: Readonly<Record<string, string>>) => readonly string[];
   readonly virtualService: (namespace: string, name: string) => Located<'VirtualService'> | null;
 }
 

@@ -4,12 +4,13 @@ import { routeKey } from '../model/http-route.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { L7Change, L7State } from '../model/l7.ts';
 import type { Service } from '../model/service.ts';
+import { ClientLabels, type ClientLabelsOptions } from './build-client-labels.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
 import { type VirtualRoutes, virtualRoutesOf } from './build-virtual-service.ts';
 import { objectName } from './located.ts';
 
-export interface VirtualBookOptions {
+export interface VirtualBookOptions extends ClientLabelsOptions {
   readonly objects: Objects;
   readonly config: MeshConfig;
   readonly findings: FindingStore;
@@ -27,11 +28,13 @@ const nothing: VirtualRoutes = { routes: null, tcpRoutes: null };
 export class VirtualBook {
   readonly #options: VirtualBookOptions;
   readonly #routes = new Map<string, VirtualRoutes>();
+  readonly #labels: ClientLabels;
   /** By host names, and by `namespace/name` of others that are delegated to: those that name them. */
   readonly #naming = new Map<string, Map<string, Name>>();
 
   constructor(options: VirtualBookOptions) {
     this.#options = options;
+    this.#labels = new ClientLabels(options);
   }
 
   all<List extends keyof VirtualRoutes>(list: List): L7State[List][number][] {
@@ -41,13 +44,22 @@ export class VirtualBook {
   /**
    * The routes that are others than before.
    * @param services keys of those that are others than before
+   * @param workloads uids of those whose labels may be others
    */
-  apply(changes: readonly ObjectChange[], services: Iterable<string>): L7Change[] {
+  apply(
+    changes: readonly ObjectChange[],
+    services: Iterable<string>,
+    workloads: Iterable<string>,
+  ): L7Change[] {
     const dirty = new Map<string, Name>();
     const touch = (named: string): void => {
       for (const [key, name] of this.#naming.get(named) ?? []) dirty.set(key, name);
     };
     for (const key of services) touch(key.slice(key.indexOf('/') + 1));
+    for (const key of this.#labels.stale(workloads)) {
+      const [namespace = '', name = ''] = key.split('/');
+      dirty.set(key, { namespace, name });
+    }
     for (const { kind, namespace, name } of changes) {
       if (kind !== 'VirtualService') continue;
       const key = `${namespace}/${name}`;
@@ -71,6 +83,7 @@ export class VirtualBook {
   #make(key: string, { namespace, name }: Name): VirtualRoutes {
     const { objects, findings } = this.#options;
     for (const named of this.#naming.values()) named.delete(key);
+    this.#labels.forget(key);
     const object = objects.get('VirtualService', namespace, name);
     if (object === null) {
       findings.put('route', objectName({ kind: 'VirtualService', namespace, name }), []);
@@ -89,6 +102,7 @@ export class VirtualBook {
         const ports = service.ports.map(({ servicePort }) => servicePort);
         return { key: `${service.namespace}/${service.hostname}`, ports };
       },
+      clients: (labels: Readonly<Record<string, string>>) => this.#labels.choose(key, labels),
       virtualService: (otherNamespace: string, other: string) => {
         remember(`${otherNamespace}/${other}`);
         return objects.get('VirtualService', otherNamespace, other);

@@ -8,7 +8,7 @@ import { parseCidr } from '../model/address.ts';
 import type { VirtualService, VirtualServiceConnections } from '../model/kinds/virtual-service.ts';
 import type { TcpMatch, TcpRule } from '../model/tcp-route.ts';
 import { type VirtualContext, virtualBackend, virtualWeight } from './build-virtual-backend.ts';
-import type { Say } from './build-virtual-match.ts';
+import type { ClientsOf, Say } from './build-virtual-match.ts';
 
 type ConnectionMatch = NonNullable<VirtualServiceConnections['match']>[number];
 
@@ -44,7 +44,7 @@ export function connectionRules(
         say('error', 'unsupported-route', `${field}.match`, 'the rule is not in force: TLS goes by sniHosts');
       const matches = (one.match ?? []).flatMap((match, at) => {
         const place = `${field}.match[${at}]`;
-        const common = commonOf(match, place, say);
+        const common = commonOf(match, place, say, context.clients);
         const names = namesOf(match, place, say);
         return common === null || names === null ? [] : [{ names, ...common }];
       });
@@ -58,7 +58,7 @@ export function connectionRules(
         const place = `${field}.match[${at}]`;
         if (each.sniHosts !== undefined)
           return refused(say, `${place}.sniHosts`, 'names are looked at in rules of tls only') ?? [];
-        const common = commonOf(each, place, say);
+        const common = commonOf(each, place, say, context.clients);
         return common === null ? [] : [{ names: null, ...common }];
       });
       return rule(one, field, matches);
@@ -80,11 +80,14 @@ function namesOf({ sniHosts = [] }: ConnectionMatch, field: string, say: Say): r
 }
 
 /** What both kinds of match have; null where the match is not in force. */
-function commonOf(match: ConnectionMatch, field: string, say: Say): Omit<TcpMatch, 'names'> | null {
+function commonOf(
+  match: ConnectionMatch,
+  field: string,
+  say: Say,
+  clientsOf: ClientsOf,
+): Omit<TcpMatch, 'names'> | null {
   const { gateways, sourceLabels = {}, sourceNamespace, port, destinationSubnets: subnets } = match;
   if (gateways !== undefined && !gateways.includes('mesh')) return null;
-  if (Object.keys(sourceLabels).length > 0)
-    return refused(say, `${field}.sourceLabels`, 'waypoints do not know labels of clients');
   const wrong = subnets?.find(subnet => parseCidr(subnet) === null);
   if (wrong !== undefined)
     return refused(say, `${field}.destinationSubnets`, `${wrong} is no address and no range of them`);
@@ -92,5 +95,6 @@ function commonOf(match: ConnectionMatch, field: string, say: Say): Omit<TcpMatc
     ...(sourceNamespace === undefined ? {} : { from: sourceNamespace }),
     ...(port === undefined ? {} : { port }),
     ...(subnets === undefined || subnets.length === 0 ? {} : { subnets }),
+    ...(Object.keys(sourceLabels).length === 0 ? {} : { workloads: clientsOf(sourceLabels) }),
   };
 }

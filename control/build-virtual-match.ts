@@ -22,15 +22,18 @@ export const anyRequest: HttpMatch = {
   precedence: [],
 };
 
+/** The workloads that carry labels, by uid. */
+export type ClientsOf = (labels: Readonly<Record<string, string>>) => readonly string[];
+
 /** The match, or null where it is not in force. */
-export function virtualMatch(match: VirtualServiceMatch, field: string, say: Say): HttpMatch | null {
+export function virtualMatch(
+  match: VirtualServiceMatch,
+  field: string,
+  say: Say,
+  clientsOf: ClientsOf,
+): HttpMatch | null {
   const { gateways, sourceLabels = {}, sourceNamespace, port } = match;
   if (gateways !== undefined && !gateways.includes('mesh')) return null;
-  if (Object.keys(sourceLabels).length > 0) {
-    const message = 'the match is not in force: waypoints do not know labels of clients';
-    say('error', 'unsupported-route', `${field}.sourceLabels`, message);
-    return null;
-  }
   const conditions = new Conditions(field, say);
   const path = conditions.path(match);
   for (const name of ['method', 'authority', 'scheme'] as const)
@@ -50,6 +53,7 @@ export function virtualMatch(match: VirtualServiceMatch, field: string, say: Say
     query: query.list,
     ...(sourceNamespace === undefined ? {} : { from: sourceNamespace }),
     ...(port === undefined ? {} : { port }),
+    ...(Object.keys(sourceLabels).length === 0 ? {} : { workloads: clientsOf(sourceLabels) }),
   };
 }
 
@@ -61,6 +65,7 @@ export function both(outer: HttpMatch, inner: HttpMatch): HttpMatch | null {
   const path = narrower(outer.path, inner.path);
   const from = outer.from ?? inner.from;
   const port = outer.port ?? inner.port;
+  const workloads = common(outer.workloads, inner.workloads);
   const isContrary =
     (inner.from !== undefined && from !== inner.from) || (inner.port !== undefined && port !== inner.port);
   if (path === null || isContrary) return null;
@@ -71,7 +76,17 @@ export function both(outer: HttpMatch, inner: HttpMatch): HttpMatch | null {
     query: [...outer.query, ...inner.query],
     ...(from === undefined ? {} : { from }),
     ...(port === undefined ? {} : { port }),
+    ...(workloads === undefined ? {} : { workloads }),
   };
+}
+
+function common(
+  outer: readonly string[] | undefined,
+  inner: readonly string[] | undefined,
+): readonly string[] | undefined {
+  if (outer === undefined || inner === undefined) return outer ?? inner;
+  const some = new Set(inner);
+  return outer.filter(uid => some.has(uid));
 }
 
 function narrower(outer: PathMatch, inner: PathMatch): PathMatch | null {

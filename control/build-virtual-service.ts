@@ -105,7 +105,9 @@ class Translation {
 
   #matches({ match }: VirtualServiceHttp, field: string): HttpMatch[] {
     if (match === undefined || match.length === 0) return [anyRequest];
-    return match.flatMap((one, at) => virtualMatch(one, `${field}.match[${at}]`, this.#say) ?? []);
+    return match.flatMap(
+      (one, at) => virtualMatch(one, `${field}.match[${at}]`, this.#say, this.#context.clients) ?? [],
+    );
   }
 
   /** The rules of the other object, each for what fits both; it has no delegates itself. */
@@ -139,7 +141,7 @@ class Translation {
 
   /** Of another object, about which is said where it is looked at itself. */
   #quietMatches({ match = [] }: VirtualServiceHttp): HttpMatch[] {
-    return match.flatMap(one => virtualMatch(one, '', () => {}) ?? []);
+    return match.flatMap(one => virtualMatch(one, '', () => {}, this.#context.clients) ?? []);
   }
 
   #rule(http: VirtualServiceHttp, matches: readonly HttpMatch[], field: string, namespace: string): HttpRule {

@@ -44,6 +44,8 @@ export interface Asker {
   readonly namespace: string;
   /** Of the service. */
   readonly port: number;
+  /** Uid of the client; null or left out: it is not known. */
+  readonly workload?: string | null;
 }
 
 const nobody: Asker = { namespace: '', port: 0 };
@@ -132,6 +134,7 @@ function compareEntries(a: Entry, b: Entry): number {
 
 function compile(match: HttpMatch): (subject: Subject) => boolean {
   const { method, from, port } = match;
+  const workloads = match.workloads === undefined ? null : new Set(match.workloads);
   const path = compilePath(match);
   const headers = match.headers.map(compileValue);
   const query = match.query.map(compileValue);
@@ -139,6 +142,7 @@ function compile(match: HttpMatch): (subject: Subject) => boolean {
     const { head, asker } = subject;
     if (method !== null && head.method !== method) return false;
     if ((from ?? asker.namespace) !== asker.namespace || (port ?? asker.port) !== asker.port) return false;
+    if (workloads?.has(asker.workload ?? '') === false) return false;
     if (!path(head.path)) return false;
     for (const { name, fits } of headers) if (!fits(subject.header(name))) return false;
     for (const { name, fits } of query) if (!fits(subject.parameter(name))) return false;
@@ -190,6 +194,8 @@ function obstacleOf(match: HttpMatch, subject: Subject): string | null {
   if ((match.from ?? asker.namespace) !== asker.namespace)
     return `the client is of ${asker.namespace}, not ${match.from}`;
   if ((match.port ?? asker.port) !== asker.port) return `the port is ${asker.port}, not ${match.port}`;
+  if (match.workloads?.includes(asker.workload ?? '') === false)
+    return 'the client is not known to have the labels';
   if (match.method !== null && head.method !== match.method)
     return `method is ${head.method}, not ${match.method}`;
   if (!compilePath(match)(head.path)) return `path ${head.path} is not ${describePath(match)}`;

@@ -50,6 +50,8 @@ export interface HttpMatch {
   /** Namespace of the client, and port of the service that it asks; left out: any. */
   readonly from?: string;
   readonly port?: number;
+  /** Uids of workloads, one of which the client is; left out: any. */
+  readonly workloads?: readonly string[];
   /**
    * Which of two matches that both fit is in force: the first number that differs, the greater wins. Made by
    * `httpPrecedence` and `grpcPrecedence`; without any the order of the rules decides.

@@ -118,12 +118,18 @@ const checks: Partial<Table<unknown>> = {
  * what is new and must not be passed over gets a name here and in `l7Features`.
  */
 const needsOf: Partial<Table<readonly string[]>> = {
+  // Passed over, the rule would be for clients of others.
+  routes: ({ rules }) => (rules.some(({ matches }) => matches.some(isOfSome)) ? ['client-labels'] : []),
   // Passed over, it would be sent in the clear.
   traffic: traffic => (asksForTls(traffic) ? ['endpoint-tls'] : []),
 };
 
+function isOfSome({ workloads }: { readonly workloads?: readonly string[] }): boolean {
+  return workloads !== undefined;
+}
+
 /** What this version can read beyond the first. */
-export const l7Features: ReadonlySet<string> = new Set(['endpoint-tls']);
+export const l7Features: ReadonlySet<string> = new Set(['endpoint-tls', 'client-labels']);
 
 export const l7Lists: readonly L7List[] = [
   'routes',

@@ -23,6 +23,8 @@ export interface TcpHit {
 export interface TcpAsker {
   /** Of the client. */
   readonly namespace: string;
+  /** Uid of the client; null: it is not known. */
+  readonly workload: string | null;
   /** What was dialled. */
   readonly address: string;
   readonly port: number;
@@ -114,13 +116,15 @@ function entriesOf(route: TcpRoute): Entry[] {
 }
 
 /** What does not hang on the name. */
-function compile({ from, port, subnets }: TcpMatch): Entry['fits'] {
+function compile({ from, port, subnets, workloads }: TcpMatch): Entry['fits'] {
+  const clients = workloads === undefined ? null : new Set(workloads);
   const ranges = subnets?.map(parseCidr);
   // What can not be read fits nothing.
   const set =
     ranges === undefined || ranges.includes(null) ? null : CidrSet.from(ranges.filter(r => r !== null));
   return (asker, address) => {
     if ((from ?? asker.namespace) !== asker.namespace || (port ?? asker.port) !== asker.port) return false;
+    if (clients?.has(asker.workload ?? '') === false) return false;
     return subnets === undefined || (set !== null && address !== null && set.contains(address));
   };
 }
@@ -164,6 +168,7 @@ function describe({ match, name }: Entry): string {
   const parts = [
     ...(name === null ? [] : [`name ${name}`]),
     ...(match.from === undefined ? [] : [`clients of ${match.from}`]),
+    ...(match.workloads === undefined ? [] : ['clients with its labels']),
     ...(match.port === undefined ? [] : [`port ${match.port}`]),
     ...(match.subnets === undefined ? [] : [`addresses of ${match.subnets.join(', ')}`]),
   ];
@@ -171,10 +176,12 @@ function describe({ match, name }: Entry): string {
 }
 
 function obstacleOf({ match, name }: Entry, asker: TcpAsker, isInOrder: boolean): string {
-  const { from, port, subnets } = match;
+  const { from, port, subnets, workloads } = match;
   if ((from ?? asker.namespace) !== asker.namespace)
     return `the client is of ${asker.namespace}, not ${from}`;
   if ((port ?? asker.port) !== asker.port) return `the port is ${asker.port}, not ${port}`;
+  if (workloads?.includes(asker.workload ?? '') === false)
+    return 'the client is not known to have the labels';
   if (!compile(match)(asker, ipValue(asker.address)))
     return `the address is ${asker.address}, not of ${(subnets ?? []).join(', ')}`;
   if (name === null) return 'not for TLS, for which other rules are';

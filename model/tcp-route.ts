@@ -39,6 +39,8 @@ export interface TcpMatch {
   readonly from?: string;
   readonly port?: number;
   readonly subnets?: readonly string[];
+  /** Uids of workloads, one of which the client is; left out: any. */
+  readonly workloads?: readonly string[];
 }
 
 /** As of requests, but nothing is changed on the way. Port 0: the one that the client dialled. */

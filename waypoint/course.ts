@@ -44,14 +44,19 @@ export function planOfConnections(
 }
 
 /** Whether the name that a client of TLS asks for may decide where it goes. */
-export function looksAtNames({ client, destination, protocol, plan }: Arrival): boolean {
+export function looksAtNames(arrival: Arrival): boolean {
+  return arrival.plan?.table.looksAtNames(askerOf(arrival)) ?? false;
+}
+
+function askerOf({ client, destination, protocol }: Arrival): Omit<TcpAsker, 'sni'> {
   const { address, port } = destination;
-  return plan?.table.looksAtNames({ namespace: client.namespace, address, port, protocol }) ?? false;
+  const workload = client.workload?.uid ?? null;
+  return { namespace: client.namespace, workload, address, port, protocol };
 }
 
 /** @param heard null: the client was not listened to */
 export function courseOf(context: Context, arrival: Arrival, heard: Heard | null): Course {
-  const { client, destination, protocol, plan } = arrival;
+  const { destination, plan } = arrival;
   const refuse = (code: string, why: string, side: 'client' | 'us', hit: TcpHit | null = null): Course => ({
     destination: new CulvertError(code, why, { side }),
     hit,
@@ -61,14 +66,7 @@ export function courseOf(context: Context, arrival: Arrival, heard: Heard | null
   if (plan === null) return { destination, hit: null };
   const trouble = heard?.trouble ?? null;
   if (trouble !== null && looksAtNames(arrival)) return { destination: trouble, hit: null };
-  const asker: TcpAsker = {
-    namespace: client.namespace,
-    address: destination.address,
-    port: destination.port,
-    protocol,
-    sni: sniOf(heard),
-  };
-  const matched = plan.table.find(asker);
+  const matched = plan.table.find({ ...askerOf(arrival), sni: sniOf(heard) });
   if (matched.kind === 'direct') return { destination, hit: null };
   if (matched.kind === 'none') return refuse('NO_ROUTE', matched.why, 'client');
   const { hit } = matched;

@@ -26,6 +26,10 @@ export function matchOf(
   if (destination.kind === 'workload') return direct;
   const table = routes.tableFor(serviceKey(destination.service), destination.port, client.namespace);
   if (table === null) return direct;
-  const hit = table.find(head, { namespace: client.namespace, port: destination.port });
+  const hit = table.find(head, {
+    namespace: client.namespace,
+    port: destination.port,
+    workload: client.workload?.uid ?? null,
+  });
   return hit === null ? none : { kind: 'rule', hit };
 }

@@ -20,8 +20,6 @@ export interface OwnObject {
   readonly status: Readonly<Record<string, unknown>>;
   /** Of routes: `spec.parentRefs` as written, and how many rules there are. */
   readonly parentRefs: readonly unknown[];
-  /** Of policies of Gateway API: `spec.targetRefs` as written. */
-  readonly targetRefs: readonly unknown[];
   readonly rules: number;
   /** What is wrong with this version; with an error it is not in force. */
   readonly findings: readonly Finding[];
@@ -42,7 +40,7 @@ export function ownObject(
   served: ServedKind,
   { metadata, spec, status }: ApiObject,
 ): Omit<OwnObject, 'findings'> {
-  const { parentRefs, targetRefs, rules } = record(spec);
+  const { parentRefs, rules } = record(spec);
   return {
     served,
     namespace: typeof metadata['namespace'] === 'string' ? metadata['namespace'] : '',
@@ -52,7 +50,6 @@ export function ownObject(
     resourceVersion: metadata.resourceVersion,
     status: record(status),
     parentRefs: Array.isArray(parentRefs) ? (parentRefs as unknown[]) : [],
-    targetRefs: Array.isArray(targetRefs) ? (targetRefs as unknown[]) : [],
     rules: Array.isArray(rules) ? rules.length : 0,
   };
 }

@@ -112,8 +112,7 @@ function resolved(built: readonly Finding[]): Verdict {
   return { type: 'ResolvedRefs', status: 'False', reason, message: messageOf(against) };
 }
 
-/** What findings say, in one text. */
-export function messageOf(findings: readonly Finding[]): string {
+function messageOf(findings: readonly Finding[]): string {
   const message = findings
     .map(({ field, message }) => (field === null ? message : `${field}: ${message}`))
     .join('; ');

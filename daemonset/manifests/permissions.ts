@@ -17,15 +17,7 @@ const watch = ['get', 'list', 'watch'] as const;
 
 const policies = ['authorizationpolicies', 'peerauthentications', 'requestauthentications'];
 const entries = ['serviceentries', 'workloadentries', 'destinationrules', 'virtualservices'];
-const gatewayKinds = [
-  'backendtlspolicies',
-  'gatewayclasses',
-  'gateways',
-  'grpcroutes',
-  'httproutes',
-  'tcproutes',
-  'tlsroutes',
-];
+const gatewayKinds = ['gatewayclasses', 'gateways', 'grpcroutes', 'httproutes', 'tcproutes', 'tlsroutes'];
 const statusOf = (plurals: readonly string[]): string[] => plurals.map(plural => `${plural}/status`);
 
 /** Of the whole cluster. */

@@ -62,7 +62,7 @@ const httpMatch = z.strictObject({
   sourceNamespace: dnsLabel.describe('Namespace of the client.').optional(),
   sourceLabels: z
     .record(qualifiedName, labelValue)
-    .describe('Not supported.')
+    .describe('Labels of the client.')
     .meta({ maxProperties: 64 })
     .optional(),
   gateways: z.array(text).max(64).describe('`mesh` is this mesh.').optional(),
@@ -199,7 +199,7 @@ const connections = z.strictObject({
         port: portNumber.describe('Port of the Service.').optional(),
         sourceLabels: z
           .record(qualifiedName, labelValue)
-          .describe('Not supported.')
+          .describe('Labels of the client.')
           .meta({ maxProperties: 64 })
           .optional(),
         sourceNamespace: dnsLabel.describe('Namespace of the client.').optional(),

@@ -1,6 +1,7 @@
 /** From TCPRoutes, TLSRoutes and VirtualServices to the routes of connections a waypoint follows. */
 import t from 'tap';
 import { IncrementalBuilder } from '../../control/build-incremental.ts';
+import { l7Label } from '../../model/l7.ts';
 import { brief, configured, objectsOf } from '../help/configuration.ts';
 
 const services = `
@@ -31,7 +32,8 @@ ${spec.replaceAll(/^/gm, '  ')}
 
 function virtual(spec: object): string {
   const metadata = { name: 'v', namespace: 'shop' };
-  return JSON.stringify({ apiVersion: 'networking.istio.io/v1', kind: 'VirtualService', metadata, spec });
+  const object = { apiVersion: 'networking.istio.io/v1', kind: 'VirtualService', metadata, spec };
+  return `${JSON.stringify(object)}\n---\n`;
 }
 
 function translate(text: string) {
@@ -167,7 +169,6 @@ t.test('a VirtualService: rules of tls, then of tcp, beside those of http', asyn
 t.test('what of a VirtualService can not be done is not in force, and said', async t => {
   const route = [{ destination: { host: 'web' } }];
   const cases: readonly [object, RegExp][] = [
-    [{ tcp: [{ match: [{ sourceLabels: { app: 'a' } }], route }] }, /sourceLabels/],
     [{ tcp: [{ match: [{ destinationSubnets: ['10.0.0.0/99'] }], route }] }, /destinationSubnets/],
     [{ tcp: [{ match: [{ sniHosts: ['a'] }], route }] }, /sniHosts/],
     [{ tls: [{ match: [{ port: 443 }], route }] }, /sniHosts/],
@@ -188,6 +189,46 @@ t.test('what of a VirtualService can not be done is not in force, and said', asy
   t.match(translate(virtual({ hosts: ['web'], tcp: [{ route: two }] })).said, [
     /^error unsupported-route spec.tcp\[0\].route/,
   ]);
+});
+
+t.test('labels of clients are those of the workloads that have them now', async t => {
+  const client = (name: string, labels: object, podIP: string): string => {
+    const metadata = { name, namespace: 'bank', uid: name, labels };
+    const spec = { nodeName: 'node-a' };
+    return `${JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata, spec, status: { podIP } })}\n---\n`;
+  };
+  const route = [{ destination: { host: 'web' } }];
+  const match = [{ sourceLabels: { app: 'front', tier: 'gold' } }];
+  const text = virtual({ hosts: ['web'], http: [{ match, route }], tcp: [{ match, route }] });
+  const gold = { app: 'front', tier: 'gold' };
+  const builder = new IncrementalBuilder();
+  const set = (objects: string): ReturnType<typeof builder.apply> =>
+    builder.apply({ set: objectsOf(objects), removed: [] });
+  const one = objectsOf(client('one', gold, '10.0.0.1'));
+  builder.apply({ set: one, removed: [] });
+  set(services + text + client('two', { app: 'front' }, '10.0.0.2'));
+  const names = (): (readonly string[] | undefined)[] => {
+    const { routes, tcpRoutes } = builder.l7();
+    return [...routes, ...tcpRoutes].map(({ rules }) =>
+      rules[0]?.matches[0]?.workloads?.map(uid => uid.split('/').at(-1) ?? ''),
+    );
+  };
+  t.same(names(), [['one'], ['one']]);
+  const { l7 } = set(client('two', gold, '10.0.0.2'));
+  t.same(
+    l7.map(({ list }) => list),
+    ['routes', 'tcpRoutes'],
+  );
+  t.same(names(), [
+    ['one', 'two'],
+    ['one', 'two'],
+  ]);
+  t.same(set(client('three', { app: 'other' }, '10.0.0.3')).l7, [], 'others change nothing');
+  builder.apply({ set: [], removed: one });
+  t.same(names(), [['two'], ['two']]);
+  const [labelled] = builder.l7().routes;
+  if (labelled === undefined) throw new Error('no route');
+  t.same(l7Label('routes', labelled).needs, ['client-labels'], 'older waypoints must not pass it over');
 });
 
 t.test('a change at a time comes to the same as all at once', async t => {

@@ -87,7 +87,6 @@ t.test('every kind of condition', async t => {
 
 t.test('a match that can not be evaluated is for nothing', async t => {
   for (const match of [
-    { sourceLabels: { app: 'a' } },
     { uri: { regex: '(' } },
     { uri: { exact: '/', prefix: '/' } },
     { headers: { a: { regex: '(?=x)' } } },

@@ -40,6 +40,7 @@ function goes(
   connections.replace(routes);
   const asked = {
     namespace: 'shop',
+    workload: null,
     address: '10.96.0.10',
     port: 443,
     protocol: 'UNKNOWN',
@@ -160,6 +161,7 @@ t.test('rules of a VirtualService: the first that fits, TLS by those that know n
       rule(['*.example.org'], { port: 443 }),
       rule(['a.example.org'], { port: 443 }),
       rule(null, { from: 'bank' }),
+      rule(null, { workloads: ['pod-1', 'pod-2'] }),
       rule(null, { subnets: ['10.96.0.0/24', '2001:db8::/32'], port: 5432 }),
     ]),
   ];
@@ -169,9 +171,11 @@ t.test('rules of a VirtualService: the first that fits, TLS by those that know n
   t.equal(goes(routes, { sni: 'b.org', port: 80, namespace: 'bank' }), 'v 2');
   t.equal(goes(routes, { namespace: 'bank' }), 'v 2');
   t.equal(goes(routes), 'direct', 'the service itself');
-  t.equal(goes(routes, { port: 5432 }), 'v 3');
+  t.equal(goes(routes, { workload: 'pod-2' }), 'v 3');
+  t.equal(goes(routes, { workload: 'pod-3' }), 'direct');
+  t.equal(goes(routes, { port: 5432 }), 'v 4');
   t.equal(goes(routes, { port: 5432, address: '10.97.0.1' }), 'direct');
-  t.equal(goes(routes, { port: 5432, address: '2001:db8::1' }), 'v 3');
+  t.equal(goes(routes, { port: 5432, address: '2001:db8::1' }), 'v 4');
   t.equal(goes(routes, { protocol: 'TLS' }), 'none', 'a port of TLS, and none');
   t.equal(goes(routes, { protocol: 'TLS', port: 5432 }), 'direct', 'rules of tcp are not for TLS');
 });
