@@ -6,6 +6,7 @@
  */
 import type { EndpointTls, TlsClient, TlsName, TlsTrust } from '../model/endpoint-tls.ts';
 import type { PolicyParts } from '../model/kinds/destination-rule.ts';
+import type { ServiceTls } from './build-backend-tls-book.ts';
 import type { Say } from './build-traffic.ts';
 
 export type TlsSpec = NonNullable<PolicyParts['tls']>;
@@ -17,6 +18,8 @@ export interface TlsAuthor {
   readonly namespace: string;
   /** Of the service. */
   readonly hostname: string;
+  /** What is in force where the author does not say. */
+  readonly otherwise: readonly ServiceTls[];
 }
 
 /** What is asked for; null where it is no TLS of the endpoints' own; a text says why it can not be done. */
@@ -62,6 +65,13 @@ export function endpointTlsOf(
     client: clientOf(spec, namespace),
     revoked: spec.caCrl ?? null,
   };
+}
+
+/** What is in force for a port (null: for those that nobody names) where the author of a rule says nothing. */
+export function tlsOtherwise({ otherwise }: TlsAuthor, port: number | null): EndpointTls | string | null {
+  const found = otherwise.find(each => each.port === port) ?? otherwise.find(each => each.port === null);
+  if (found === undefined) return null;
+  return 'tls' in found.result ? found.result.tls : found.result.refusal;
 }
 
 /** The Secret of a rule that names one, `namespace/name`. */

@@ -34,6 +34,7 @@ export type Aspect =
   | 'traffic'
   | 'traffic-reach'
   | 'credentials'
+  | 'backend-tls'
   | 'rate-limit';
 
 export class FindingStore {

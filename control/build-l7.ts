@@ -3,6 +3,7 @@
  */
 import type { L7Change, L7State } from '../model/l7.ts';
 import { AuthenticationBook } from './build-authentications.ts';
+import { BackendTlsBook } from './build-backend-tls-book.ts';
 import { CredentialBook, type NamedObject } from './build-credentials.ts';
 import { HttpPolicyBook, type HttpPolicyBookOptions } from './build-http-policies.ts';
 import type { ObjectChange } from './build-objects.ts';
@@ -21,6 +22,7 @@ export interface L7Touched {
 export class L7Books {
   readonly #routes: RouteBook;
   readonly #virtual: VirtualBook;
+  readonly #backendTls: BackendTlsBook;
   readonly #traffic: TrafficBook;
   readonly #limits: RateLimitBook;
   readonly #telemetry: TelemetryBook;
@@ -28,10 +30,11 @@ export class L7Books {
   readonly #authentications: AuthenticationBook;
   readonly #credentials: CredentialBook;
 
-  constructor(options: TrafficBookOptions & HttpPolicyBookOptions & VirtualBookOptions) {
+  constructor(options: Omit<TrafficBookOptions, 'backendTls'> & HttpPolicyBookOptions & VirtualBookOptions) {
     this.#routes = new RouteBook(options);
     this.#virtual = new VirtualBook(options);
-    this.#traffic = new TrafficBook(options);
+    this.#backendTls = new BackendTlsBook(options);
+    this.#traffic = new TrafficBook({ ...options, backendTls: this.#backendTls });
     this.#limits = new RateLimitBook(options);
     this.#telemetry = new TelemetryBook(options);
     this.#policies = new HttpPolicyBook(options);
@@ -55,7 +58,7 @@ export class L7Books {
 
   /** Objects that are read by their names, as somebody names them. */
   wanted(): NamedObject[] {
-    return this.#credentials.wanted();
+    return [...this.#credentials.wanted(), ...this.#backendTls.wanted()];
   }
 
   /** Takes changes of objects in; objects, services and endpoints are what they are now already. */
@@ -63,7 +66,7 @@ export class L7Books {
     return [
       ...this.#routes.apply(changes),
       ...this.#virtual.apply(changes, services, workloads),
-      ...this.#traffic.apply(changes, services, workloads),
+      ...this.#traffic.apply(changes, [...services, ...this.#backendTls.apply(changes)], workloads),
       ...this.#limits.apply(changes),
       ...this.#telemetry.apply(changes),
       ...this.#policies.apply(changes),

@@ -10,8 +10,14 @@ import type { TrafficPolicySpec } from '../model/kinds/destination-rule.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { L7Change } from '../model/l7.ts';
 import { type Service, serviceKey } from '../model/service.ts';
-import type { ServiceTraffic, TrafficRule, TrafficSubset } from '../model/traffic-policy.ts';
+import {
+  type ServiceTraffic,
+  type TrafficRule,
+  type TrafficSubset,
+  trafficWithoutRule,
+} from '../model/traffic-policy.ts';
 import { selects } from '../model/workload.ts';
+import type { BackendTlsBook } from './build-backend-tls-book.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
 import type { TlsAuthor } from './build-endpoint-tls.ts';
@@ -29,6 +35,8 @@ export interface EndpointLabels {
 }
 
 export interface TrafficBookOptions extends EndpointLabels {
+  /** TLS that is in force where no rule says anything about it. */
+  readonly backendTls: Pick<BackendTlsBook, 'of' | 'size'>;
   readonly objects: Objects;
   readonly config: MeshConfig;
   readonly findings: FindingStore;
@@ -85,7 +93,7 @@ export class TrafficBook {
         for (const service of this.#chosen.get(uid) ?? []) dirty.add(service);
       }
     }
-    if (this.#rules.size === 0 && this.#traffic.size === 0) return [];
+    if (this.#rules.size + this.#traffic.size + this.#options.backendTls.size === 0) return [];
     const changed: L7Change[] = [];
     for (const key of dirty) {
       for (const [rule, keys] of this.#inForce) if (keys.delete(key)) looked.add(rule);
@@ -146,7 +154,8 @@ export class TrafficBook {
     const all = [...this.#byHost]
       .filter(([host]) => fits(host, service.hostname))
       .flatMap(([host, names]) => [...names].map(name => ({ name, host })));
-    if (all.length === 0) return null;
+    const otherwise = this.#options.backendTls.of(key);
+    if (all.length === 0 && otherwise.length === 0) return null;
     const groups = groupsOf(
       all.flatMap(({ name }) => this.#rules.get(name) ?? []),
       service.namespace,
@@ -162,16 +171,36 @@ export class TrafficBook {
       }
       return this.#ruleOf(service, group, clients);
     });
+    const isForAll = rules.some(({ clients }) => clients === null);
+    if (!isForAll && otherwise.length > 0) rules.push(this.#ruleWithout(service));
     return rules.length === 0 ? null : { service: key, rules };
+  }
+
+  /** For those whom no rule is about, where there is TLS. */
+  #ruleWithout(service: Service): TrafficRule {
+    const otherwise = this.#options.backendTls.of(serviceKey(service));
+    const author = { source: '', namespace: '', hostname: service.hostname, otherwise };
+    const { policy, ports } = settingsOf({}, author, '', () => {});
+    const { balancing } = trafficWithoutRule(service);
+    return {
+      name: otherwise[0]?.name ?? '',
+      clients: null,
+      settings: {
+        policy: { ...policy, balancing },
+        ports: ports.map(each => ({ ...each, policy: { ...each.policy, balancing } })),
+      },
+      subsets: [],
+    };
   }
 
   #ruleOf(service: Service, group: readonly Rule[], clients: readonly string[] | null): TrafficRule {
     const key = serviceKey(service);
     const [first] = group;
+    const otherwise = this.#options.backendTls.of(key);
     const author =
       first === undefined
-        ? { source: '', namespace: '', hostname: service.hostname }
-        : authorOf(first, service.hostname);
+        ? { source: '', namespace: '', hostname: service.hostname, otherwise }
+        : authorOf(first, service.hostname, otherwise);
     const whole = policyOf(group);
     const quiet = (): void => {};
     const subsets = new Map<string, TrafficSubset>();
@@ -218,6 +247,11 @@ export class TrafficBook {
           : `there is no service ${host}`;
         say('warning', 'unknown-host', 'spec.host', `in force for nothing: ${why}`);
       }
+      const displaced = [...(services ?? [])].flatMap(service =>
+        rule.value.spec.trafficPolicy?.tls === undefined ? [] : this.#options.backendTls.of(service),
+      );
+      for (const name of new Set(displaced.map(each => each.name)))
+        say('warning', 'shadowed-policy', 'spec.trafficPolicy.tls', `is in force in place of ${name}`);
       const siblings = [...(this.#byHost.get(host) ?? [])]
         .flatMap(name => this.#rules.get(name)?.rule ?? [])
         .filter(({ namespace }) => namespace === rule.namespace)
@@ -231,8 +265,8 @@ export class TrafficBook {
   }
 }
 
-function authorOf(rule: Rule, hostname: string): TlsAuthor {
-  return { source: objectName(rule), namespace: rule.namespace, hostname };
+function authorOf(rule: Rule, hostname: string, otherwise: TlsAuthor['otherwise'] = []): TlsAuthor {
+  return { source: objectName(rule), namespace: rule.namespace, hostname, otherwise };
 }
 
 function sayOf(rule: Rule, report: Parameters<Parameters<FindingStore['about']>[2]>[0]) {

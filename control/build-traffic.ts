@@ -14,7 +14,7 @@ import type {
   TrafficPolicy,
   TrafficSettings,
 } from '../model/traffic-policy.ts';
-import { endpointTlsOf, type TlsAuthor } from './build-endpoint-tls.ts';
+import { endpointTlsOf, type TlsAuthor, tlsOtherwise } from './build-endpoint-tls.ts';
 import { balancingOf, localityOf, warmupOf } from './build-traffic-balance.ts';
 import type { Severity } from './finding.ts';
 
@@ -33,12 +33,15 @@ export function settingsOf(
 ): TrafficSettings {
   const { portLevelSettings = [], ...whole } = policy;
   return {
-    policy: policyOf(whole, author, field, say),
+    policy: policyOf(whole, author, null, field, say),
     // What a port says is in place of everything that the whole says: nothing is inherited.
-    ports: portLevelSettings.map(({ port, ...parts }, index) => ({
-      port: port.number,
-      policy: policyOf(parts, author, `${field}.portLevelSettings[${index}]`, say),
-    })),
+    ports: [
+      ...portLevelSettings.map(({ port, ...parts }, index) => ({
+        port: port.number,
+        policy: policyOf(parts, author, port.number, `${field}.portLevelSettings[${index}]`, say),
+      })),
+      ...portsOtherwise(whole, portLevelSettings, author),
+    ],
   };
 }
 
@@ -58,26 +61,51 @@ export function subsetSettings(
   settingsOf(own, author, field, say);
   const merged = ports.filter(({ port }) => !ownPorts.some(other => other.port.number === port.number));
   return {
-    policy: policyOf({ ...parts, ...ownParts }, author, field, quiet),
+    policy: policyOf({ ...parts, ...ownParts }, author, null, field, quiet),
     ports: [
       ...merged.map(({ port, ...rest }) => ({
         port: port.number,
-        policy: policyOf({ ...rest, ...ownParts }, author, field, quiet),
+        policy: policyOf({ ...rest, ...ownParts }, author, port.number, field, quiet),
       })),
       ...ownPorts.map(({ port, ...rest }) => ({
         port: port.number,
-        policy: policyOf(rest, author, field, quiet),
+        policy: policyOf(rest, author, port.number, field, quiet),
       })),
+      ...portsOtherwise({ ...parts, ...ownParts }, [...ports, ...ownPorts], author),
     ],
   };
 }
 
-function policyOf(parts: PolicyParts, author: TlsAuthor, field: string, say: Say): TrafficPolicy {
+/** Ports that somebody else wants TLS for, and that the rule says nothing of: as the whole, but for that. */
+function portsOtherwise(
+  whole: PolicyParts,
+  said: readonly { readonly port: { readonly number: number } }[],
+  author: TlsAuthor,
+): TrafficSettings['ports'] {
+  if (whole.tls !== undefined) return [];
+  return author.otherwise.flatMap(({ port }) =>
+    port === null || said.some(each => each.port.number === port)
+      ? []
+      : [{ port, policy: policyOf(whole, author, port, '', () => {}) }],
+  );
+}
+
+/** @param port null: of those that nobody names */
+function policyOf(
+  parts: PolicyParts,
+  author: TlsAuthor,
+  port: number | null,
+  field: string,
+  say: Say,
+): TrafficPolicy {
   const { loadBalancer = {}, outlierDetection, retryBudget } = parts;
   const place = `${field}.loadBalancer`;
   const balancing = balancingOf(loadBalancer, place, say);
   const outliers = outlierDetection === undefined ? null : outliersOf(outlierDetection);
-  const tls = parts.tls === undefined ? null : endpointTlsOf(parts.tls, author, `${field}.tls`, say);
+  const tls =
+    parts.tls === undefined
+      ? tlsOtherwise(author, port)
+      : endpointTlsOf(parts.tls, author, `${field}.tls`, say);
   return {
     balancing,
     locality: localityOf(loadBalancer, outliers !== null, place, say),

@@ -6,6 +6,7 @@
  * Which rule is in force for a client is traffic-rules.ts; what is done about it is waypoint/upstream.ts.
  */
 import type { EndpointTls } from './endpoint-tls.ts';
+import type { Service } from './service.ts';
 
 export interface ServiceTraffic {
   /** `namespace/hostname` */
@@ -184,6 +185,16 @@ export const defaultTraffic: TrafficPolicy = {
   retryBudget: null,
   tunnelOnly: false,
   refusal: null,
+};
+
+/** What is done for a service that nobody says anything about: `sessionAffinity: ClientIP` is a matter of its own. */
+export function trafficWithoutRule({ sessionAffinityMs }: Pick<Service, 'sessionAffinityMs'>): TrafficPolicy {
+  return sessionAffinityMs === null ? defaultTraffic : byClient;
+}
+
+const byClient: TrafficPolicy = {
+  ...defaultTraffic,
+  balancing: { type: 'hash', key: { type: 'source' }, table: { type: 'ring', minimumSize: 1_024 } },
 };
 
 /** The key of the traffic of a service: its own. */

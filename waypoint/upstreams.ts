@@ -5,8 +5,8 @@
 import { CulvertError } from '../base/errors.ts';
 import { isIpv6 } from '../model/address.ts';
 import type { Mesh } from '../model/mesh.ts';
-import { serviceKey, type Service } from '../model/service.ts';
-import { defaultTraffic, policyFor, type TrafficPolicy, type TrafficRule } from '../model/traffic-policy.ts';
+import { serviceKey } from '../model/service.ts';
+import { policyFor, trafficWithoutRule, type TrafficRule } from '../model/traffic-policy.ts';
 import type { TrafficRules } from '../model/traffic-rules.ts';
 import type { ServiceDestination } from './context.ts';
 import type { Overflow } from './load.ts';
@@ -22,12 +22,6 @@ export interface UpstreamsOptions {
 
 /** Unused ones are forgotten after this. */
 const unusedMs = 600_000;
-
-/** What a service with `sessionAffinity: ClientIP` asks for, where no policy says otherwise. */
-const byClient: TrafficPolicy = {
-  ...defaultTraffic,
-  balancing: { type: 'hash', key: { type: 'source' }, table: { type: 'ring', minimumSize: 1_024 } },
-};
 
 export class Upstreams {
   readonly #options: UpstreamsOptions;
@@ -47,7 +41,7 @@ export class Upstreams {
     const service_ = serviceKey(service);
     const rule = this.#options.traffic.ruleFor(service_, clientNamespace);
     const subset = name === null ? null : subsetOf(rule, name, service_);
-    const policy = rule === null ? withoutRule(service) : policyFor((subset ?? rule).settings, port);
+    const policy = rule === null ? trafficWithoutRule(service) : policyFor((subset ?? rule).settings, port);
     if (policy.refusal !== null) {
       throw new CulvertError('TRAFFIC_REFUSED', `${rule?.name ?? ''}: ${policy.refusal}`, {
         side: 'us',
@@ -87,8 +81,4 @@ function subsetOf(rule: TrafficRule | null, name: string, service: string): Traf
     side: 'us',
     fix: 'add the subset to the DestinationRule',
   });
-}
-
-function withoutRule({ sessionAffinityMs }: Service): TrafficPolicy {
-  return sessionAffinityMs === null ? defaultTraffic : byClient;
 }

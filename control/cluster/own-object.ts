@@ -20,6 +20,8 @@ export interface OwnObject {
   readonly status: Readonly<Record<string, unknown>>;
   /** Of routes: `spec.parentRefs` as written, and how many rules there are. */
   readonly parentRefs: readonly unknown[];
+  /** Of policies of Gateway API: `spec.targetRefs` as written. */
+  readonly targetRefs: readonly unknown[];
   readonly rules: number;
   /** What is wrong with this version; with an error it is not in force. */
   readonly findings: readonly Finding[];
@@ -40,7 +42,7 @@ export function ownObject(
   served: ServedKind,
   { metadata, spec, status }: ApiObject,
 ): Omit<OwnObject, 'findings'> {
-  const { parentRefs, rules } = record(spec);
+  const { parentRefs, targetRefs, rules } = record(spec);
   return {
     served,
     namespace: typeof metadata['namespace'] === 'string' ? metadata['namespace'] : '',
@@ -50,6 +52,7 @@ export function ownObject(
     resourceVersion: metadata.resourceVersion,
     status: record(status),
     parentRefs: Array.isArray(parentRefs) ? (parentRefs as unknown[]) : [],
+    targetRefs: Array.isArray(targetRefs) ? (targetRefs as unknown[]) : [],
     rules: Array.isArray(rules) ? rules.length : 0,
   };
 }

@@ -112,7 +112,8 @@ function resolved(built: readonly Finding[]): Verdict {
   return { type: 'ResolvedRefs', status: 'False', reason, message: messageOf(against) };
 }
 
-function messageOf(findings: readonly Finding[]): string {
+/** What findings say, in one text. */
+export function messageOf(findings: readonly Finding[]): string {
   const message = findings
     .map(({ field, message }) => (field === null ? message : `${field}: ${message}`))
     .join('; ');

@@ -8,6 +8,7 @@ import { type Located, objectName } from '../located.ts';
 import { conditionsOf } from './conditions.ts';
 import { type WaypointState, gatewayClassStatus, gatewayStatus } from './gateway-status.ts';
 import { type OwnObject, record } from './own-object.ts';
+import { policyAncestors } from './policy-status.ts';
 import { routeParents } from './route-status.ts';
 
 export interface StatusKnowledge {
@@ -76,6 +77,11 @@ function ofGatewayApi(object: OwnObject, knowledge: StatusKnowledge, now: string
       const waypoint = knowledge.waypoint(namespace, name);
       if (waypoint === null) return null;
       return step(gatewayStatus(object, waypoint.object.value, waypoint.state, now));
+    }
+    case 'BackendTLSPolicy': {
+      const built = knowledge.findingsOf(objectName({ kind: served.kind, namespace, name }));
+      const ancestors = policyAncestors(object, { built, hasWaypoint: knowledge.hasWaypoint }, now);
+      return step(ancestors === null ? null : { ancestors });
     }
     default: {
       if (!served.kind.endsWith('Route')) return null;

@@ -17,7 +17,15 @@ const watch = ['get', 'list', 'watch'] as const;
 
 const policies = ['authorizationpolicies', 'peerauthentications', 'requestauthentications'];
 const entries = ['serviceentries', 'workloadentries', 'destinationrules', 'virtualservices'];
-const gatewayKinds = ['gatewayclasses', 'gateways', 'grpcroutes', 'httproutes', 'tcproutes', 'tlsroutes'];
+const gatewayKinds = [
+  'backendtlspolicies',
+  'gatewayclasses',
+  'gateways',
+  'grpcroutes',
+  'httproutes',
+  'tcproutes',
+  'tlsroutes',
+];
 const statusOf = (plurals: readonly string[]): string[] => plurals.map(plural => `${plural}/status`);
 
 /** Of the whole cluster. */

@@ -4,6 +4,7 @@
  */
 import type * as z from 'zod';
 import { type AuthorizationPolicy, authorizationPolicy } from './authorization-policy.ts';
+import { type BackendTlsPolicy, backendTlsPolicy } from './backend-tls-policy.ts';
 import { type DestinationRule, destinationRule } from './destination-rule.ts';
 import { type EndpointSlice, endpointSlice } from './endpoint-slice.ts';
 import { type FaultInjection, faultInjection } from './fault-injection.ts';
@@ -49,6 +50,7 @@ export interface KindTypes {
   readonly GRPCRoute: GrpcRouteObject;
   readonly TLSRoute: TlsRouteObject;
   readonly TCPRoute: TcpRouteObject;
+  readonly BackendTLSPolicy: BackendTlsPolicy;
   readonly DestinationRule: DestinationRule;
   readonly FaultInjection: FaultInjection;
   readonly RateLimit: RateLimitObject;
@@ -136,6 +138,13 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
     namespaced: true,
     own: true,
     schema: tcpRoute,
+  },
+  // What is refused of one would be sent in the clear: control/build-backend-tls.ts refuses the requests.
+  BackendTLSPolicy: {
+    apiVersions: [gatewayApi, 'gateway.networking.k8s.io/v1alpha3'],
+    namespaced: true,
+    own: false,
+    schema: backendTlsPolicy,
   },
   DestinationRule: { apiVersions: entryVersions, namespaced: true, own: true, schema: destinationRule },
   FaultInjection: { apiVersions: ['culvert.dev/v1'], namespaced: true, own: true, schema: faultInjection },

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { makeOddCertificate, makeRoot } from '../tunnel/pki.ts';
 import { eventually } from '../lab/eventually.ts';
+import { EndpointTlsStore } from '../../waypoint/endpoint-tls.ts';
+import { secure } from '../../waypoint/tls-out.ts';
 import { certificateFor, secret, serveTls, serveTlsEcho, webName } from './tls-servers.ts';
 import { destination, World, type WorldOptions } from './world.ts';
 
@@ -248,6 +250,39 @@ void t.test('bytes that are no HTTP get TLS as well', async t => {
   socket.destroy();
 });
 
+void t.test('on a stream of a tunnel, as to pods of the mesh', async t => {
+  const world = await worldOf(t, { appProtocol: 'tcp' });
+  const server = await serveTls(world, 'web', { certificate: good });
+  const store = new EndpointTlsStore({ namespace: 'shop', name: 'wp' });
+  t.teardown(() => store.close());
+  const usable = store.use({
+    source: 'a test',
+    namespace: 'shop',
+    sni: webName,
+    names: [{ type: 'dns', value: webName }],
+    trust: { type: 'pem', pem: root.pem },
+    client: null,
+    revoked: null,
+  });
+  const options = { key: 'here', tls: usable, timeoutMs: 10_000, onFailure: () => {} };
+  const socket = await secure(await world.connect(), { ...options, protocols: ['http/1.1'] });
+  const body = 'x'.repeat(1_000_000);
+  socket.write(
+    `POST / HTTP/1.1\r\nhost: web\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  let answer = '';
+  for await (const chunk of socket as AsyncIterable<Buffer>) answer += String(chunk);
+  t.ok(answer.endsWith('x\r\n0\r\n\r\n') || answer.endsWith('x'), 'a million bytes come back');
+  t.ok(answer.length > 1_000_000);
+  t.equal(server.requests.h1, 1);
+  const bad = { ...usable, wanted: { ...usable.wanted, names: [{ type: 'dns' as const, value: 'other' }] } };
+  const raw = await world.connect();
+  await t.rejects(secure(raw, { ...options, key: 'there', tls: bad, protocols: ['h2'] }), {
+    code: 'UPSTREAM_TLS_FAILED',
+  });
+  t.ok(raw.destroyed);
+});
+
 void t.test('a rule that can not be done refuses, and says why', async t => {
   for (const [policy, why] of [
     ['{ mode: MUTUAL }', /MUTUAL needs clientCertificate and privateKey/],
@@ -262,4 +297,31 @@ void t.test('a rule that can not be done refuses, and says why', async t => {
     t.equal((await world.line({ status: 503 }))['code'], 'TRAFFIC_REFUSED');
     t.match(JSON.stringify(world.waypoint.source?.findings()), why);
   }
+});
+
+void t.test('BackendTLSPolicy: by its name and authorities, and never without', async t => {
+  const configMap = (pem: string): string =>
+    `${JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'ca', namespace: 'shop' }, data: { 'ca.crt': pem } })}\n---\n`;
+  const policy = (validation: string): string => `apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: { name: p, namespace: shop }
+spec: { targetRefs: [{ group: "", kind: Service, name: web }], validation: ${validation} }
+`;
+  const refs = 'caCertificateRefs: [{ group: "", kind: ConfigMap, name: ca }]';
+  const certificate = certificateFor(root, 'www.example.com');
+  const world = await worldOf(t, {
+    objects: configMap(root.pem) + policy(`{ hostname: www.example.com, ${refs} }`),
+  });
+  const server = await serveTls(world, 'web', { certificate });
+  t.equal((await world.request('/')).status, 200);
+  t.equal(server.seen[0]?.sni, 'www.example.com');
+
+  await world.routes(configMap(makeRoot().pem) + policy(`{ hostname: www.example.com, ${refs} }`));
+  t.equal((await world.request('/')).status, 503);
+  t.match((await world.line({ code: 'UPSTREAM_TLS_FAILED' }))['error'], /BackendTLSPolicy shop\/p/);
+
+  await world.routes(policy(`{ hostname: www.example.com, ${refs} }`));
+  t.equal((await world.request('/')).status, 503);
+  t.match((await world.line({ code: 'TRAFFIC_REFUSED' }))['error'], /no reference leads to a certificate/);
+  t.equal(server.requests.h1 + server.requests.h2, 1);
 });

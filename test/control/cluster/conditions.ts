@@ -23,6 +23,7 @@ function object(more: Partial<OwnObject> = {}): OwnObject {
     resourceVersion: '7',
     status: {},
     parentRefs: [],
+    targetRefs: [],
     rules: 0,
     findings: [],
     ...more,

@@ -25,6 +25,7 @@ function route(more: Partial<OwnObject> = {}): OwnObject {
     resourceVersion: '7',
     status: {},
     parentRefs: [parentRef],
+    targetRefs: [],
     rules: 2,
     findings: [],
     ...more,
