@@ -2,6 +2,7 @@
  * What becomes of a request that may pass, for `culvert explain` and `culvert routes`: filters, where it goes with which
  * share, how often it is tried, and how the endpoints are treated. One line each.
  */
+import type { EndpointTls } from '../model/endpoint-tls.ts';
 import type { HttpBackend, HttpRule } from '../model/http-route.ts';
 import { type Balancing, policyFor, type TrafficPolicy } from '../model/traffic-policy.ts';
 import type { TrafficRules } from '../model/traffic-rules.ts';
@@ -69,7 +70,7 @@ export function placeSentences(place: Place, share: string, around: Surroundings
 
 function trafficWords(policy: TrafficPolicy): string[] {
   if (policy.refusal !== null) return [`503, ${policy.refusal}`];
-  const { balancing, limits, outliers, retryBudget, tunnelOnly, locality, warmup } = policy;
+  const { balancing, limits, outliers, retryBudget, tunnelOnly, locality, warmup, tls } = policy;
   const words = [balancingWords(balancing)];
   if (locality !== null) words.push(`by locality (${locality.type})`);
   if (warmup !== null) words.push(`new endpoints warm up for ${warmup.durationMs} ms`);
@@ -84,8 +85,25 @@ function trafficWords(policy: TrafficPolicy): string[] {
     );
   }
   if (retryBudget !== null) words.push(`tries again for ${retryBudget.percent} % of the requests at most`);
+  if (tls !== undefined) words.push(tlsWords(tls));
   if (tunnelOnly) words.push('only endpoints with tunnels');
   return words;
+}
+
+/** Who has to be proven by which authority; never by what we prove ourselves but its name. */
+function tlsWords({ source, names, trust, client }: EndpointTls): string {
+  const who =
+    trust.type === 'unverified' ? 'not verified' : `as ${names.map(({ value }) => value).join(' or ')}`;
+  const by = { system: "the machine's authorities", pem: 'authorities of its own', unverified: null };
+  const authority =
+    trust.type === 'file'
+      ? trust.path
+      : trust.type === 'credential'
+        ? `Secret ${trust.name}`
+        : by[trust.type];
+  const own =
+    client === null ? '' : `, with ${client.type === 'files' ? client.certificate : `Secret ${client.name}`}`;
+  return `TLS by ${source}: ${who}${authority === null ? '' : ` by ${authority}`}${own}`;
 }
 
 function balancingWords(balancing: Balancing): string {

@@ -5,15 +5,17 @@
 import { resolve } from 'node:path';
 import { CulvertError } from '../base/errors.ts';
 import { createLogger } from '../base/log.ts';
-import { build, type BuildResult } from '../control/build.ts';
+import { type BuildResult, resultOf } from '../control/build.ts';
+import { IncrementalBuilder } from '../control/build-incremental.ts';
 import type { Api } from '../control/cluster/api.ts';
 import { hasStatus } from '../control/cluster/api-error.ts';
 import type { ApiObject } from '../control/cluster/api-events.ts';
 import { collectionPath, discover } from '../control/cluster/discovery.ts';
-import { ClusterObjects } from '../control/cluster/objects.ts';
+import { checkObject, ClusterObjects } from '../control/cluster/objects.ts';
+import type { LocatedObject } from '../control/located.ts';
 import { Configuration } from '../control/configuration.ts';
 import { type Finding, formatFinding } from '../control/finding.ts';
-import { kindNames } from '../model/kinds/registry.ts';
+import { followedKinds } from '../model/kinds/registry.ts';
 import { type ClusterChoice, apiOf } from './cluster-api.ts';
 import { listed } from './cluster-objects.ts';
 
@@ -55,7 +57,7 @@ async function meshOfDirectory(directory: string): Promise<KnownMesh> {
 }
 
 async function meshOfCluster(api: Api): Promise<KnownMesh> {
-  const wanted = kindNames.filter(kind => !unread.has(kind));
+  const wanted = followedKinds.filter(kind => !unread.has(kind));
   const served = await discover(api, wanted, new AbortController().signal);
   const objects = new ClusterObjects({ onChange: () => {} });
   await Promise.all(
@@ -77,7 +79,27 @@ async function meshOfCluster(api: Api): Promise<KnownMesh> {
   );
   objects.close();
   const refused = objects.findings().filter(({ severity }) => severity === 'error');
-  return { ...build(objects.all(), { mode: 'cluster' }), refused };
+  const builder = new IncrementalBuilder({ mode: 'cluster' });
+  builder.apply({ set: objects.all(), removed: [] });
+  builder.apply({ set: await namedObjects(api, builder), removed: [] });
+  return { ...resultOf(builder), refused };
+}
+
+/** ConfigMaps that policies name. No Secret is ever asked for: nothing that is answered depends on what is in one. */
+async function namedObjects(api: Api, builder: IncrementalBuilder): Promise<LocatedObject[]> {
+  const wanted = builder.wanted().filter(({ kind }) => kind === 'ConfigMap');
+  const found = await Promise.all(
+    wanted.map(async ({ namespace, name }) => {
+      try {
+        const raw = await api.json({ path: `/api/v1/namespaces/${namespace}/configmaps/${name}` });
+        return checkObject({ kind: 'ConfigMap', apiVersion: 'v1' }, raw as ApiObject).object;
+      } catch (cause) {
+        if (hasStatus(cause, 403, 404)) return null;
+        throw cause;
+      }
+    }),
+  );
+  return found.filter(object => object !== null);
 }
 
 /** For people, beside the answer. */

@@ -77,7 +77,10 @@ kind: DestinationRule
 metadata: { name: web, namespace: shop }
 spec:
   host: web
-  trafficPolicy: { loadBalancer: { simple: ROUND_ROBIN }, outlierDetection: { consecutive5xxErrors: 3 } }
+  trafficPolicy:
+    loadBalancer: { simple: ROUND_ROBIN }
+    outlierDetection: { consecutive5xxErrors: 3 }
+    tls: { mode: MUTUAL, credentialName: web-tls }
 ---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -148,8 +151,9 @@ t.test('what would become of a request', async t => {
   const other = await culvert('explain', 'http://web.shop/', '--context', 'fake');
   t.match(
     other.stdout,
-    /90\.0 % to shop\/web\.shop\S+ port 80: 1 of 2 endpoints ready\n {4}as DestinationRule shop\/web has it: round-robin; .*left out for 30000 ms after 3 errors/,
+    /90\.0 % to shop\/web\.shop\S+ port 80: 1 of 2 endpoints ready\n {4}as DestinationRule shop\/web has it: round-robin; .*left out for 30000 ms after 3 errors.*TLS by DestinationRule shop\/web: as web\.shop\S+ by Secret shop\/web-tls, with Secret shop\/web-tls/,
   );
+  t.notMatch(api.requests.join('\n'), /secrets/, 'no Secret is asked for');
   t.match(other.stdout, /0\.0 % to shop\/gone\.shop\S+ port 1: 500, there is no such service/);
 });
 
