@@ -14,6 +14,8 @@ export type Aspect =
   | 'waypoint'
   | 'route'
   | 'telemetry'
+  | 'telemetry-conflict'
+  | 'route-conflict'
   | 'enrolment'
   | 'claims'
   | 'account'

@@ -9,6 +9,7 @@ import { HttpPolicyBook, type HttpPolicyBookOptions } from './build-http-policie
 import type { ObjectChange } from './build-objects.ts';
 import { RateLimitBook } from './build-rate-limit-book.ts';
 import { RouteBook } from './build-route-book.ts';
+import { RouteConflicts } from './build-route-conflicts.ts';
 import { TelemetryBook } from './build-telemetry-book.ts';
 import { VirtualBook, type VirtualBookOptions } from './build-virtual-book.ts';
 import { TrafficBook, type TrafficBookOptions } from './build-traffic-book.ts';
@@ -23,6 +24,7 @@ export class L7Books {
   readonly #routes: RouteBook;
   readonly #virtual: VirtualBook;
   readonly #backendTls: BackendTlsBook;
+  readonly #conflicts: RouteConflicts;
   readonly #traffic: TrafficBook;
   readonly #limits: RateLimitBook;
   readonly #telemetry: TelemetryBook;
@@ -33,6 +35,7 @@ export class L7Books {
   constructor(options: Omit<TrafficBookOptions, 'backendTls'> & HttpPolicyBookOptions & VirtualBookOptions) {
     this.#routes = new RouteBook(options);
     this.#virtual = new VirtualBook(options);
+    this.#conflicts = new RouteConflicts(options);
     this.#backendTls = new BackendTlsBook(options);
     this.#traffic = new TrafficBook({ ...options, backendTls: this.#backendTls });
     this.#limits = new RateLimitBook(options);
@@ -63,9 +66,10 @@ export class L7Books {
 
   /** Takes changes of objects in; objects, services and endpoints are what they are now already. */
   apply(changes: readonly ObjectChange[], { services, workloads }: L7Touched): L7Change[] {
+    const routes = [...this.#routes.apply(changes), ...this.#virtual.apply(changes, services, workloads)];
+    this.#conflicts.apply(routes, services);
     return [
-      ...this.#routes.apply(changes),
-      ...this.#virtual.apply(changes, services, workloads),
+      ...routes,
       ...this.#traffic.apply(changes, [...services, ...this.#backendTls.apply(changes)], workloads),
       ...this.#limits.apply(changes),
       ...this.#telemetry.apply(changes),

@@ -11,7 +11,7 @@ import type { WaypointUser } from './build-waypoints.ts';
 import type { Located } from './located.ts';
 
 /** Kinds that may have targetRefs. */
-export type Targeting = Located<'AuthorizationPolicy' | 'RequestAuthentication'>;
+export type Targeting = Located<'AuthorizationPolicy' | 'RequestAuthentication' | 'Telemetry'>;
 
 export interface TargetContext {
   readonly objects: Objects;

@@ -1,25 +1,19 @@
-/** Every Telemetry that is for waypoints, as its objects come and go, and what MeshConfig says besides. */
+/** Every Telemetry that is for waypoints, as its objects and what they are attached to come and go, and what MeshConfig says besides. */
 import { isDeepStrictEqual } from 'node:util';
-import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { L7Change } from '../model/l7.ts';
-import { type Telemetry, telemetryKey } from '../model/telemetry.ts';
-import type { FindingStore } from './build-findings.ts';
-import type { ObjectChange, Objects } from './build-objects.ts';
+import { type Telemetry, displacedBy, telemetryKey } from '../model/telemetry.ts';
+import type { HttpPolicyBookOptions } from './build-http-policies.ts';
+import type { ObjectChange } from './build-objects.ts';
+import { touchedTargets } from './build-targets.ts';
 import { configTelemetry, telemetryOf } from './build-telemetry.ts';
 import { objectName } from './located.ts';
 
-export interface TelemetryBookOptions {
-  readonly objects: Objects;
-  readonly config: MeshConfig;
-  readonly findings: FindingStore;
-}
-
 export class TelemetryBook {
-  readonly #options: TelemetryBookOptions;
+  readonly #options: HttpPolicyBookOptions;
   readonly #all = new Map<string, Telemetry>();
   #isNew = true;
 
-  constructor(options: TelemetryBookOptions) {
+  constructor(options: HttpPolicyBookOptions) {
     this.#options = options;
     const config = configTelemetry(options.config);
     this.#all.set(telemetryKey(config), config);
@@ -37,25 +31,61 @@ export class TelemetryBook {
       ? this.all().map(resource => ({ list: 'telemetry', key: telemetryKey(resource), resource }))
       : [];
     this.#isNew = false;
-    for (const change of changes) {
-      if (change.kind !== 'Telemetry') continue;
-      const key = `${change.namespace}/${change.name}`;
+    const touched = this.#touchedBy(changes);
+    for (const key of touched) {
       const before = this.#all.get(key) ?? null;
-      const resource = this.#make(change);
+      const resource = this.#renew(key);
       if (resource === null) this.#all.delete(key);
       else this.#all.set(key, resource);
       if (!isDeepStrictEqual(before, resource)) changed.push({ list: 'telemetry', key, resource });
     }
+    if (touched.size > 0) this.#reportDisplaced();
     return changed;
   }
 
-  #make(change: ObjectChange): Telemetry | null {
-    const { objects, config, findings } = this.#options;
-    const object = objects.get('Telemetry', change.namespace, change.name);
+  #touchedBy(changes: readonly ObjectChange[]): Set<string> {
+    const keys = new Set<string>();
+    for (const change of changes) {
+      if (change.kind === 'Telemetry') keys.add(`${change.namespace}/${change.name}`);
+      const touched = touchedTargets(change);
+      if (touched === undefined) continue;
+      const { objects } = this.#options;
+      const attached = touched === null ? objects.all('Telemetry') : objects.in('Telemetry', touched);
+      for (const { namespace, name, value } of attached)
+        if ((value.spec.targetRef ?? value.spec.targetRefs) !== undefined) keys.add(`${namespace}/${name}`);
+    }
+    return keys;
+  }
+
+  #renew(key: string): Telemetry | null {
+    const { objects, findings } = this.#options;
+    const slash = key.indexOf('/');
+    const [namespace, name] = [key.slice(0, slash), key.slice(slash + 1)];
+    const object = objects.get('Telemetry', namespace, name);
     if (object === null) {
-      findings.put('telemetry', objectName(change), []);
+      for (const aspect of ['telemetry', 'telemetry-conflict'] as const)
+        findings.put(aspect, objectName({ kind: 'Telemetry', namespace, name }), []);
       return null;
     }
-    return findings.about('telemetry', object, report => telemetryOf(object, config, report));
+    return findings.about('telemetry', object, report => telemetryOf(object, this.#options, report));
+  }
+
+  /** Of several that are equally near, all but one are in force for nothing. They are few: all are looked at. */
+  #reportDisplaced(): void {
+    const { objects, findings } = this.#options;
+    const all = this.all();
+    for (const telemetry of all) {
+      const { namespace, name } = telemetry;
+      const object = objects.get('Telemetry', namespace, name);
+      if (object === null) continue;
+      const displaced = displacedBy(telemetry, all);
+      findings.about('telemetry-conflict', object, report => {
+        const [first] = displaced.by;
+        if (first === undefined) return;
+        const where = displaced.from.length === 0 ? '' : ` for ${displaced.from.join(', ')}`;
+        const message = `not in force${where}: Telemetry ${telemetryKey(first)} is older and equally near`;
+        report(object, displaced.everywhere ? 'error' : 'warning', 'telemetry-conflict', 'spec', message);
+      });
+    }
   }
 }

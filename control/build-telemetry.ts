@@ -13,6 +13,7 @@ import type {
   TracingRule,
 } from '../model/telemetry.ts';
 import type { Report } from './build-objects.ts';
+import { type TargetContext, targetsOf } from './build-targets.ts';
 import type { Severity } from './finding.ts';
 import type { Located } from './located.ts';
 
@@ -52,9 +53,10 @@ export function configTelemetry({ tracing, requestLog, clusterDomain }: MeshConf
 /** What an object says; null where none of it is for waypoints. */
 export function telemetryOf(
   object: Located<'Telemetry'>,
-  config: MeshConfig,
+  context: TargetContext,
   report: Report,
 ): Telemetry | null {
+  const { config } = context;
   const { spec, metadata } = object.value;
   const scope = new Scope(object, config, report);
   if (Object.keys(spec.selector?.matchLabels ?? {}).length > 0) {
@@ -62,20 +64,39 @@ export function telemetryOf(
     scope.say('warning', 'telemetry-selector', 'spec.selector', message);
     return null;
   }
-  const targets = scope.targets();
-  if (targets !== null && targets.services.length + targets.gateways.length === 0) return null;
+  const place = placeOf(object, context, report);
+  if (place === null) return null;
   const created = Date.parse(metadata.creationTimestamp ?? '');
   return {
     ...nothing,
     namespace: object.namespace,
     name: object.name,
     createdAt: Number.isNaN(created) ? 0 : created,
-    level: targets !== null ? 'target' : object.namespace === config.rootNamespace ? 'mesh' : 'namespace',
-    ...targets,
+    ...place,
     tracing: scope.tracing(),
     accessLog: scope.accessLog(),
     metrics: scope.metrics(),
   };
+}
+
+/** Where it is in force; null: nowhere. What is attached to the class of waypoints is for all of them. */
+function placeOf(
+  object: Located<'Telemetry'>,
+  context: TargetContext,
+  report: Report,
+): Pick<Telemetry, 'level' | 'services' | 'gateways'> | null {
+  const { targetRef, targetRefs = [] } = object.value.spec;
+  const { rootNamespace } = context.config;
+  const everywhere = { services: [], gateways: [] };
+  if (targetRef === undefined && targetRefs.length === 0)
+    return { level: object.namespace === rootNamespace ? 'mesh' : 'namespace', ...everywhere };
+  const targets = targetsOf(object, context, report);
+  if (targets.some(({ kind }) => kind === 'GatewayClass')) return { level: 'mesh', ...everywhere };
+  const services = targets.flatMap(target => (target.kind === 'Service' ? [target.key] : []));
+  const gateways = targets.flatMap(target =>
+    target.kind === 'Gateway' ? [`${target.namespace}/${target.name}`] : [],
+  );
+  return services.length + gateways.length === 0 ? null : { level: 'target', services, gateways };
 }
 
 class Scope {
@@ -91,37 +112,6 @@ class Scope {
 
   say(severity: Severity, code: string, field: string, message: string): void {
     this.#report(this.#object, severity, code, field, message);
-  }
-
-  /** Null where there are none: it is for all of the namespace. */
-  targets(): { services: string[]; gateways: string[] } | null {
-    const { namespace, value } = this.#object;
-    const single = value.spec.targetRef;
-    const refs = value.spec.targetRefs ?? (single === undefined ? [] : [single]);
-    if (refs.length === 0) return null;
-    const services: string[] = [];
-    const gateways: string[] = [];
-    for (const [index, { kind, name, namespace: other = namespace }] of refs.entries()) {
-      const field = single === undefined ? `spec.targetRefs[${index}]` : 'spec.targetRef';
-      if (other !== namespace)
-        this.say(
-          'error',
-          'telemetry-target',
-          field,
-          'not in force: a target is of the namespace of the Telemetry',
-        );
-      else if (kind === 'Gateway') gateways.push(`${namespace}/${name}`);
-      else if (kind === 'Service')
-        services.push(`${namespace}/${name}.${namespace}.svc.${this.#config.clusterDomain}`);
-      else
-        this.say(
-          'error',
-          'telemetry-target',
-          `${field}.kind`,
-          `not in force: a target is a Service or Gateway, not ${kind}`,
-        );
-    }
-    return { services, gateways };
   }
 
   tracing(): TracingRule | null {

@@ -151,6 +151,36 @@ function nearest(
   return byAge(named) ?? byAge(here.filter(({ gateways }) => gateways.includes(gateway)));
 }
 
+/** Where another one speaks in the place of this one. */
+export interface Displaced {
+  /** Services and Gateways of its targets; empty where it has no targets. */
+  readonly from: readonly string[];
+  readonly by: readonly Telemetry[];
+  /** Nothing is left that it would be in force for. */
+  readonly everywhere: boolean;
+}
+
+/** Of several that are equally near, the oldest is in force. */
+export function displacedBy(telemetry: Telemetry, all: readonly Telemetry[]): Displaced {
+  const { level, namespace, services, gateways } = telemetry;
+  const rivals = all.filter(other => other.level === level && compareAge(other, telemetry) < 0);
+  if (level !== 'target') {
+    const by = level === 'namespace' ? rivals.filter(other => other.namespace === namespace) : rivals;
+    return { from: [], by, everywhere: by.length > 0 };
+  }
+  const by: Telemetry[] = [];
+  const from: string[] = [];
+  for (const [list, targets] of Object.entries({ services, gateways })) {
+    for (const target of targets) {
+      const older = rivals.find(other => other[list as 'services' | 'gateways'].includes(target));
+      if (older === undefined) continue;
+      by.push(older);
+      from.push(target);
+    }
+  }
+  return { from, by, everywhere: from.length > 0 && from.length === services.length + gateways.length };
+}
+
 function compareAge(a: Telemetry, b: Telemetry): number {
   return a.createdAt - b.createdAt || (telemetryKey(a) < telemetryKey(b) ? -1 : 1);
 }

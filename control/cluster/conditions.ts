@@ -30,11 +30,21 @@ const notEnforced: ReadonlySet<string> = new Set([
   'unsupported-value',
 ]);
 /** Findings that leave an object out as a whole. */
-const notAccepted: ReadonlySet<string> = new Set(['duplicate-object', 'invalid-value']);
+const notAccepted: ReadonlySet<string> = new Set([
+  'duplicate-object',
+  'invalid-value',
+  'telemetry-conflict',
+  'route-conflict',
+]);
 const policies: ReadonlySet<string> = new Set([
   'AuthorizationPolicy',
   'PeerAuthentication',
   'RequestAuthentication',
+]);
+/** Findings that Gateway API has a word for (GEP-713: another policy is in force in its place). */
+const reasons: ReadonlyMap<string, string> = new Map([
+  ['telemetry-conflict', 'Conflicted'],
+  ['route-conflict', 'Conflicted'],
 ]);
 /** Kubernetes takes 32 768; a person takes less. */
 const maxMessage = 2_000;
@@ -109,7 +119,8 @@ export function verdict(type: string, against: readonly Finding[], reason: strin
     type,
     status: 'False',
     // One word where there is one reason.
-    reason: codes.size === 1 ? camelCase(first.code).slice(0, maxReason) : reason,
+    reason:
+      codes.size === 1 ? (reasons.get(first.code) ?? camelCase(first.code)).slice(0, maxReason) : reason,
     message: message.length > maxMessage ? `${message.slice(0, maxMessage)}…` : message,
   };
 }

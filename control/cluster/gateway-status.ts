@@ -44,7 +44,8 @@ export function gatewayStatus(
   let isNews = whole.isNews || present.size !== gateway.spec.listeners.length;
   const listeners = gateway.spec.listeners.map(listener => {
     const before = present.get(listener.name);
-    const { conditions, isNews: isOther } = renew(before, listenerVerdicts(listener, state));
+    const rival = rivalOf(listener, gateway);
+    const { conditions, isNews: isOther } = renew(before, listenerVerdicts(listener, state, rival));
     isNews ||= isOther || before === undefined;
     // Routes are bound to Services, not to the listener that their requests come through.
     return { name: listener.name, supportedKinds: [], attachedRoutes: 0, conditions };
@@ -66,7 +67,9 @@ export function gatewayClassStatus(object: OwnObject, now: string): Readonly<Rec
 }
 
 function verdictsOf(gateway: Gateway, state: WaypointState): Verdict[] {
-  const odd = gateway.spec.listeners.filter(listener => listenerProblem(listener) !== null);
+  const odd = gateway.spec.listeners.filter(
+    listener => listenerProblem(listener, rivalOf(listener, gateway)) !== null,
+  );
   const { refused } = state;
   if (refused !== null) {
     const message = 'nothing is made for a Gateway that is not accepted';
@@ -103,8 +106,20 @@ function programmed({ problem, readyPods, addresses }: WaypointState): Verdict {
 
 type Listener = Gateway['spec']['listeners'][number];
 
+/** The listener before this one that has its port already: host names, which may tell two apart, mean nothing to tunnels. */
+function rivalOf(listener: Listener, { spec }: Gateway): Listener | null {
+  const { protocol = '', port = hbonePort } = listener;
+  const before = spec.listeners.slice(0, spec.listeners.indexOf(listener));
+  return (
+    before.find(other => (other.protocol ?? '') === protocol && (other.port ?? hbonePort) === port) ?? null
+  );
+}
+
 /** Why a listener is not what a waypoint has; null where it is. */
-function listenerProblem({ protocol = '', port = hbonePort }: Listener): Verdict | null {
+function listenerProblem(
+  { protocol = '', port = hbonePort }: Listener,
+  rival: Listener | null,
+): Verdict | null {
   const refuse = (reason: string, message: string): Verdict => ({
     type: 'Accepted',
     status: 'False',
@@ -113,13 +128,22 @@ function listenerProblem({ protocol = '', port = hbonePort }: Listener): Verdict
   });
   if (protocol !== hboneProtocol)
     return refuse('UnsupportedProtocol', `a waypoint listens for ${hboneProtocol} only`);
-  return port === hbonePort ? null : refuse('PortUnavailable', `tunnels come to port ${hbonePort}`);
+  if (port !== hbonePort) return refuse('PortUnavailable', `tunnels come to port ${hbonePort}`);
+  return rival === null ? null : refuse('PortUnavailable', `listener ${rival.name} has the port`);
 }
 
-function listenerVerdicts(listener: Listener, state: WaypointState): Verdict[] {
-  const problem = listenerProblem(listener);
+function listenerVerdicts(listener: Listener, state: WaypointState, rival: Listener | null): Verdict[] {
+  const problem = listenerProblem(listener, rival);
   const good = (type: string, message: string): Verdict => ({ type, status: 'True', reason: type, message });
-  const none = { type: 'Conflicted', status: 'False', reason: 'NoConflicts', message: 'none' } as const;
+  const conflicted: Verdict =
+    rival === null
+      ? { type: 'Conflicted', status: 'False', reason: 'NoConflicts', message: 'none' }
+      : {
+          type: 'Conflicted',
+          status: 'True',
+          reason: 'HostnameConflict',
+          message: `with listener ${rival.name}: host names do not tell tunnels apart`,
+        };
   const isIn = state.refused === null ? programmed(state) : null;
   const refused = {
     type: 'Programmed',
@@ -131,6 +155,6 @@ function listenerVerdicts(listener: Listener, state: WaypointState): Verdict[] {
     problem ?? good('Accepted', 'tunnels of the mesh'),
     problem === null && isIn !== null ? isIn : refused,
     good('ResolvedRefs', 'it refers to nothing'),
-    none,
+    conflicted,
   ];
 }

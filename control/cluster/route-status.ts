@@ -10,6 +10,9 @@ import type { Finding } from '../finding.ts';
 import { type Condition, type Verdict, renewed } from './conditions.ts';
 import { type OwnObject, record } from './own-object.ts';
 
+/** Findings about one of the parents, not about what the route says. */
+const ofParents: ReadonlySet<string> = new Set(['unknown-parent', 'route-conflict']);
+
 /** What there is to know beside the route itself. */
 export interface RouteKnowledge {
   /** What the builder says about the version that is in force. */
@@ -83,13 +86,18 @@ function acceptedAt(object: OwnObject, index: number, { built, hasWaypoint }: Ro
       code === 'unknown-parent' && field?.startsWith(`spec.parentRefs[${index}].`) === true,
   );
   if (unknown.length > 0) return refuse('NoMatchingParent', messageOf(unknown));
+  const conflicts = built.filter(
+    ({ code, severity, field }) =>
+      code === 'route-conflict' && severity === 'error' && field === `spec.parentRefs[${index}]`,
+  );
+  if (conflicts.length > 0) return refuse('Conflicted', messageOf(conflicts));
   const { name, namespace = object.namespace } = record(object.parentRefs[index]);
   if (!hasWaypoint(String(namespace), String(name))) {
     const fix = 'label it or its namespace culvert.dev/use-waypoint';
     return refuse('NoWaypoint', `Service ${String(namespace)}/${String(name)} has no waypoint: ${fix}`);
   }
   const faults = built.filter(
-    ({ severity, code }) => severity === 'error' && code !== 'unknown-parent' && !unresolved.has(code),
+    ({ severity, code }) => severity === 'error' && !ofParents.has(code) && !unresolved.has(code),
   );
   const accepted = { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'in force' } as const;
   if (faults.length === 0) return [accepted];

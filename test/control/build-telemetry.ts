@@ -32,9 +32,7 @@ function settings(text: string, service: string | null = web) {
 }
 
 function said(text: string): string[] {
-  return brief(configured(text).findings).filter(
-    line => line.includes('telemetry') || line.includes('collector'),
-  );
+  return brief(configured(text).findings).filter(line => /telemetry|collector|targetRef/.test(line));
 }
 
 t.test('without a word there are no spans, and every request has a line', async t => {
@@ -141,4 +139,56 @@ t.test('what is not in force is said', async t => {
   t.match(settings(config + text), { accessLog: { filter: null }, metrics: [{ labels: [] }] });
   t.same(said(telemetry('s', { selector: { matchLabels: { app: 'web' } } })).length, 1);
   t.same(said(telemetry('k', { targetRefs: [{ kind: 'Pod', name: 'a' }] })).length, 1);
+});
+
+const service = `${JSON.stringify({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name: 'web', namespace: 'shop', labels: { 'culvert.dev/use-waypoint': 'wp' } },
+  spec: { clusterIP: '10.96.0.1', ports: [{ port: 80 }] },
+})}\n---\n${JSON.stringify({
+  apiVersion: 'gateway.networking.k8s.io/v1',
+  kind: 'Gateway',
+  metadata: { name: 'wp', namespace: 'shop' },
+  spec: { gatewayClassName: 'culvert-waypoint' },
+})}\n---\n`;
+
+t.test('what it is attached to is found as for policies', async t => {
+  const ref = { kind: 'Service', name: 'web' };
+  const off = { accessLogging: [{ disabled: true }] };
+  t.same(said(service + telemetry('a', { targetRefs: [ref], ...off })), []);
+  t.match(said(telemetry('a', { targetRefs: [ref], ...off })), [/^warning policy-without-workloads/]);
+  const other = { targetRefs: [{ ...ref, namespace: 'bank' }], ...off };
+  t.match(said(service + telemetry('a', other)), [/^error invalid-value \d+ spec\.targetRefs\[0\]/]);
+  const group = 'networking.istio.io';
+  const entry = { targetRefs: [{ group, kind: 'ServiceEntry', name: 'out' }], ...off };
+  const host = `${JSON.stringify({
+    apiVersion: 'networking.istio.io/v1',
+    kind: 'ServiceEntry',
+    metadata: { name: 'out', namespace: 'shop', labels: { 'culvert.dev/use-waypoint': 'wp' } },
+    spec: {
+      hosts: ['example.org'],
+      ports: [{ number: 80, name: 'http', protocol: 'HTTP' }],
+      resolution: 'DNS',
+    },
+  })}\n---\n`;
+  t.equal(settings(service + host + telemetry('a', entry), 'shop/example.org').accessLog.enabled, false);
+  const all = { group: 'gateway.networking.k8s.io', kind: 'GatewayClass', name: 'culvert-waypoint' };
+  const root = telemetry('a', { targetRefs: [all], ...off }, 'culvert-system');
+  t.equal(settings(root).accessLog.enabled, false);
+  t.equal(settings(telemetry('a', { targetRefs: [all], ...off })).accessLog.enabled, true, 'not of the root');
+});
+
+t.test('of two that are equally near, one is told that it is in force for nothing', async t => {
+  const off = { accessLogging: [{ disabled: true }] };
+  const old = '2026-01-01T00:00:00Z';
+  const two = telemetry('b', off, 'shop', old) + telemetry('a', off, 'shop', '2026-01-02T00:00:00Z');
+  t.same(said(two), ['error telemetry-conflict 3 spec']);
+  t.same(said(telemetry('a', off) + telemetry('b', off, 'bank')), []);
+  const ref = { kind: 'Service', name: 'web' };
+  const gateway = { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'wp' };
+  const partly =
+    telemetry('b', { targetRefs: [ref], ...off }, 'shop', old) +
+    telemetry('a', { targetRefs: [ref, gateway], ...off }, 'shop', '2026-01-02T00:00:00Z');
+  t.match(said(service + partly), [/^warning telemetry-conflict/]);
 });

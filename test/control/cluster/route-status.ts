@@ -121,3 +121,14 @@ t.test('a route of others is none of ours, unless we have said something of it b
   const parents = routeParents(route(), knowledge, now);
   t.strictSame(routeParents(route({ parentRefs, status: { parents } }), knowledge, now), []);
 });
+
+t.test('a kind that comes before is in force instead', async t => {
+  const field = 'spec.parentRefs[0]';
+  t.strictSame(said(route(), [finding('route-conflict', field)]), ['Accepted=False Conflicted', resolved]);
+  t.strictSame(
+    said(route(), [finding('route-conflict', field, 'warning')]),
+    [accepted, resolved],
+    'at one port',
+  );
+  t.strictSame(said(route(), [finding('route-conflict', 'spec.parentRefs[1]')]), [accepted, resolved]);
+});
