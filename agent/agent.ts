@@ -271,8 +271,7 @@ export class Agent {
 
   fromShard(shard: number, message: FromShard): void {
     if (message.type === 'podAdded') this.ledger.answered(shard, message.podUid, message.error);
-    else if (message.type === 'neighbour')
-      this.parts.kernelPath.learn(this, message.podUid, message.address, message.port);
+    else if (message.type === 'neighbour') this.parts.kernelPath.learn(this, message.neighbour);
     else if (message.type === 'podRemoved') this.ledger.giveBack(shard, message.netnsFd);
     else if (message.type === 'drained') this.ending.drained();
     else if (message.type === 'inquire') void this.#inquire(shard, message);

@@ -20,9 +20,11 @@ export const pathSizes = {
   grant: 8,
   opening: 16,
   passageEnd: 40,
-  passage: 160,
+  passage: 176,
   passageSock: 80,
-  pathEvent: 184,
+  pathEvent: 200,
+  choice: 28,
+  service: 1832,
 } as const;
 
 /** Number of grants, and so of verdicts: CULVERT_MAX_VERDICTS. */
@@ -48,7 +50,7 @@ export function encodePathConfig(config: PathConfig): Buffer {
   return bytes;
 }
 
-/** What a verdict is about. */
+/** What a verdict is about, or the choices of a Service. */
 export interface VerdictKey {
   /** Cookie of the source pod's namespace. */
   readonly source: bigint;
@@ -130,6 +132,8 @@ export interface Passage {
   readonly id: bigint;
   readonly source: Endpoint;
   readonly target: Endpoint;
+  /** The Service that was asked for; null where it was the pod itself. */
+  readonly service: Endpoint | null;
   readonly sourceNetns: bigint;
   readonly targetNetns: bigint;
   /** CLOCK_MONOTONIC. */
@@ -149,6 +153,7 @@ export interface Passage {
 
 const endHere = 1;
 const endJoined = 2;
+const [servicePortAt, serviceAt] = [156, 160];
 const [openerAt, serverAt] = [72, 72 + pathSizes.passageEnd];
 
 export function decodePassage(id: bigint, bytes: Buffer): Passage {
@@ -165,6 +170,7 @@ export function decodePassage(id: bigint, bytes: Buffer): Passage {
       address: decodeAddress(bytes.subarray(24, 40)) ?? '',
       port: bytes.readUInt16BE(42),
     },
+    service: decodeService(bytes),
     targetNetns: bytes.readBigUInt64LE(0),
     sourceNetns: bytes.readBigUInt64LE(sizes.flow),
     openedNs: bytes.readBigUInt64LE(56),
@@ -177,6 +183,12 @@ export function decodePassage(id: bigint, bytes: Buffer): Passage {
     openerError: bytes.readUInt32LE(openerAt + 36),
     serverError: bytes.readUInt32LE(serverAt + 36),
   };
+}
+
+function decodeService(bytes: Buffer): Endpoint | null {
+  const port = bytes.readUInt16BE(servicePortAt);
+  const address = decodeAddress(bytes.subarray(serviceAt, serviceAt + sizes.address));
+  return port === 0 || address === null ? null : { address, port };
 }
 
 export type PathEvent =

@@ -18,6 +18,7 @@ import {
   type Passage,
   type PathEvent,
 } from './kernel-path-abi.ts';
+import type { Service } from '../model/service.ts';
 import type { Pod } from './pod.ts';
 import type { Maps } from './redirect-programs.ts';
 import { clientOf, workloadOf, type ShardContext } from './shard-context.ts';
@@ -149,6 +150,7 @@ export class Passages {
       { ...passage.target, workload: workloadOf(context, neighbour), identity: neighbour.identity },
     );
     connection.security = 'kernel';
+    connection.service = serviceOf(context, pod, passage);
     connection.began(Number(native.monotonicNs() - passage.openedNs) / 1e6);
     neighbour.connections.add(connection);
     const entry: Entry = { passage, connection, neighbour, ending: false };
@@ -241,6 +243,12 @@ export class Passages {
     for (const pod of this.#context.pods.values()) if (pod.cookie === cookie) return pod;
     return null;
   }
+}
+
+/** The Service that the client has asked for, as it is now. */
+function serviceOf(context: ShardContext, pod: Pod, { service }: Passage): Service | null {
+  if (service === null) return null;
+  return context.mesh.serviceFor(clientOf(context, pod).network, service.address, pod.namespace);
 }
 
 function policyChanged(reason: string): CulvertError {

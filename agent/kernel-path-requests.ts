@@ -4,6 +4,16 @@
  */
 import type { FromShard } from './messages.ts';
 import type { Pod } from './pod.ts';
+import type { Endpoint } from './redirect-abi.ts';
+
+/** A connection of a pod to another of this node is open. */
+export interface Neighbour {
+  readonly podUid: string;
+  /** Its own address and port. */
+  readonly reached: Endpoint;
+  /** The Service that was asked for; null where it was the neighbour itself. */
+  readonly service: Endpoint | null;
+}
 
 const everyMs = 1_000;
 const mostKinds = 10_000;
@@ -16,12 +26,12 @@ export class VerdictRequests {
     this.#send = send;
   }
 
-  ask(pod: Pod, address: string, port: number): void {
-    const kind = `${pod.uid} ${address} ${port}`;
+  ask(pod: Pod, reached: Endpoint, service: Endpoint | null): void {
+    const kind = [pod.uid, reached.address, reached.port, service?.address, service?.port].join(' ');
     const now = performance.now();
     if (now - (this.#askedAt.get(kind) ?? -everyMs) < everyMs) return;
     if (this.#askedAt.size >= mostKinds) this.#askedAt.clear();
     this.#askedAt.set(kind, now);
-    this.#send({ type: 'neighbour', podUid: pod.uid, address, port });
+    this.#send({ type: 'neighbour', neighbour: { podUid: pod.uid, reached, service } });
   }
 }

@@ -12,9 +12,12 @@ import * as native from '../native/native.ts';
 import type { Agent } from './agent.ts';
 import type { PathMode } from './config.ts';
 import { encodePathConfig, type PathConfig } from './kernel-path-abi.ts';
-import { judgeOf } from './kernel-path-judge.ts';
+import { judgeOf, type NodeState } from './kernel-path-judge.ts';
+import { ServiceTable } from './kernel-path-services.ts';
+import { serviceJudgeOf } from './kernel-path-service-judge.ts';
 import { pathFitness, type PathFitness } from './kernel-path-selftest.ts';
 import { Verdicts } from './kernel-path-verdicts.ts';
+import type { Neighbour } from './kernel-path-requests.ts';
 import type { Pods } from './pods.ts';
 import type { Redirect } from './redirect.ts';
 import { encodeIndex } from './redirect-abi.ts';
@@ -24,6 +27,10 @@ import { withPathPrograms } from './redirect-programs.ts';
 export interface PathState {
   readonly mode: PathMode;
   readonly verdicts: number;
+  /** Pairs of a pod and a Service whose endpoints the kernel may draw. */
+  readonly services: number;
+  /** Times that a Service did not fit, by why. */
+  readonly servicesLeftOut: { readonly endpoints: number; readonly room: number };
   /** Why it is less than what was asked for; null where it is not. */
   readonly problem: string | null;
 }
@@ -45,6 +52,7 @@ export class KernelPath {
   readonly mode: PathMode;
   readonly problem: string | null;
   readonly #verdicts: Verdicts;
+  readonly #services: ServiceTable;
   /** Verdicts of an earlier agent stay as they are until pods and mesh are known. */
   #settled = false;
 
@@ -52,7 +60,11 @@ export class KernelPath {
     this.mode = mode;
     this.problem = problem;
     this.#verdicts = new Verdicts(redirect.maps);
-    redirect.onRetire = cookie => this.#verdicts.retired(cookie);
+    this.#services = new ServiceTable(redirect.maps);
+    redirect.onRetire = cookie => {
+      this.#verdicts.retired(cookie);
+      this.#services.retired(cookie);
+    };
   }
 
   /** Tests the kernel and puts the programs in place. Never throws: what can't be is `off`, with its reason. */
@@ -69,13 +81,22 @@ export class KernelPath {
     const config: PathConfig = { enabled: mode !== 'off', joins: mode === 'join', limit, graceMs };
     native.mapUpdate(redirect.maps.path_config, encodeIndex(0), encodePathConfig(config), 'any');
     const path = new KernelPath(redirect, mode, problem);
-    if (mode === 'off') path.#verdicts.clear();
+    if (mode === 'off') {
+      path.#services.clear();
+      path.#verdicts.clear();
+    }
     if (problem !== null) log.warn({ code: 'KERNEL_PATH_LIMITED', mode, err: problem }, 'kernel path');
     return path;
   }
 
   state(): PathState {
-    return { mode: this.mode, verdicts: this.#verdicts.size, problem: this.problem };
+    return {
+      mode: this.mode,
+      verdicts: this.#verdicts.size,
+      services: this.#services.size,
+      servicesLeftOut: this.#services.leftOut,
+      problem: this.problem,
+    };
   }
 
   /** Whether the verdicts are this agent's. */
@@ -85,17 +106,27 @@ export class KernelPath {
 
   /** The mesh has changed; to be called before shards hear of it. Nothing before the first `settle`. */
   follow(agent: Agent): void {
-    if (this.#isOurs(agent)) this.#verdicts.follow(judgeNow(agent));
+    if (this.#isOurs(agent)) this.#judgeAgain(agent);
+  }
+
+  #judgeAgain(agent: Agent): void {
+    const state = stateOf(agent);
+    this.#verdicts.follow(judgeOf(state));
+    this.#services.follow(serviceJudgeOf(state));
   }
 
   /** Pods are enrolled as the configuration wants them. True the first time that this agent serves. */
   settle(agent: Agent): boolean {
     if (this.#isOurs(agent)) {
-      this.#verdicts.follow(judgeNow(agent));
+      this.#judgeAgain(agent);
       return false;
     }
     if (!agent.place.held) return false;
-    if (this.mode !== 'off') this.#verdicts.adopt(judgeNow(agent));
+    if (this.mode !== 'off') {
+      const state = stateOf(agent);
+      this.#verdicts.adopt(judgeOf(state));
+      this.#services.adopt(serviceJudgeOf(state));
+    }
     this.#settled = true;
     return true;
   }
@@ -107,18 +138,20 @@ export class KernelPath {
     return false;
   }
 
-  /** A shard has carried a connection of this pod to a neighbour's own address. */
-  learn(agent: Agent, podUid: string, address: string, port: number): void {
+  /** A shard has carried a connection of this pod to a neighbour, by its own address or by that of a Service. */
+  learn(agent: Agent, { podUid, reached, service }: Neighbour): void {
     if (this.mode === 'off' || agent.draining || !this.#isOurs(agent)) return;
-    const source = agent.parts.pods.list().find(pod => pod.wanted.podUid === podUid);
+    const source = agent.parts.pods.list().find(pod => pod.wanted.podUid === podUid)?.cookie;
     if (source === undefined) return;
-    this.#verdicts.learn({ source: source.cookie, address, port }, judgeNow(agent));
+    const state = stateOf(agent);
+    this.#verdicts.learn({ source, ...reached }, judgeOf(state));
+    if (service !== null) this.#services.learn({ source, ...service }, reached, serviceJudgeOf(state));
   }
 }
 
-function judgeNow({ mesh, config, parts }: Agent): ReturnType<typeof judgeOf> {
+function stateOf({ mesh, config, parts }: Agent): NodeState {
   const pods: ReturnType<Pods['list']> = parts.pods.list();
-  return judgeOf({ mesh, node: config.node, ports: config.podPorts, pods });
+  return { mesh, node: config.node, ports: config.podPorts, pods };
 }
 
 async function fitMode(options: KernelPathOptions): Promise<{ mode: PathMode; problem: string | null }> {

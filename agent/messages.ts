@@ -6,6 +6,7 @@
  */
 import type { AgentConfig } from './config.ts';
 import type { KeptClient } from '../model/affinity.ts';
+import type { Neighbour } from './kernel-path-requests.ts';
 import type { PassageMaps } from './kernel-path-passages.ts';
 import type { MeshDelta } from '../model/mesh.ts';
 import type { IssuedCertificate } from '../tunnel/certificates.ts';
@@ -101,8 +102,8 @@ export type FromShard =
       readonly patient: boolean;
     }
   | { readonly type: 'podRemoved'; readonly netnsFd: number }
-  /** A connection to a pod of this node by its own address is open: the next one may be the kernel's. */
-  | { readonly type: 'neighbour'; readonly podUid: string; readonly address: string; readonly port: number }
+  /** A connection to a pod of this node is open: the next one may be the kernel's. */
+  | { readonly type: 'neighbour'; readonly neighbour: Neighbour }
   | { readonly type: 'drained'; readonly forced: number }
   | { readonly type: 'answer'; readonly id: number; readonly answer: ShardAnswer };
 

@@ -32,7 +32,13 @@ export interface MetricSources {
   readonly redirect: () => Readonly<Record<string, bigint>>;
   /** Times that this process gave its place to another agent, or took one's, by what came of it. */
   readonly handovers: () => Readonly<Record<string, number>>;
-  readonly kernelPath: () => { readonly mode: string; readonly verdicts: number };
+  readonly kernelPath: () => {
+    readonly mode: string;
+    readonly verdicts: number;
+    readonly services: number;
+    /** Times that a Service did not fit, by why. */
+    readonly servicesLeftOut: Readonly<Record<string, number>>;
+  };
   readonly logLinesLost: () => number;
   /** Null without a cluster. */
   readonly cluster: (() => ClusterState) | null;
@@ -73,6 +79,21 @@ export function agentFamilies(sources: MetricSources): Family[] {
     single('culvert_kernel_path_verdicts', 'gauge', 'Decisions that the kernel has', () => {
       return sources.kernelPath().verdicts;
     }),
+    single(
+      'culvert_kernel_path_services',
+      'gauge',
+      'Pairs of a pod and a Service whose endpoints the kernel draws',
+      () => sources.kernelPath().services,
+    ),
+    several(
+      'culvert_kernel_path_services_left_out_total',
+      'counter',
+      'Times that such a pair did not fit into the kernel, by why',
+      () =>
+        Object.entries(sources.kernelPath().servicesLeftOut).map(([reason, count]) =>
+          sample({ reason }, count),
+        ),
+    ),
     single(
       'culvert_log_lines_lost_total',
       'counter',

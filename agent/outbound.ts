@@ -80,6 +80,7 @@ function attempt(context: ShardContext, outgoing: Outgoing): void {
     hbonePort: context.config.podPorts.hbone,
     agentPorts: context.agentPorts,
     exclude: outgoing.tried,
+    ...(outgoing.target.chosen === null ? {} : { chosen: outgoing.target.chosen }),
     avoid: context.health,
     kept: keptFor(context, outgoing.pod),
     random: Math.random,
@@ -173,8 +174,9 @@ function toNeighbour(
       return;
     }
     const { address, port } = connection.destination;
-    if (address === outgoing.target.address && port === outgoing.target.port)
-      context.neighbour(outgoing.pod, address, port);
+    const { pod, target } = outgoing;
+    const asked = connection.service === null ? null : { address: target.address, port: target.port };
+    context.neighbour(pod, { address, port }, asked);
     join(outgoing, connection, server, done);
   });
 }

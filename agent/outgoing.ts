@@ -2,6 +2,7 @@
  * What outbound.ts and tunnel-out.ts share: a client on its way out, and how one attempt to get it there ended.
  */
 import { CulvertError } from '../base/errors.ts';
+import type { OriginalDestination } from '../native/native.ts';
 import type { Leg } from './leg.ts';
 import type { Pod } from './pod.ts';
 
@@ -11,7 +12,7 @@ export interface Outgoing {
   readonly client: Leg;
   readonly clientAddress: string;
   readonly clientPort: number;
-  readonly target: { readonly address: string; readonly port: number };
+  readonly target: OriginalDestination;
   /** Endpoints (workload UIDs) that were tried without success. */
   readonly tried: Set<string>;
 }

@@ -8,7 +8,7 @@ import { CulvertError } from '../base/errors.ts';
 import { canonicalIp, ipValue } from '../model/address.ts';
 
 /** CULVERT_ABI: part of the pin path, so that agents of different layouts never share a map. */
-export const abi = 3;
+export const abi = 4;
 
 /** CULVERT_COUNTERS, in its order; what each means is said there. */
 export const counterNames = [
@@ -64,6 +64,9 @@ export const counterNames = [
   'path_to_join',
   'path_revoked',
   'path_untold',
+  'path_service',
+  'path_handed',
+  'path_refusing',
 ] as const;
 
 export type CounterName = (typeof counterNames)[number];
@@ -73,8 +76,9 @@ export const sizes = {
   address: 16,
   config: 16,
   pod: 40,
-  name: 40,
+  name: 60,
   endpoint: 20,
+  memo: 40,
   flow: 48,
   kubelet: 56,
   dnsClient: 16,
@@ -124,6 +128,14 @@ export function decodeAddress(bytes: Buffer): string | null {
   if (bytes.every(byte => byte === 0)) return null;
   const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2).toString(16));
   return canonicalIp(groups.join(':'));
+}
+
+/** A culvert_endpoint: key of `refusing`. */
+export function encodeEndpoint({ address, port }: Endpoint): Buffer {
+  const bytes = Buffer.alloc(sizes.endpoint);
+  encodeAddress(address).copy(bytes, 0);
+  bytes.writeUInt16BE(port, sizes.address);
+  return bytes;
 }
 
 /** Key of `pods` and `listeners`. */

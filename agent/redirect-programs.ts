@@ -49,6 +49,8 @@ export const mapNames = [
   'listeners',
   'path_config',
   'verdicts',
+  'services',
+  'refusing',
   'grants',
   'openings',
   'passages',

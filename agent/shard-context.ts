@@ -15,6 +15,7 @@ import type { FromShard, ShardMeshSettings } from './messages.ts';
 import { newbornWorkload } from './newborn.ts';
 import type { Pod } from './pod.ts';
 import type { CurrentCertificates } from '../tunnel/current-certificates.ts';
+import type { Endpoint } from './redirect-abi.ts';
 import type { ShardMetrics } from './shard-metrics.ts';
 import type { SourceCaps } from '../tunnel/source-caps.ts';
 
@@ -45,8 +46,8 @@ export interface ShardContext {
   readonly metrics: ShardMetrics;
   /** Tells the main thread. */
   readonly send: (message: FromShard) => void;
-  /** A connection of this pod to a neighbour's own address is open. */
-  neighbour(pod: Pod, address: string, port: number): void;
+  /** A connection of this pod to a neighbour is open; to that one itself, or to a Service. */
+  neighbour(pod: Pod, reached: Endpoint, service: Endpoint | null): void;
   /** Counts something that an operator may want to know, by code. */
   count(code: string): void;
 }

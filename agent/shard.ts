@@ -95,7 +95,7 @@ export class Shard {
       },
       draining: false,
       metrics: this.#metrics,
-      neighbour: (pod, address, port) => requests?.ask(pod, address, port),
+      neighbour: (pod, reached, service) => requests?.ask(pod, reached, service),
       count: code => this.#metrics.event(code),
     };
     this.#dns = new PodDns(this.#context, start.dnsServersMap);

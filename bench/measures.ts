@@ -66,7 +66,7 @@ export const measures: readonly Measure[] = [
     title: `HTTP, ${httpConnections} connections`,
     unit: '/s',
     take: async (stage, pair, seconds) => {
-      const address = stage.addressOf(pair.server);
+      const address = stage.addressOf(pair);
       const url = `http://${address.includes(':') ? `[${address}]` : address}:${httpPort}/`;
       const flags = ['-t1', `-c${httpConnections}`, `-d${Math.ceil(seconds)}s`];
       const { stdout } = await pair.client.run('wrk', [...flags, url], { cpus: stage.cpus });
@@ -91,9 +91,9 @@ async function load(
   seconds: number,
   ...more: string[]
 ): Promise<unknown> {
-  const { client, server, waits } = pair;
+  const { client, waits } = pair;
   const port = waits ? loadPort : eventLoadPort;
-  const args = [mode, stage.addressOf(server), String(port), String(seconds), ...more];
+  const args = [mode, stage.addressOf(pair), String(port), String(seconds), ...more];
   const env = waits ? {} : nonblocking;
   const { stdout } = await client.run(stage.tools.load, args, { cpus: stage.cpus, env });
   return JSON.parse(stdout);

@@ -67,7 +67,7 @@ async function shortConnections(stage: Stage, pair: Pair, count: number): Promis
   const forever = '1000000';
   const args = [
     'connect',
-    stage.addressOf(pair.server),
+    stage.addressOf(pair),
     String(loadPort),
     forever,
     String(concurrentClients),
@@ -77,7 +77,7 @@ async function shortConnections(stage: Stage, pair: Pair, count: number): Promis
 }
 
 async function open(stage: Stage, pair: Pair, count: number): Promise<LabProcess> {
-  const args = ['client', stage.addressOf(pair.server), String(idlePort), String(count)];
+  const args = ['client', stage.addressOf(pair), String(idlePort), String(count)];
   const client = pair.client.spawn(stage.tools.idle, args, { cpus: stage.cpus });
   await client.says(/\{"open":\d+\}/, 120_000);
   return client;

@@ -8,11 +8,13 @@ import { CulvertError } from '../base/errors.ts';
  * What is compared with no mesh. `no-mesh` compares it with itself and so tells how much of a ratio is noise.
  * `cross-node` goes through two routers and a switch, as in a cluster; `cross-node-bridge` has pods of two nodes on one
  * bridge, the shortest wire between two agents, where the mesh's share of the whole is the largest. `same-node` is the
- * kernel path as it is by default, `same-node-join` with joined sockets, and `same-node-agent` goes through the agent.
+ * kernel path as it is by default, `same-node-service` the same by a Service's address, `same-node-join` with joined
+ * sockets, and `same-node-agent` goes through the agent.
  */
 export const pathNames = [
   'no-mesh',
   'same-node',
+  'same-node-service',
   'same-node-join',
   'same-node-agent',
   'cross-node',

@@ -48,6 +48,13 @@ function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
       carriage: 'kernel',
       measures: compared,
     },
+    'same-node-service': {
+      direct: plain.near,
+      culvert: { ...meshed.near, byService: true },
+      agents: pinned,
+      carriage: 'kernel',
+      measures: ['connect', 'connects'],
+    },
     'same-node-join': {
       direct: { ...plain.near, waits: false },
       culvert: { ...meshed.near, waits: false },

@@ -7,7 +7,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentProcess } from '../test/lab/agent-process.ts';
-import { enrolled } from '../test/lab/kubernetes.ts';
+import { enrolled, type KubernetesObject, serviceObject } from '../test/lab/kubernetes.ts';
 import { Lab } from '../test/lab/lab.ts';
 import type { LabPod } from '../test/lab/pod.ts';
 import { CulvertError } from '../base/errors.ts';
@@ -22,10 +22,15 @@ export const nonblocking = { NONBLOCKING: '1' } as const;
 export const idlePort = 7002;
 export const httpPort = 8080;
 
+/** Of the Service with the meshed pod `near`. */
+const vips = ['10.96.0.10', 'fd00:10:96::10'] as const;
+
 /** A client and the server that it talks to. */
 export interface Pair {
   readonly client: LabPod;
   readonly server: LabPod;
+  /** Dials the Service that has this server alone for an endpoint. */
+  readonly byService?: boolean;
   /** Whether the load programs wait in read() and write(), or in poll() as event loops do. */
   readonly waits: boolean;
 }
@@ -85,7 +90,7 @@ export class Stage implements AsyncDisposable {
           node,
           namespace: 'bench',
           serviceAccount: role,
-          labels: kind === 'meshed' ? enrolled : {},
+          labels: kind === 'meshed' ? { ...enrolled, app: role } : {},
           outsideCgroupRoot: kind === 'plain',
           ...(role === 'bridged' ? { pluggedInto: 'node-a' } : {}),
         }),
@@ -94,7 +99,7 @@ export class Stage implements AsyncDisposable {
     const lab = await Lab.create({ name: 'bench', nodes: ['node-a', 'node-b'], pods });
     try {
       const stage = new Stage(lab, tools, options);
-      lab.writeConfig(stage.#configDir);
+      lab.writeConfig(stage.#configDir, { objects: [nearService()] });
       const pairs = [stage.meshed, stage.plain].flatMap(kind => Object.values(kind));
       for (const { server } of pairs) await stage.#serve(server);
       return stage;
@@ -104,9 +109,10 @@ export class Stage implements AsyncDisposable {
     }
   }
 
-  /** The server's address in the family that is measured. */
-  addressOf(pod: LabPod): string {
-    return this.#ipv6 ? pod.address6 : pod.address;
+  /** What a client dials, in the family that is measured. */
+  addressOf({ server, byService = false }: Pair): string {
+    const [v4, v6] = byService ? vips : [server.address, server.address6];
+    return this.#ipv6 ? v6 : v4;
   }
 
   /** Both agents as set: the client's first. They are started, or started anew, when they are not. */
@@ -159,4 +165,14 @@ export class Stage implements AsyncDisposable {
       nginx.listensOn(httpPort),
     ]);
   }
+}
+
+function nearService(): KubernetesObject {
+  return serviceObject({
+    name: 'near',
+    namespace: 'bench',
+    selector: { app: 'near' },
+    clusterIPs: vips,
+    ports: [loadPort, eventLoadPort, idlePort, httpPort].map(port => ({ name: `tcp-${port}`, port })),
+  });
 }

@@ -52,6 +52,7 @@ static __always_inline void remember(struct culvert_name *name, __u16 role, cons
 	name->stands_for = *stands_for;
 	name->stands_for_port = stands_for_port;
 	name->verdict = 0;
+	name->chosen_port = 0;
 }
 
 static __always_inline bool has_source(struct bpf_sock *sk)

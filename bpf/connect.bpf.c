@@ -4,14 +4,15 @@
  *
  * TCP of an enrolled pod gets the agent's listener in its own namespace (port 15001) for a destination, and
  * the pod's address for a source; the real destination stays on the socket, where sockops and getpeername
- * find it; what the agent has decided about before goes its way (verdict.h). Connected UDP to port 53 goes to 15053. What the node's kubelet opens is noted. Kernel 5.15. Since 6.1 a refused connect() says
+ * find it; what the agent has decided about before goes its way (verdict.h, and service.h for Services). Connected
+ * UDP to port 53 goes to 15053. What the node's kubelet opens is noted. Kernel 5.15. Since 6.1 a refused connect() says
  * ECONNREFUSED, before that EPERM.
  */
 #include <linux/errno.h>
 #include "capture.h"
 #include "dns.h"
 #include "kubelet.h"
-#include "verdict.h"
+#include "service.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -103,6 +104,7 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 	struct culvert_address to = asked_for(ctx, v6), agent;
 	__u16 port = ctx->user_port, listener = outbound_port;
 	struct culvert_name *name, *probe = 0;
+	struct culvert_choice chosen = {};
 	struct bpf_sock *sk = ctx->sk;
 	bool dns;
 
@@ -127,8 +129,14 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 		return verdict(probe, culvert_connect_link_local, ALLOW);
 
 	dns = (pod->flags & CULVERT_POD_DNS) && port == bpf_htons(DNS_PORT);
-	if (!probe && !dns && !is_mptcp(sk) && has_verdict(pod, sk, netns, &to, port))
-		return ALLOW;
+	if (!probe && !dns && !is_mptcp(sk)) {
+		if (has_verdict(pod, sk, netns, &to, port))
+			return ALLOW;
+		if (!choose(netns, &to, port, &chosen))
+			chosen.port = 0;
+		else if (reaches(ctx, pod, netns, v6, &to, port, &chosen))
+			return ALLOW;
+	}
 	if (dns)
 		listener = dns_port;
 	agent = agent_address(pod, is_v4(&to));
@@ -146,6 +154,11 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 		agent = detour();
 	listener = probe ? probe->stands_for_port : bpf_htons(listener);
 	remember(name, CULVERT_NAME_CLIENT, &to, port, &agent, listener);
+	if (chosen.port) {
+		name->chosen = chosen.address;
+		name->chosen_port = chosen.port;
+		count(culvert_path_handed);
+	}
 	if (have_mptcp_sock)
 		name_mptcp(sk, name);
 	show(ctx, v6, &agent, listener);

@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define CULVERT_ABI 3
+#define CULVERT_ABI 4
 
 /* Map sizes. "Lazy" ones take memory only for what is in them. */
 #define CULVERT_MAX_PODS 4096
@@ -23,6 +23,9 @@
 #define CULVERT_DNS_RECENT 4
 #define CULVERT_MAX_VERDICTS 65536    /* lazy; also the number of grants, which are not: 512 kB */
 #define CULVERT_MAX_PASSAGES 65536    /* lazy; connections of the kernel path, until both ends are closed */
+#define CULVERT_MAX_SERVICES 4096     /* lazy, 1.8 kB each; a Service as one pod sees it */
+#define CULVERT_MAX_CHOICES 64        /* endpoints of such a Service; a power of two */
+#define CULVERT_MAX_REFUSING 4096     /* LRU; where nobody has listened lately */
 #define CULVERT_PATH_EVENTS 4194304   /* bytes of the ring buffer */
 
 #define CULVERT_PROCESS_NAME 16 /* as the kernel keeps it, with its final zero */
@@ -72,9 +75,10 @@ struct culvert_pod {
 #define CULVERT_NAME_PROBE 5    /* user space, self-test: the agent's own socket, to be treated as an application's */
 #define CULVERT_NAME_PROBED 6   /* connect hook: the probe was not captured, `verdict` says why */
 #define CULVERT_NAME_KUBELET 7  /* connect hook, on a socket of the kubelet; sockops, on what accepted it in a pod */
+#define CULVERT_NAME_SERVICE 8  /* connect hook, on an application's socket: the Service for which the kernel took an endpoint */
 
 /*
- * Value of both socket storages: `orig_dst` (CLIENT, ACCEPTED, PROBE, PROBED, KUBELET) and `peer_name` (DIAL,
+ * Value of both socket storages: `orig_dst` (CLIENT, ACCEPTED, PROBE, PROBED, KUBELET, SERVICE) and `peer_name` (DIAL,
  * SERVED).
  *
  * `stands_for` is the kernel's own idea of the peer; the name is shown only while that is still the peer, so
@@ -89,19 +93,28 @@ struct culvert_name {
 	__u16 stands_for_port;
 	__u16 verdict;         /* enum culvert_counter */
 	struct culvert_address stands_for;
+	struct culvert_address chosen; /* CLIENT, ACCEPTED: the endpoint that the kernel has drawn; port 0: none */
+	__u16 chosen_port;
+	__u16 reserved;
 };
 
 struct culvert_endpoint {
 	struct culvert_address address;
 	__u16 port;
-	__u16 role; /* in `flows`: CLIENT or DIAL */
+	__u16 reserved;
 };
 
-/*
- * Key of `flows`: a TCP connection under way inside one namespace, as the side that opens it sees it. The
- * value is what the accepted socket is to remember: the original destination (CLIENT) or the real client
- * (DIAL).
- */
+/* Value of `flows`: what the accepted socket is to remember. */
+struct culvert_memo {
+	struct culvert_address address; /* the original destination (CLIENT), or the real client (DIAL) */
+	__u16 port;
+	__u16 role; /* CLIENT or DIAL */
+	__u16 chosen_port;
+	__u16 reserved;
+	struct culvert_address chosen; /* as in culvert_name */
+};
+
+/* Key of `flows`: a TCP connection under way inside one namespace, as the side that opens it sees it. */
 struct culvert_flow {
 	__u64 netns;
 	struct culvert_address source;
@@ -166,13 +179,40 @@ struct culvert_path_config {
 #define CULVERT_PATH_ENABLED 1u /* connections with a verdict are the kernel's */
 #define CULVERT_PATH_JOINS 2u   /* and fit ones are joined */
 
-/* Key of `verdicts`. */
+/* Key of `verdicts` and of `services`. */
 struct culvert_verdict_key {
 	__u64 netns; /* of the source pod */
 	struct culvert_address target;
 	__u16 port;
 	__u16 reserved[3];
 };
+
+#define CULVERT_CHOICE_HERE 1u /* a pod of this node: there may be a verdict about it */
+
+/*
+ * One endpoint of a Service. They are drawn by Vose's alias method, which needs two numbers and no loop whatever the
+ * weights are: the first one says which choice, the second whether it is taken or the one that `other` names.
+ */
+struct culvert_choice {
+	struct culvert_address address;
+	__u16 port;
+	__u16 flags; /* CULVERT_CHOICE_* */
+	__u32 share; /* taken where the second number, of 32 bits, is not above */
+	__u32 other;
+};
+
+/*
+ * Value of `services`: all endpoints that a new connection may go to. Where the agent would do more than draw, there is
+ * no entry. The kernel may give the memory of a deleted entry to another one while it is read: hence the key, first.
+ */
+struct culvert_service {
+	struct culvert_verdict_key of;
+	__u32 count;
+	__u32 reserved;
+	struct culvert_choice choice[CULVERT_MAX_CHOICES];
+};
+
+/* Map `refusing`, culvert_endpoint -> CLOCK_MONOTONIC in ns: a passage to this pod's port was refused. */
 
 /* Value of `verdicts`: allowed, as long as `serial` is what the grant has. */
 struct culvert_verdict {
@@ -225,7 +265,9 @@ struct culvert_passage {
 	__u32 serial;
 	struct culvert_passage_end end[2];
 	__u32 closed; /* bit 0: opener, bit 1: server */
-	__u32 reserved;
+	__u16 service_port; /* 0: the opener asked for the pod itself */
+	__u16 reserved;
+	struct culvert_address service; /* which it asked for */
 };
 
 #define CULVERT_PASSAGE_NONE 0
@@ -325,7 +367,10 @@ struct culvert_path_event {
 	_(path_to_tcp)              /* a direction left the join: its reader is slow, or blocks */            \
 	_(path_to_join)             /* a direction entered the join, at first or again */                     \
 	_(path_revoked)             /* a write into a revoked passage: refused */                             \
-	_(path_untold)              /* an event found no room; the agent looks into `passages` */
+	_(path_untold)              /* an event found no room; the agent looks into `passages` */          \
+	_(path_service)             /* connect() to a Service, endpoint drawn here: left to the kernel path */ \
+	_(path_handed)              /* the same, but the agent must carry it: it was told which endpoint */  \
+	_(path_refusing)            /* the endpoint has refused lately: the agent may try another */
 
 enum culvert_counter {
 #define CULVERT_ENUM(name) culvert_##name,

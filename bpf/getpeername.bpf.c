@@ -2,7 +2,7 @@
 /*
  * cgroup/getpeername4, getpeername6: applications see the peer that they would have without a mesh.
  *
- * A client sees where it connected to, and not 15001; a server sees its real client, and not the agent. The
+ * A client sees where it connected to, and not 15001 or an endpoint that the kernel took; a server sees its real client, and not the agent. The
  * kernel runs this hook for accept() with an address as well. Kernel 5.8.
  */
 #include "capture.h"
@@ -23,7 +23,7 @@ static __always_inline void show_from_flows(struct bpf_sock_addr *ctx, bool v6, 
 					    const struct culvert_address *kernel, __u16 port)
 {
 	struct culvert_flow flow = { .source = *kernel, .source_port = port };
-	struct culvert_endpoint *found;
+	struct culvert_memo *found;
 
 	flow.netns = bpf_get_netns_cookie(ctx);
 	flow.target_port = bpf_htons(sk->src_port);
@@ -53,7 +53,8 @@ static __always_inline int on_getpeername(struct bpf_sock_addr *ctx, bool v6)
 	name = bpf_sk_storage_get(&peer_name, sk, 0, 0);
 	if (!name || !is_shown(name, CULVERT_NAME_SERVED, &kernel, port)) {
 		name = bpf_sk_storage_get(&orig_dst, sk, 0, 0);
-		if (!name || !is_shown(name, CULVERT_NAME_CLIENT, &kernel, port)) {
+		if (!name || !(is_shown(name, CULVERT_NAME_CLIENT, &kernel, port) ||
+			       is_shown(name, CULVERT_NAME_SERVICE, &kernel, port))) {
 			if (!name && is_detour(&kernel))
 				show_from_flows(ctx, v6, sk, &kernel, port);
 			return ALLOW;

@@ -62,7 +62,7 @@ static __always_inline __u16 flow_role(struct bpf_sk_lookup *ctx, const struct c
 				       const struct culvert_address *local)
 {
 	struct culvert_flow flow = flow_of(ctx, remote, local);
-	struct culvert_endpoint *found = bpf_map_lookup_elem(&flows, &flow);
+	struct culvert_memo *found = bpf_map_lookup_elem(&flows, &flow);
 
 	return found ? found->role : CULVERT_NAME_NONE;
 }

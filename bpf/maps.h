@@ -55,7 +55,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, CULVERT_MAX_FLOWS);
 	__type(key, struct culvert_flow);
-	__type(value, struct culvert_endpoint);
+	__type(value, struct culvert_memo);
 } flows SEC(".maps");
 
 /* LRU: nothing tells us that a UDP socket is gone. An entry is written again by each query. */
@@ -103,6 +103,22 @@ struct {
 	__type(key, struct culvert_verdict_key);
 	__type(value, struct culvert_verdict);
 } verdicts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CULVERT_MAX_SERVICES);
+	__type(key, struct culvert_verdict_key);
+	__type(value, struct culvert_service);
+} services SEC(".maps");
+
+/* LRU: a port that is served again through an agent leaves, others are pushed out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CULVERT_MAX_REFUSING);
+	__type(key, struct culvert_endpoint);
+	__type(value, __u64);
+} refusing SEC(".maps");
 
 /* Apart from `verdicts`: asked at every write of a joined socket, so by index. */
 struct {

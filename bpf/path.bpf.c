@@ -7,6 +7,7 @@
  * can be served by it; until then the passage is plain TCP between the two pods, and this program looks how their sockets
  * are used. Bytes are taken from the sockets when they end. Kernel 5.15, with BTF.
  */
+#include <linux/errno.h>
 #include "kernel.h"
 #include "passage.h"
 
@@ -67,6 +68,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ops, struct bpf_sock
 	struct culvert_passage_sock *own = bpf_sk_storage_get(&passage_sock, sk, 0, 0);
 	struct culvert_passage passage = {};
 	struct culvert_opening opening = {};
+	struct culvert_name *name;
 	struct culvert_pod *pod;
 	__u64 id;
 
@@ -92,6 +94,12 @@ static __always_inline void on_connect(struct bpf_sock_ops *ops, struct bpf_sock
 	if (!same(&passage.flow.source, &pod->ip4) && !same(&passage.flow.source, &pod->ip6)) {
 		count(culvert_path_lost);
 		return;
+	}
+	name = bpf_sk_storage_get(&orig_dst, sk, 0, 0);
+	if (name && name->role == CULVERT_NAME_SERVICE && name->stands_for_port == passage.flow.target_port &&
+	    same(&name->stands_for, &passage.flow.target)) {
+		passage.service = name->address;
+		passage.service_port = name->port;
 	}
 	id = opener_of((__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32());
 	passage.opened_ns = bpf_ktime_get_ns();
@@ -248,6 +256,15 @@ static __always_inline void take_bytes(struct bpf_sock_ops *ops, struct bpf_sock
 	end->received = received;
 }
 
+/* Other clients of a Service need not meet it: the agent tries another endpoint, and says when this one answers again. */
+static __always_inline void note_refusal(const struct culvert_passage *passage)
+{
+	struct culvert_endpoint at = { .address = passage->flow.target, .port = passage->flow.target_port };
+	__u64 now = bpf_ktime_get_ns();
+
+	bpf_map_update_elem(&refusing, &at, &now, BPF_ANY);
+}
+
 /* An end is closed; with the second one the passage is over. */
 static __always_inline void on_closed(struct bpf_sock_ops *ops, struct bpf_sock *sk, struct culvert_passage_sock *own)
 {
@@ -273,6 +290,8 @@ static __always_inline void on_closed(struct bpf_sock_ops *ops, struct bpf_sock 
 	before = __sync_fetch_and_or(&passage->closed, bit);
 	if (bit == 1 && !(passage->end[1].state & CULVERT_END_HERE)) {
 		/* Refused, timed out or given up: there is no other end to wait for. */
+		if (end->error == ECONNREFUSED)
+			note_refusal(passage);
 		bpf_map_delete_elem(&openings, &passage->flow);
 		if (__sync_fetch_and_or(&passage->closed, 2) & 2)
 			return;

@@ -53,7 +53,7 @@ static __always_inline struct culvert_flow opened(struct bpf_sock_ops *ops)
 static __always_inline void on_connect(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	struct culvert_name *name = bpf_sk_storage_get(&orig_dst, sk, 0, 0);
-	struct culvert_endpoint value = {};
+	struct culvert_memo value = {};
 	struct culvert_flow flow;
 	bool client = true;
 
@@ -71,6 +71,10 @@ static __always_inline void on_connect(struct bpf_sock_ops *ops, struct bpf_sock
 	value.address = name->address;
 	value.port = name->port;
 	value.role = name->role;
+	if (client) {
+		value.chosen = name->chosen;
+		value.chosen_port = name->chosen_port;
+	}
 	if (bpf_map_update_elem(&flows, &flow, &value, BPF_ANY)) {
 		count(client ? culvert_flow_lost : culvert_peer_lost);
 		return;
@@ -138,7 +142,7 @@ static __always_inline void on_accept(struct bpf_sock_ops *ops, struct bpf_sock 
 	bool agents = ops->local_port == outbound_port || ops->local_port == dns_port;
 	struct culvert_address local = local_address(ops), remote = remote_address(ops);
 	struct culvert_flow flow = {};
-	struct culvert_endpoint *found;
+	struct culvert_memo *found;
 	struct culvert_name *name;
 	bool client;
 
@@ -168,6 +172,8 @@ static __always_inline void on_accept(struct bpf_sock_ops *ops, struct bpf_sock 
 		name->role = client ? CULVERT_NAME_ACCEPTED : CULVERT_NAME_SERVED;
 		name->stands_for = remote;
 		name->stands_for_port = flow.source_port;
+		name->chosen = found->chosen;
+		name->chosen_port = found->chosen_port;
 		count(client ? culvert_flow_accepted : culvert_peer_accepted);
 	} else {
 		count(client ? culvert_flow_lost : culvert_peer_lost);
@@ -182,7 +188,7 @@ static __always_inline void on_accept(struct bpf_sock_ops *ops, struct bpf_sock 
 static __always_inline void on_close(struct bpf_sock_ops *ops)
 {
 	struct culvert_flow flow = opened(ops);
-	struct culvert_endpoint *left = bpf_map_lookup_elem(&flows, &flow);
+	struct culvert_memo *left = bpf_map_lookup_elem(&flows, &flow);
 	bool client;
 
 	if (!left) {

@@ -17,6 +17,12 @@ export interface EndpointSet {
   has(uid: string): boolean;
 }
 
+/** An endpoint by where it is dialled. */
+export interface ChosenEndpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
 export interface PickOptions {
   /** The client, for locality; null if unknown: then no endpoint is nearer than another. */
   readonly from: Workload | null;
@@ -28,6 +34,8 @@ export interface PickOptions {
   readonly avoid?: EndpointSet;
   /** What is remembered of the client for a service that keeps clients, by service key; nothing is without. */
   readonly kept?: (service: string, timeoutMs: number) => Kept;
+  /** Chosen by the same rules a moment ago: picked if it may be picked at all, unless the service keeps clients. */
+  readonly chosen?: ChosenEndpoint;
   /** The family the client asked for. */
   readonly family: 4 | 6;
 }
@@ -100,16 +108,24 @@ function pick(
     capacity += workload.capacity;
   }
 
-  const { from, random } = options;
+  const { from, random, family } = options;
+  const before = options.chosen;
+  const drawn =
+    before &&
+    candidates.find(
+      workload =>
+        addressOf(workload, service, family) === before.address &&
+        targetPortOf(workload, key, servicePort) === before.port,
+    );
   const timeoutMs = service.sessionAffinityMs;
   const known = timeoutMs === null ? undefined : options.kept?.(key, timeoutMs);
   const turn = known?.turn ?? 0;
   const chosen =
     timeoutMs === null || from === null
-      ? byCapacity(candidates, random() * capacity)
+      ? (drawn ?? byCapacity(candidates, random() * capacity))
       : (candidates.find(({ uid }) => uid === known?.endpoint) ?? dealtTo(`${from.uid} ${turn}`, candidates));
   if (chosen === undefined) return null;
-  const address = addressOf(chosen, service, options.family);
+  const address = addressOf(chosen, service, family);
   const targetPort = targetPortOf(chosen, key, servicePort);
   return address === null || targetPort === null ? null : { workload: chosen, address, targetPort };
 }

@@ -7,11 +7,17 @@
 import { canonicalIp, formatHostPort, isIpv6, isLoopback } from './address.ts';
 import type { Kept } from './affinity.ts';
 import { pickEndpoint } from './balance.ts';
-import type { Endpoint, EndpointSet } from './balance.ts';
+import type { ChosenEndpoint, Endpoint, EndpointSet } from './balance.ts';
 import type { Mesh } from './mesh.ts';
 import { serviceKey } from './service.ts';
 import type { Service } from './service.ts';
-import { expectedIdentities, waypointName, waypointPod, waypointService } from './waypoint-place.ts';
+import {
+  expectedIdentities,
+  isWaypoint,
+  waypointName,
+  waypointPod,
+  waypointService,
+} from './waypoint-place.ts';
 import type { GatewayAddress, Workload } from './workload.ts';
 
 export interface RouteRequest {
@@ -31,6 +37,8 @@ export interface RouteRequest {
   readonly exclude: EndpointSet;
   /** Endpoints that failed others lately: taken only when a service has no better one. */
   readonly avoid?: EndpointSet;
+  /** The endpoint of the service that was chosen before, in the kernel: it is taken if it is as good as any. */
+  readonly chosen?: ChosenEndpoint;
   /** What is remembered of the client for a service that keeps clients; nothing is without. */
   readonly kept?: (service: string, timeoutMs: number) => Kept;
 }
@@ -132,7 +140,9 @@ function toService(mesh: Mesh, request: RouteRequest, service: Service, vip: str
   if (!service.ports.some(mapping => mapping.servicePort === port)) {
     return refuse('UNKNOWN_PORT', `service ${key} has no port ${port}`);
   }
-  const endpoint = pickEndpoint(mesh, service, port, pickOptions(request, vip));
+  const { chosen } = request;
+  const options = pickOptions(request, vip);
+  const endpoint = pickEndpoint(mesh, service, port, chosen === undefined ? options : { ...options, chosen });
   if (endpoint === null) return refuse('NO_HEALTHY_ENDPOINT', noEndpoint(mesh, key, port));
   const { workload, address, targetPort } = endpoint;
   // The pod admits nobody else: as if it had been dialled by its own address.
@@ -200,16 +210,6 @@ function toWaypoint(mesh: Mesh, request: RouteRequest, gateway: GatewayAddress, 
     service: asked.service,
     destination: asked.workload,
   };
-}
-
-/** Whether the client is this waypoint: what leaves it has passed it and goes on to the destination itself. */
-function isWaypoint(mesh: Mesh, source: Workload, gateway: GatewayAddress): boolean {
-  const { destination } = gateway;
-  if (destination.kind === 'address' && destination.network === source.network) {
-    if (source.addresses.includes(destination.address)) return true;
-  }
-  const service = waypointService(mesh, gateway, source.namespace);
-  return service !== null && Object.hasOwn(source.services, serviceKey(service));
 }
 
 function pickOptions(request: RouteRequest, address: string) {

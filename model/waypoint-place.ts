@@ -34,6 +34,16 @@ export function waypointService(
     : mesh.serviceFor(destination.network, destination.address, namespace);
 }
 
+/** Whether the client is this waypoint: what leaves it has passed it and goes on to the destination itself. */
+export function isWaypoint(mesh: PlacesMesh, source: Workload, gateway: GatewayAddress): boolean {
+  const { destination } = gateway;
+  if (destination.kind === 'address' && destination.network === source.network) {
+    if (source.addresses.includes(destination.address)) return true;
+  }
+  const service = waypointService(mesh, gateway, source.namespace);
+  return service !== null && Object.hasOwn(source.services, serviceKey(service));
+}
+
 /** SPIFFE URIs that its pods prove; none while it has no pod. */
 export function waypointIdentities(
   mesh: PlacesMesh,

@@ -185,8 +185,13 @@ export const peerUser: (fd: number) => number = native('peerUser');
 
 // ── What BPF remembers of a socket (BPF_MAP_TYPE_SK_STORAGE of struct culvert_addr, bpf/culvert.h) ───────────────
 
+export interface OriginalDestination extends SocketAddress {
+  /** The endpoint that the kernel has drawn, where it knows the Service that was meant. */
+  readonly chosen: SocketAddress | null;
+}
+
 /** Returns where the client of an accepted socket wanted to go, or null where nothing was recorded: not redirected. */
-export const originalDestination: (mapFd: number, socketFd: number) => SocketAddress | null =
+export const originalDestination: (mapFd: number, socketFd: number) => OriginalDestination | null =
   native('originalDestination');
 
 /** Records on the agent's own socket, before connect, whom the application shall see as its peer. */

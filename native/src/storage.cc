@@ -43,7 +43,11 @@ Napi::Value OriginalDestination(const Napi::CallbackInfo& info) {
   }
   // Only what sockops found out on accept tells where a client wanted to go.
   if (name.role != CULVERT_NAME_ACCEPTED) return env.Null();
-  return ToSocketAddress(env, reinterpret_cast<const uint8_t*>(&name.address), ntohs(name.port));
+  Napi::Object found = ToSocketAddress(env, reinterpret_cast<const uint8_t*>(&name.address), ntohs(name.port));
+  found.Set("chosen", name.chosen_port == 0 ? env.Null()
+                                            : ToSocketAddress(env, reinterpret_cast<const uint8_t*>(&name.chosen),
+                                                              ntohs(name.chosen_port)));
+  return found;
 }
 
 Napi::Value SetPeerName(const Napi::CallbackInfo& info) {

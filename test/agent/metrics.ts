@@ -22,7 +22,12 @@ const sources: MetricSources = {
   shards: () => ({ configured: 2, running: 1, restarts: 1 }),
   redirect: () => ({ redirected: 12n, bypassed: 3n }),
   handovers: () => ({ taken: 1, given: 2 }),
-  kernelPath: () => ({ mode: 'direct', verdicts: 4 }),
+  kernelPath: () => ({
+    mode: 'direct',
+    verdicts: 4,
+    services: 3,
+    servicesLeftOut: { endpoints: 1, room: 0 },
+  }),
   logLinesLost: () => 0,
   cluster: null,
 };

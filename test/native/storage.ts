@@ -63,7 +63,7 @@ t.test('an original destination of IPv6 is canonical', async t => {
   const value = native.mapLookup(names, u32(fd)) ?? Buffer.alloc(0);
   value.writeUInt16LE(2, 18); // CULVERT_NAME_ACCEPTED
   native.mapUpdate(names, u32(fd), value, 'any');
-  t.same(native.originalDestination(names, fd), { address: 'fd00::1:0:0:a', port: 80 });
+  t.same(native.originalDestination(names, fd), { address: 'fd00::1:0:0:a', port: 80, chosen: null });
 });
 
 t.test('what cannot be stored is refused', async t => {

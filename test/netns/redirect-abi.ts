@@ -14,6 +14,7 @@ import {
   encodeVerdictKey,
   pathSizes,
 } from '../../agent/kernel-path-abi.ts';
+import { encodeService, maxChoices, maxServices } from '../../agent/kernel-path-service-abi.ts';
 import {
   abi,
   counterNames,
@@ -22,6 +23,7 @@ import {
   decodePod,
   encodeAddress,
   encodeDnsClient,
+  encodeEndpoint,
   encodeKubelet,
   encodePod,
   encodeProbe,
@@ -39,20 +41,24 @@ const program = `
 int main(void) {
   printf("{");
   SIZE(address, culvert_address) SIZE(config, culvert_config) SIZE(pod, culvert_pod) SIZE(name, culvert_name)
-  SIZE(endpoint, culvert_endpoint) SIZE(dnsClient, culvert_dns_client) SIZE(dnsServers, culvert_dns_servers)
+  SIZE(endpoint, culvert_endpoint) SIZE(memo, culvert_memo) SIZE(dnsClient, culvert_dns_client) SIZE(dnsServers, culvert_dns_servers)
   SIZE(flow, culvert_flow) SIZE(kubelet, culvert_kubelet)
   SIZE(pathConfig, culvert_path_config) SIZE(verdictKey, culvert_verdict_key) SIZE(verdict, culvert_verdict)
   SIZE(grant, culvert_grant) SIZE(opening, culvert_opening) SIZE(passageEnd, culvert_passage_end)
   SIZE(passage, culvert_passage) SIZE(passageSock, culvert_passage_sock) SIZE(pathEvent, culvert_path_event)
+  SIZE(choice, culvert_choice) SIZE(service, culvert_service)
   AT(culvert_path_config, limit) AT(culvert_path_config, flags) AT(culvert_verdict_key, port)
   AT(culvert_verdict, slot) AT(culvert_passage, source_netns) AT(culvert_passage, opened_ns) AT(culvert_passage, slot)
   AT(culvert_passage, end) AT(culvert_passage_end, received) AT(culvert_passage_end, state)
   AT(culvert_passage_end, error) AT(culvert_path_event, kind) AT(culvert_path_event, passage)
+  AT(culvert_passage, service_port) AT(culvert_passage, service) AT(culvert_service, count) AT(culvert_service, choice)
+  AT(culvert_choice, port) AT(culvert_choice, flags) AT(culvert_choice, share) AT(culvert_choice, other)
   AT(culvert_kubelet, cgroup) AT(culvert_kubelet, pid_device) AT(culvert_kubelet, pid_inode)
   AT(culvert_kubelet, pid) AT(culvert_kubelet, name)
   AT(culvert_pod, ip6) AT(culvert_pod, flags) AT(culvert_pod, generation)
   AT(culvert_name, port) AT(culvert_name, role) AT(culvert_name, stands_for_port) AT(culvert_name, verdict)
   AT(culvert_endpoint, port) AT(culvert_dns_client, port) AT(culvert_dns_client, family)
+  printf("\\"maxServices\\": %d, \\"maxChoices\\": %d, ", CULVERT_MAX_SERVICES, CULVERT_MAX_CHOICES);
   printf("\\"abi\\": %d, \\"counters\\": \\"%s\\"}", CULVERT_ABI, (CULVERT_COUNTERS(COUNTER)) + 1);
 }`;
 
@@ -163,4 +169,35 @@ t.test('the kernel path is where the header has it', async t => {
   });
   t.match(decodePassage(1n, passage), { accepted: true, joined: true, serverError: 104, down: 0 });
   t.same(decodePathEvents(event.subarray(1)), [], 'half a record is none');
+
+  t.equal(decodePassage(1n, passage).service, null, 'the pod itself was asked for');
+  passage.writeUInt16BE(80, at('culvert_passage.service_port'));
+  encodeAddress('10.96.0.1').copy(passage, at('culvert_passage.service'));
+  t.same(decodePassage(1n, passage).service, { address: '10.96.0.1', port: 80 });
+});
+
+t.test('a Service is where the header has it', async t => {
+  const at = (name: string): number => Number(header[name]);
+  t.equal(maxServices, header['maxServices']);
+  t.equal(maxChoices, header['maxChoices']);
+  const key = { source: 7n, address: '10.96.0.1', port: 80 };
+  const service = encodeService(key, [
+    { address: '10.0.0.2', port: 8080, weight: 3, here: true },
+    { address: 'fd00::2', port: 8081, weight: 1, here: false },
+  ]);
+  t.same(decodeVerdictKey(service), key);
+  t.equal(service.readUInt32LE(at('culvert_service.count')), 2);
+  const first = service.subarray(at('culvert_service.choice'));
+  t.equal(decodeAddress(first.subarray(0, 16)), '10.0.0.2');
+  t.equal(first.readUInt16BE(at('culvert_choice.port')), 8080);
+  t.equal(first.readUInt16LE(at('culvert_choice.flags')), 1);
+  t.equal(first.readUInt32LE(at('culvert_choice.share')), 2 ** 32 - 1, 'its column is its own');
+  const second = first.subarray(pathSizes.choice);
+  t.equal(decodeAddress(second.subarray(0, 16)), 'fd00::2');
+  t.equal(second.readUInt16LE(at('culvert_choice.flags')), 0);
+  t.equal(second.readUInt32LE(at('culvert_choice.share')), 2 ** 31, 'and half of the other');
+  t.equal(second.readUInt32LE(at('culvert_choice.other')), 0);
+  const endpoint = encodeEndpoint({ address: '10.0.0.2', port: 8080 });
+  t.equal(endpoint.length, sizes.endpoint);
+  t.equal(endpoint.readUInt16BE(at('culvert_endpoint.port')), 8080);
 });

@@ -99,9 +99,10 @@ export class PodAgent {
 
   #told(port: Told['port'], socket: net.Socket, got: string): Told {
     const fd = (Reflect.get(socket, '_handle') as { readonly fd: number }).fd;
+    const origin = native.originalDestination(this.#redirect().originalDestinationMap, fd);
     return {
       port,
-      origin: native.originalDestination(this.#redirect().originalDestinationMap, fd),
+      origin: origin === null ? null : { address: origin.address, port: origin.port },
       client: canonicalIp(socket.remoteAddress ?? '') ?? '',
       clientPort: socket.remotePort ?? 0,
       local: canonicalIp(socket.localAddress ?? '') ?? '',
