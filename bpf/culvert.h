@@ -359,7 +359,9 @@ struct culvert_path_event {
 	_(path_opened)              /* SYN of a passage */                                                    \
 	_(path_lost)                /* map full or no memory: arrives as anybody's plain TCP */               \
 	_(path_let_in)              /* SYN of a passage let through to the application */                     \
+	_(path_turned_away)         /* SYN of a passage that was revoked before it came: reset */             \
 	_(path_accepted)            /* the application has the connection */                                  \
+	_(path_outrun)              /* accepted, but revoked since its SYN: carries nothing, and is ended */  \
 	_(path_joined)              /* and both ends are joined */                                            \
 	_(path_unseen)              /* not joined: nothing is known yet about the programs at both ends */    \
 	_(path_unfit)               /* not joined: a program that the join can't serve */                     \

@@ -8,6 +8,7 @@
  * SK_DROP here looks like "nobody listens": the peer gets a reset.
  */
 #include "agent.h"
+#include "passage.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -71,8 +72,9 @@ static __always_inline __u16 flow_role(struct bpf_sk_lookup *ctx, const struct c
  * Did a pod of this node open it with a verdict for this very pod? Not taken away here: a SYN may come twice, and so may
  * the ACK of a SYN cookie.
  */
-static __always_inline bool is_passage(struct bpf_sk_lookup *ctx, const struct culvert_address *remote,
-				       const struct culvert_address *local)
+static __always_inline struct culvert_opening *passage_to(struct bpf_sk_lookup *ctx,
+							  const struct culvert_address *remote,
+							  const struct culvert_address *local)
 {
 	struct culvert_flow flow = flow_of(ctx, remote, local);
 
@@ -84,6 +86,7 @@ int lookup(struct bpf_sk_lookup *ctx)
 {
 	struct culvert_address remote, local;
 	__u64 netns = netns_cookie;
+	struct culvert_opening *opening;
 	struct culvert_pod *pod;
 	struct bpf_sock *listener;
 	__u32 port = ctx->local_port;
@@ -127,7 +130,11 @@ int lookup(struct bpf_sk_lookup *ctx)
 		return verdict(culvert_lookup_own_port, SK_DROP);
 	}
 
-	if (is_passage(ctx, &remote, &local))
+	opening = passage_to(ctx, &remote, &local);
+	/* Policy has changed since it was sent. */
+	if (opening && !granted(opening->slot, opening->serial))
+		return verdict(culvert_path_turned_away, SK_DROP);
+	if (opening)
 		return verdict(culvert_path_let_in, SK_PASS);
 	if (!agent_alive())
 		return without_agent(pod, culvert_lookup_passed_stale, culvert_lookup_dropped_stale);

@@ -185,7 +185,10 @@ static __always_inline void on_opened(struct bpf_sock_ops *ops, struct bpf_sock 
 	if (tcp && reader_of((struct sock *)tcp) == READER_READY)
 		own->flags |= CULVERT_SOCK_READY;
 	grant = granted(own->slot, own->serial);
-	if (grant && joins()) {
+	if (!grant) {
+		/* Revoked since its SYN: in there every write is refused, until the agent has heard of it and ends it. */
+		may_join = true;
+	} else if (joins()) {
 		if (grant->seen & CULVERT_SEEN_UNFIT)
 			count(culvert_path_unfit);
 		else if (!fit_to_join(grant))
@@ -211,6 +214,7 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ops, struct bpf_soc
 	struct culvert_opening *opening, found;
 	struct culvert_passage_sock *own;
 	struct culvert_passage *passage;
+	bool revoked;
 
 	opening = bpf_map_lookup_elem(&openings, &flow);
 	if (!opening)
@@ -232,8 +236,11 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ops, struct bpf_soc
 		own->role = CULVERT_PASSAGE_SERVER;
 		own->slot = found.slot;
 		own->serial = found.serial;
-		establish(ops, sk, own, &passage->end[1], passage->end[0].state & CULVERT_END_JOINED);
-		if (own->flags & CULVERT_SOCK_JOINED)
+		revoked = !granted(found.slot, found.serial);
+		establish(ops, sk, own, &passage->end[1], revoked || passage->end[0].state & CULVERT_END_JOINED);
+		if (revoked)
+			count(culvert_path_outrun);
+		else if (own->flags & CULVERT_SOCK_JOINED)
 			count(culvert_path_joined);
 		else if (passage->end[0].state & CULVERT_END_JOINED)
 			count(culvert_path_apart);
