@@ -12,6 +12,7 @@ import { serviceKey, type Service } from '../model/service.ts';
 import { TrafficRules } from '../model/traffic-rules.ts';
 import { limitSentence } from './explain-filters.ts';
 import { placeSentences, ruleSentences, type Surroundings } from './explain-outcome.ts';
+import { unreadAt, workloadAt } from './explain-plan.ts';
 import { explainPolicies, policySentences, type Asker } from './explain-policies.ts';
 import { type KnownMesh, type MeshChoice, meshOf, refusedLines } from './mesh-source.ts';
 
@@ -27,11 +28,18 @@ export async function explain(url: string, options: ExplainOptions): Promise<voi
   const { mesh, l7, config } = known;
   const service = serviceOf(mesh.services, host);
   const from = options.from ?? service.namespace;
+  const unread = unreadAt(known, service, port, from);
+  if (unread !== null)
+    throw new CulvertError('BAD_USAGE', `${unread}: connections are carried as they are`, {
+      fix: `ask tcp://${host}:${port} or tls://${host}:${port}`,
+    });
   const all = new HttpRoutes();
   all.replace(l7.routes);
   const table = all.tableFor(serviceKey(service), port, from);
   const explanation: MatchExplanation | null =
-    table === null ? null : table.explain(head, { namespace: from, port });
+    table === null
+      ? null
+      : table.explain(head, { namespace: from, port, workload: workloadAt(known, options.address) });
   const { trustDomain } = config;
   const { policies, authentications } = l7;
   const asked = { service, port, head, trustDomain };

@@ -19,6 +19,8 @@ export interface Surroundings {
   readonly from: string;
   /** The port that the client asked. */
   readonly port: number;
+  /** Of what is carried as it is: there is no status to answer with. */
+  readonly isConnection?: boolean;
 }
 
 type Place = Pick<HttpBackend, 'service' | 'port' | 'subset' | 'invalid'>;
@@ -54,7 +56,7 @@ export function placeSentences(place: Place, share: string, around: Surroundings
   const why =
     invalid ??
     (ports === undefined ? 'there is no such service' : ports.includes(port) ? null : 'it has no such port');
-  if (why !== null) return [`${what}: 500, ${why}`];
+  if (why !== null) return [`${what}: ${around.isConnection === true ? 'refused' : '500'}, ${why}`];
   const rule = around.traffic.ruleFor(key, around.from);
   const chosen = subset === null ? null : rule?.subsets.find(({ name }) => name === subset);
   if (chosen === undefined) return [`${what}: 503, no DestinationRule in force has this subset`];

@@ -37,8 +37,16 @@ export function explainPolicies(
     service,
     port,
     head,
+    sni = null,
     trustDomain,
-  }: { service: Service; port: number; head: HttpHead; trustDomain: string },
+  }: {
+    service: Service;
+    port: number;
+    /** Null of a connection that is carried as it is. */
+    head: HttpHead | null;
+    sni?: string | null;
+    trustDomain: string;
+  },
   asker: Asker,
 ): PolicyExplanation | null {
   const { waypoint } = service;
@@ -60,10 +68,10 @@ export function explainPolicies(
       serviceAccount: asker.account,
     }),
     sourceIp: address,
-    remoteIp: address,
+    remoteIp: head === null ? null : address,
     destinationIp: service.addresses[0]?.address ?? '0.0.0.0',
     destinationPort: port,
-    sni: null,
+    sni,
     head,
     claims: asker.claims === undefined ? null : claimsOf(asker.claims),
   };
@@ -72,7 +80,7 @@ export function explainPolicies(
     customs: set.customs(request),
     audits: set.audits(request),
     issuers: [...new Set(rules.map(({ issuer }) => issuer))],
-    hasToken: tokensOf(head, rules).length > 0,
+    hasToken: head !== null && tokensOf(head, rules).length > 0,
     steps: set.explain(request),
   };
 }
@@ -87,7 +95,8 @@ function claimsOf(text: string): Claims {
   throw new CulvertError('BAD_USAGE', `--claims ${text} is no JSON object such as {"iss":"…","sub":"…"}`);
 }
 
-export function policySentences(explanation: PolicyExplanation): string[] {
+/** @param denied what becomes of what may not pass */
+export function policySentences(explanation: PolicyExplanation, denied = 'answered with 403'): string[] {
   const { decision, customs, audits, steps, issuers, hasToken } = explanation;
   const lines = steps.map(({ rule, hit, reason }) => `${hit ? 'yes' : 'no '}  ${rule}: ${reason}`);
   for (const { policy, provider } of customs)
@@ -98,8 +107,5 @@ export function policySentences(explanation: PolicyExplanation): string[] {
     );
   for (const { policy } of audits) lines.push(`audited by ${policy}`);
   if (steps.length === 0 && decision.allowed) return [...lines, 'no policy is about it: it may pass'];
-  return [
-    ...lines,
-    decision.allowed ? `may pass: ${decision.reason}` : `answered with 403: ${decision.reason}`,
-  ];
+  return [...lines, decision.allowed ? `may pass: ${decision.reason}` : `${denied}: ${decision.reason}`];
 }

@@ -181,14 +181,22 @@ ofMesh(
   'explain',
   'whether a request may pass a waypoint, which rule of which route it would hit, why, and what becomes of it',
 )
-  .argument('<url>', 'http://<service>.<namespace>:<port>/<path>')
+  .argument(
+    '<url>',
+    'http://<service>.<namespace>:<port>/<path>; tls://… or tcp://… of a connection that is carried as it is',
+  )
   .option('-X, --request <method>', 'method', 'GET')
   .option('-H, --header <line...>', '"name: value"')
   .option('--from <namespace>', "of the client (default: the service's own)")
   .option('--account <name>', 'service account of the client', 'default')
   .option('--address <ip>', 'of the client', '127.0.0.1')
   .option('--claims <json>', 'of its token, as if it had been verified')
-  .action(async (url, options) => (await import('./explain-command.ts')).explain(url, options));
+  .option('--sni <name>', 'that TLS asks for')
+  .action(async (url, options) =>
+    /^(tcp|tls):/.test(url)
+      ? (await import('./explain-connection.ts')).explainConnection(url, options)
+      : (await import('./explain-command.ts')).explain(url, options),
+  );
 
 ofMesh('routes', 'the rules of services, in the order in which requests are held against them')
   .argument('[service]', '<name>.<namespace> (default: all that have rules)')
