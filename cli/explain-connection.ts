@@ -6,7 +6,7 @@ import { CulvertError } from '../base/errors.ts';
 import { serviceKey, type Service } from '../model/service.ts';
 import type { TcpAsker, TcpMatched, TcpStep } from '../model/tcp-match.ts';
 import type { TcpPlan } from '../model/tcp-routes.ts';
-import { tcpRuleName } from '../model/tcp-route.ts';
+import { tcpRuleName, type TcpRule } from '../model/tcp-route.ts';
 import { serviceOf, surroundings } from './explain-command.ts';
 import { placeSentences, type Surroundings } from './explain-outcome.ts';
 import { planAt, protocolAt, speaksHttp, workloadAt } from './explain-plan.ts';
@@ -110,12 +110,14 @@ function outcomeOf(service: Service, matched: TcpMatched, around: Surroundings):
     const itself = { service: serviceKey(service), port: around.port, subset: null, invalid: null };
     return placeSentences(itself, '', around).map(line => `  ${line}`);
   }
-  const { backends } = matched.hit.rule;
+  return backendSentences(matched.hit.rule, around).map(line => `  ${line}`);
+}
+
+/** Where the connections of a rule go, with which share. */
+export function backendSentences({ backends }: TcpRule, around: Surroundings): string[] {
   const total = backends.reduce((sum, { weight }) => sum + weight, 0);
-  if (total === 0) return ['  refused: no backend has a weight'];
-  return backends
-    .flatMap(backend =>
-      placeSentences(backend, `${((100 * backend.weight) / total).toFixed(1)} % to `, around),
-    )
-    .map(line => `  ${line}`);
+  if (total === 0) return ['refused: no backend has a weight'];
+  return backends.flatMap(backend =>
+    placeSentences(backend, `${((100 * backend.weight) / total).toFixed(1)} % to `, around),
+  );
 }

@@ -7,8 +7,12 @@ import type { AppProtocol } from '../model/workload.ts';
 import type { KnownMesh } from './mesh-source.ts';
 
 /** Null where no route of connections is in force for the clients of a namespace. */
-export function planAt({ l7 }: KnownMesh, service: Service, port: number, client: string): TcpPlan | null {
-  if (service.waypoint === null) return null;
+export function planAt(known: KnownMesh, service: Service, port: number, client: string): TcpPlan | null {
+  return service.waypoint === null ? null : writtenAt(known, service, port, client);
+}
+
+/** The same, whether there is a waypoint that would follow it or not. */
+export function writtenAt({ l7 }: KnownMesh, service: Service, port: number, client: string): TcpPlan | null {
   const requests = new HttpRoutes();
   requests.replace(l7.routes);
   const connections = new TcpRoutes(requests);

@@ -1,13 +1,17 @@
 /**
- * `culvert routes`: the rules of every service that has some, in the order in which requests are held against them, with
- * what becomes of those that hit one. From a directory or from the objects of a cluster.
+ * `culvert routes`: the rules of every service that has some, in the order in which requests and connections are held against
+ * them, with what becomes of those that hit one. From a directory or from the objects of a cluster.
  */
 import { describeMatch, type RouteHit } from '../model/http-match.ts';
 import { ruleName } from '../model/http-route.ts';
 import { HttpRoutes } from '../model/http-routes.ts';
 import { serviceKey, type Service } from '../model/service.ts';
+import type { TcpTable } from '../model/tcp-match.ts';
+import { tcpRuleName } from '../model/tcp-route.ts';
 import { serviceOf, surroundings } from './explain-command.ts';
+import { backendSentences } from './explain-connection.ts';
 import { ruleSentences } from './explain-outcome.ts';
+import { unreadAt, writtenAt } from './explain-plan.ts';
 import { type KnownMesh, type MeshChoice, meshOf, refusedLines } from './mesh-source.ts';
 
 export interface RoutesOptions extends MeshChoice {
@@ -28,6 +32,8 @@ interface Listed {
   }[];
 }
 
+type TcpRules = ReturnType<TcpTable['rules']>;
+
 export async function routes(host: string | undefined, options: RoutesOptions): Promise<void> {
   const known = await meshOf(options);
   const { services } = known.mesh;
@@ -40,32 +46,39 @@ export async function routes(host: string | undefined, options: RoutesOptions): 
     return;
   }
   const lines = listed.flatMap(linesOf);
-  if (lines.length === 0) lines.push('no routes: requests go to the services themselves');
+  if (lines.length === 0) lines.push('no routes: requests and connections go to the services themselves');
   process.stdout.write(`${[...lines, ...refusedLines(known)].join('\n')}\n`);
 }
 
 /** Ports with the same rules are listed once. */
 function rulesOf(service: Service, all: HttpRoutes, known: KnownMesh, from: string): Listed[] {
   const key = serviceKey(service);
-  const byRules = new Map<string, { hits: readonly RouteHit[]; ports: number[] }>();
+  const byRules = new Map<string, { hits: readonly RouteHit[]; tcp: TcpRules; ports: number[] }>();
   for (const { servicePort } of service.ports) {
-    const hits = all.tableFor(key, servicePort, from)?.hits() ?? [];
-    if (hits.length === 0) continue;
-    const name = JSON.stringify(hits);
+    const isRead = unreadAt(known, service, servicePort, from) === null;
+    const hits = (isRead ? all.tableFor(key, servicePort, from)?.hits() : null) ?? [];
+    const tcp = writtenAt(known, service, servicePort, from)?.table.rules() ?? [];
+    if (hits.length === 0 && tcp.length === 0) continue;
+    const name = JSON.stringify([hits, tcp]);
     const listed = byRules.get(name);
-    if (listed === undefined) byRules.set(name, { hits, ports: [servicePort] });
+    if (listed === undefined) byRules.set(name, { hits, tcp, ports: [servicePort] });
     else listed.ports.push(servicePort);
   }
-  return [...byRules.values()].map(({ hits, ports }) => ({
-    service: key,
-    ports,
-    waypoint: waypointOf(service),
-    rules: hits.map(({ route, rule, index, match }) => ({
+  return [...byRules.values()].map(({ hits, tcp, ports }) => {
+    const around = surroundings(known, from, ports[0] ?? 0);
+    const ofRequests = hits.map(({ route, rule, index, match }) => ({
       rule: ruleName(route, index),
       matches: describeMatch(match),
-      does: ruleSentences(rule, surroundings(known, from, ports[0] ?? 0)).map(line => line.trim()),
-    })),
-  }));
+      does: ruleSentences(rule, around).map(line => line.trim()),
+    }));
+    const ofConnections = tcp.map(({ hit: { route, rule, index }, matches }) => ({
+      rule: tcpRuleName(route, index),
+      matches,
+      does: backendSentences(rule, { ...around, isConnection: true }).map(line => line.trim()),
+    }));
+    const rules = [...ofRequests, ...ofConnections];
+    return { service: key, ports, waypoint: waypointOf(service), rules };
+  });
 }
 
 function waypointOf({ waypoint }: Service): string | null {

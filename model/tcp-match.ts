@@ -75,13 +75,18 @@ export class TcpTable {
     return { kind: 'none', why: whyNone(asker) };
   }
 
+  /** Every match in its order, with what it is for. */
+  rules(): { readonly hit: TcpHit; readonly matches: string }[] {
+    return this.#entries.map(entry => ({ hit: entry, matches: describe(entry) }));
+  }
+
   /** Every match that was looked at and why it did not fit. */
   explain(asker: TcpAsker): TcpStep[] {
     const order = new Set(this.#order(asker));
     const steps: TcpStep[] = [];
     for (const entry of this.#entries) {
       const hit = order.has(entry) && isNamed(entry, asker);
-      const reason = hit ? describe(entry) : obstacleOf(entry, asker, order.has(entry));
+      const reason = hit ? `matches ${describe(entry)}` : obstacleOf(entry, asker, order.has(entry));
       steps.push({ rule: tcpRuleName(entry.route, entry.index), hit, reason });
       if (hit) break;
     }
@@ -172,7 +177,7 @@ function describe({ match, name }: Entry): string {
     ...(match.port === undefined ? [] : [`port ${match.port}`]),
     ...(match.subnets === undefined ? [] : [`addresses of ${match.subnets.join(', ')}`]),
   ];
-  return parts.length === 0 ? 'every connection' : `matches ${parts.join(', ')}`;
+  return parts.length === 0 ? 'every connection' : parts.join(', ');
 }
 
 function obstacleOf({ match, name }: Entry, asker: TcpAsker, isInOrder: boolean): string {

@@ -70,7 +70,11 @@ interface Said {
 }
 
 function explain(...args: readonly string[]): Promise<Said> {
-  const command = [join(import.meta.dirname, '../../cli/main.ts'), 'explain', '--config', directory, ...args];
+  return run('explain', '--config', directory, ...args);
+}
+
+function run(...args: readonly string[]): Promise<Said> {
+  const command = [join(import.meta.dirname, '../../cli/main.ts'), ...args];
   return new Promise(resolve => {
     execFile(process.execPath, command, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, text: stdout + stderr });
@@ -107,6 +111,18 @@ t.test('TCP by the labels of the client', async t => {
   t.match(other.text, /no rule fits: the connection goes to the service itself/);
   const guarded = await explain('tcp://web.shop:5432');
   t.match(guarded.text, /refused: explicitly denied by shop\/p rule 0/, 'its name can not be known');
+});
+
+t.test('they are listed beside the rules of requests', async t => {
+  const { text } = await run('routes', '--config', directory);
+  t.match(
+    text,
+    /web.*port 443, waypoint shop\/wp\n {2}TLSRoute shop\/names rule 1: name secret.example.org\n/,
+  );
+  t.match(
+    text,
+    / {2}VirtualService shop\/db rule 1: clients with its labels, port 5432\n {4}100.0 % to shop\/web/,
+  );
 });
 
 t.test('what is asked in the wrong way', async t => {
