@@ -1,0 +1,100 @@
+/** What the documentation leads to is there: files, headings, commands with their options, and targets of the Makefile. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import t from 'tap';
+
+const root = join(import.meta.dirname, '../..');
+const pages = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'bpf/README.md']
+  .concat(readdirSync(join(root, 'docs')).map(name => `docs/${name}`))
+  .filter(page => page.endsWith('.md'))
+  .map(page => ({ page, text: readFileSync(join(root, page), 'utf8') }));
+
+/** Headings as GitHub makes anchors of them. */
+function anchorsOf(text: string): Set<string> {
+  const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading);
+  return new Set(
+    headings.map(heading =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
+t.test('every link inside the repository', async t => {
+  let links = 0;
+  for (const { page, text } of pages) {
+    for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      links += 1;
+      const [path = '', anchor] = target.split('#', 2);
+      const file = path === '' ? join(root, page) : join(root, dirname(page), path);
+      if (!existsSync(file)) t.fail(`${page}: there is no ${relative(root, file)}`);
+      else if (anchor !== undefined && !anchorsOf(readFileSync(file, 'utf8')).has(anchor))
+        t.fail(`${page}: ${target} leads to no heading`);
+    }
+  }
+  t.ok(links > 50, `${links} links`);
+});
+
+/** `--help` of a command by its words, or null where there is no such command. */
+const helps = new Map<string, string | null>();
+function helpOf(...command: readonly string[]): string | null {
+  const name = command.join(' ');
+  const known = helps.get(name);
+  if (known !== undefined) return known;
+  let help: string | null = null;
+  try {
+    const args = [join(root, 'cli/main.ts'), ...command, '--help'];
+    help = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  } catch {
+    // There is none.
+  }
+  // The help of a word that is none of its commands is that of the command above.
+  if (help?.startsWith(`Usage: culvert ${name} `) !== true) help = null;
+  helps.set(name, help);
+  return help;
+}
+
+t.test('every command, with its options', async t => {
+  let commands = 0;
+  for (const { page, text } of pages) {
+    // Only what is typed: spans of code, and lines of blocks.
+    const typed = text.matchAll(/`(?:cli\/)?culvert ([a-z][^`\n]*)`|^ {4,}(?:cli\/)?culvert ([a-z].*)$/gm);
+    for (const [, span, line] of typed) {
+      // Behind two spaces stands what it does.
+      const [call = ''] = (span ?? line ?? '').split(/ {2,}/);
+      const words = call.split(/\s+/);
+      const [command = '', second = ''] = words;
+      const help = helpOf(command);
+      if (help === null) {
+        t.fail(`${page}: there is no culvert ${command}`);
+        continue;
+      }
+      commands += 1;
+      const below = /^[a-z]+$/.test(second) && /\[command\]/.test(help) ? helpOf(command, second) : help;
+      if (below === null) {
+        t.fail(`${page}: there is no culvert ${command} ${second}`);
+        continue;
+      }
+      const options = words.flatMap(word => /^\[?(--?[a-zA-Z][a-z-]*)/.exec(word)?.[1] ?? []);
+      for (const option of options)
+        if (!new RegExp(`(^|[\\s,])${option}\\b`, 'm').test(below)) t.fail(`${page}: ${call}: no ${option}`);
+    }
+  }
+  t.ok(commands > 20, `${commands} commands`);
+});
+
+t.test('every target of make', async t => {
+  const makefile = readFileSync(join(root, 'Makefile'), 'utf8');
+  let targets = 0;
+  for (const { page, text } of pages) {
+    for (const [, target = ''] of text.matchAll(/(?:`| {4})make ([a-z][a-z-]*)/g)) {
+      targets += 1;
+      if (!new RegExp(`^${target}:`, 'm').test(makefile)) t.fail(`${page}: make has no target ${target}`);
+    }
+  }
+  t.ok(targets > 5, `${targets} targets`);
+});
