@@ -36,6 +36,7 @@ export type Aspect =
   | 'traffic'
   | 'traffic-reach'
   | 'credentials'
+  | 'split'
   | 'backend-tls'
   | 'rate-limit';
 

@@ -11,6 +11,7 @@ import { RateLimitBook } from './build-rate-limit-book.ts';
 import { RouteBook } from './build-route-book.ts';
 import { RouteConflicts } from './build-route-conflicts.ts';
 import { TelemetryBook } from './build-telemetry-book.ts';
+import { SplitBook } from './build-split-book.ts';
 import { VirtualBook, type VirtualBookOptions } from './build-virtual-book.ts';
 import { TrafficBook, type TrafficBookOptions } from './build-traffic-book.ts';
 
@@ -23,6 +24,7 @@ export interface L7Touched {
 export class L7Books {
   readonly #routes: RouteBook;
   readonly #virtual: VirtualBook;
+  readonly #splits: SplitBook;
   readonly #backendTls: BackendTlsBook;
   readonly #conflicts: RouteConflicts;
   readonly #traffic: TrafficBook;
@@ -35,6 +37,7 @@ export class L7Books {
   constructor(options: Omit<TrafficBookOptions, 'backendTls'> & HttpPolicyBookOptions & VirtualBookOptions) {
     this.#routes = new RouteBook(options);
     this.#virtual = new VirtualBook(options);
+    this.#splits = new SplitBook(options);
     this.#conflicts = new RouteConflicts(options);
     this.#backendTls = new BackendTlsBook(options);
     this.#traffic = new TrafficBook({ ...options, backendTls: this.#backendTls });
@@ -48,8 +51,16 @@ export class L7Books {
   /** Each list sorted by key. */
   state(): L7State {
     return {
-      routes: sorted([...this.#routes.requests(), ...this.#virtual.all('routes')]),
-      tcpRoutes: sorted([...this.#routes.connections(), ...this.#virtual.all('tcpRoutes')]),
+      routes: sorted([
+        ...this.#routes.requests(),
+        ...this.#virtual.all('routes'),
+        ...this.#splits.all('routes'),
+      ]),
+      tcpRoutes: sorted([
+        ...this.#routes.connections(),
+        ...this.#virtual.all('tcpRoutes'),
+        ...this.#splits.all('tcpRoutes'),
+      ]),
       traffic: this.#traffic.all(),
       limits: this.#limits.all(),
       telemetry: this.#telemetry.all(),
@@ -66,7 +77,11 @@ export class L7Books {
 
   /** Takes changes of objects in; objects, services and endpoints are what they are now already. */
   apply(changes: readonly ObjectChange[], { services, workloads }: L7Touched): L7Change[] {
-    const routes = [...this.#routes.apply(changes), ...this.#virtual.apply(changes, services, workloads)];
+    const routes = [
+      ...this.#routes.apply(changes),
+      ...this.#virtual.apply(changes, services, workloads),
+      ...this.#splits.apply(changes, services),
+    ];
     this.#conflicts.apply(routes, services);
     return [
       ...routes,

@@ -85,8 +85,14 @@ export class RouteConflicts {
     const object = this.#options.objects.get(first.kind, first.namespace, first.name);
     if (object === null) return;
     this.#options.findings.about('route-conflict', object, report => {
+      const said = new Set<string>();
+      // Requests and connections of one object may lose the same ports.
+      const once: Report = (about, ...what) => {
+        if (!said.has(what.join())) report(about, ...what);
+        said.add(what.join());
+      };
       for (const route of routes)
-        for (const parent of route.parents) this.#judge(route, parent, object, report);
+        for (const parent of route.parents) this.#judge(route, parent, object, once);
     });
   }
 
@@ -129,6 +135,7 @@ export class RouteConflicts {
 /** Where an object names the service. */
 function fieldOf({ value, namespace }: Located<Route['kind']>, key: string, port: number | null): string {
   const { spec } = value;
+  if ('service' in spec) return 'spec.service';
   if (!('parentRefs' in spec)) return 'spec.hosts';
   const at = spec.parentRefs.findIndex(
     ref => key.startsWith(`${ref.namespace ?? namespace}/${ref.name}.`) && (ref.port ?? port) === port,

@@ -3,12 +3,13 @@
  *
  * A route of the service's own namespace (producer) is for all clients; one of another namespace (consumer) only for the
  * clients of that namespace, and where there is any, the producer's are not in force for them (Gateway API, GEP-1294).
- * Of what is left one kind is in force: GRPCRoute before HTTPRoute, TLSRoute, TCPRoute, and these before VirtualService.
+ * Of what is left one kind is in force: GRPCRoute before HTTPRoute, TLSRoute, TCPRoute, these before VirtualService, and
+ * that before TrafficSplit.
  */
 import type { HttpParent } from './http-route.ts';
 import type { AppProtocol } from './workload.ts';
 
-export type RouteKind = (typeof precedence)[number] | 'VirtualService';
+export type RouteKind = (typeof precedence)[number] | 'TrafficSplit';
 
 /** What of a route says where it is in force. */
 export interface BoundRoute {
@@ -29,9 +30,9 @@ export interface Visit {
   readonly client: string;
 }
 
-const precedence = ['GRPCRoute', 'HTTPRoute', 'TLSRoute', 'TCPRoute'] as const;
+const precedence = ['GRPCRoute', 'HTTPRoute', 'TLSRoute', 'TCPRoute', 'VirtualService'] as const;
 
-/** All of one kind, or VirtualServices only; empty where nothing is in force. */
+/** All of one kind; empty where nothing is in force. */
 export function routesInForce<Route extends BoundRoute>(
   bound: readonly Route[],
   visit: Visit,
@@ -63,7 +64,7 @@ export function isAbout(
 ): boolean {
   if (parent.port !== null && parent.port !== port) return false;
   const isHttp = protocol === 'HTTP11' || protocol === 'HTTP2' || protocol === 'GRPC';
-  if (kind === 'VirtualService') return true;
+  if (kind === 'VirtualService' || kind === 'TrafficSplit') return true;
   // Bytes of a port that is said to have others are never looked at as requests.
   if (kind === 'GRPCRoute' || kind === 'HTTPRoute') return protocol !== 'TCP' && protocol !== 'TLS';
   if (parent.port !== null) return true;

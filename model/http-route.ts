@@ -1,13 +1,13 @@
 /**
  * What a waypoint knows about the requests to a service: one model for every kind of route that people write.
  *
- * Translated from HTTPRoute and GRPCRoute by control/build-routes.ts, from VirtualService by build-virtual-service.ts. Plain JSON data, like the rest of the mesh. Which
+ * Translated from HTTPRoute and GRPCRoute by control/build-routes.ts, from VirtualService by build-virtual-service.ts, from TrafficSplit by build-split.ts. Plain JSON data, like the rest of the mesh. Which
  * rule a request hits is http-match.ts, what happens to it then http-filters.ts and http-cors.ts.
  */
 import type { RateLimit } from './rate-limit.ts';
 
 export interface HttpRoute {
-  readonly kind: 'HTTPRoute' | 'GRPCRoute' | 'VirtualService';
+  readonly kind: 'HTTPRoute' | 'GRPCRoute' | 'VirtualService' | 'TrafficSplit';
   readonly namespace: string;
   readonly name: string;
   /** Milliseconds since the epoch; 0 where the object does not say: older than every one that does. */

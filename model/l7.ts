@@ -119,7 +119,11 @@ const checks: Partial<Table<unknown>> = {
  */
 const needsOf: Partial<Table<readonly string[]>> = {
   // Passed over, the rule would be for clients of others.
-  routes: ({ rules }) => (rules.some(({ matches }) => matches.some(isOfSome)) ? ['client-labels'] : []),
+  routes: ({ kind, rules }) => [
+    ...(rules.some(({ matches }) => matches.some(isOfSome)) ? ['client-labels'] : []),
+    ...(kind === 'TrafficSplit' ? ['traffic-split'] : []),
+  ],
+  tcpRoutes: ({ kind }) => (kind === 'TrafficSplit' ? ['traffic-split'] : []),
   // Passed over, it would be sent in the clear.
   traffic: traffic => (asksForTls(traffic) ? ['endpoint-tls'] : []),
 };
@@ -129,7 +133,7 @@ function isOfSome({ workloads }: { readonly workloads?: readonly string[] }): bo
 }
 
 /** What this version can read beyond the first. */
-export const l7Features: ReadonlySet<string> = new Set(['endpoint-tls', 'client-labels']);
+export const l7Features: ReadonlySet<string> = new Set(['endpoint-tls', 'client-labels', 'traffic-split']);
 
 export const l7Lists: readonly L7List[] = [
   'routes',

@@ -59,7 +59,7 @@ export class TcpTable {
   readonly #entries: readonly Entry[];
 
   constructor(routes: readonly TcpRoute[]) {
-    this.#isWhole = routes.some(({ kind }) => kind !== 'VirtualService');
+    this.#isWhole = routes.some(({ kind }) => kind !== 'VirtualService' && kind !== 'TrafficSplit');
     this.#entries = routes.flatMap(entriesOf).sort(compareEntries);
   }
 

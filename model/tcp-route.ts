@@ -9,7 +9,7 @@
 import type { HttpBackend, HttpParent } from './http-route.ts';
 
 export interface TcpRoute {
-  readonly kind: 'TLSRoute' | 'TCPRoute' | 'VirtualService';
+  readonly kind: 'TLSRoute' | 'TCPRoute' | 'VirtualService' | 'TrafficSplit';
   readonly namespace: string;
   readonly name: string;
   /** Milliseconds since the epoch; 0 where the object does not say: older than every one that does. */

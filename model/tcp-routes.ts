@@ -72,7 +72,12 @@ export class TcpRoutes {
   }
 }
 
-const kinds = { TLSRoute: 'names', TCPRoute: 'bytes', VirtualService: 'detected' } as const;
+const kinds = {
+  TLSRoute: 'names',
+  TCPRoute: 'bytes',
+  VirtualService: 'detected',
+  TrafficSplit: 'detected',
+} as const;
 
 function planOf(routes: readonly TcpRoute[]): TcpPlan | null {
   const [first] = routes;

@@ -42,6 +42,8 @@ export const clusterRules: readonly Rule[] = [
   { apiGroups: ['networking.istio.io'], resources: entries, verbs: watch },
   { apiGroups: ['telemetry.istio.io'], resources: ['telemetries'], verbs: watch },
   { apiGroups: ['gateway.networking.k8s.io'], resources: gatewayKinds, verbs: watch },
+  { apiGroups: ['split.smi-spec.io'], resources: ['trafficsplits'], verbs: watch },
+  { apiGroups: ['specs.smi-spec.io'], resources: ['httproutegroups'], verbs: watch },
   // What has become of them.
   { apiGroups: ['culvert.dev'], resources: ['*/status'], verbs: ['get', 'update', 'patch'] },
   { apiGroups: ['security.istio.io'], resources: statusOf(policies), verbs: ['update', 'patch'] },

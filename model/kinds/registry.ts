@@ -25,6 +25,7 @@ import { type ServiceAccount, serviceAccount } from './service-account.ts';
 import { type Service, service } from './service.ts';
 import { type TcpRouteObject, type TlsRouteObject, tcpRoute, tlsRoute } from './tcp-route.ts';
 import { type TelemetryObject, telemetry } from './telemetry.ts';
+import { httpRouteGroup, type HttpRouteGroup, trafficSplit, type TrafficSplit } from './traffic-split.ts';
 import { type VirtualService, virtualService } from './virtual-service.ts';
 import { type WorkloadEntry, workloadEntry } from './workload-entry.ts';
 
@@ -43,6 +44,8 @@ export interface KindTypes {
   readonly RequestAuthentication: RequestAuthentication;
   readonly Telemetry: TelemetryObject;
   readonly VirtualService: VirtualService;
+  readonly TrafficSplit: TrafficSplit;
+  readonly HTTPRouteGroup: HttpRouteGroup;
   readonly MeshConfig: MeshConfigObject;
   readonly GatewayClass: GatewayClass;
   readonly Gateway: Gateway;
@@ -116,6 +119,20 @@ export const kinds: { readonly [Name in KindName]: Kind<Name> } = {
     schema: requestAuthentication,
   },
   VirtualService: { apiVersions: entryVersions, namespaced: true, own: true, schema: virtualService },
+  TrafficSplit: {
+    apiVersions: ['v1alpha4', 'v1alpha3', 'v1alpha2', 'v1alpha1'].map(
+      version => `split.smi-spec.io/${version}`,
+    ),
+    namespaced: true,
+    own: true,
+    schema: trafficSplit,
+  },
+  HTTPRouteGroup: {
+    apiVersions: ['specs.smi-spec.io/v1alpha4', 'specs.smi-spec.io/v1alpha3'],
+    namespaced: true,
+    own: true,
+    schema: httpRouteGroup,
+  },
   Telemetry: {
     apiVersions: ['culvert.dev/v1', 'telemetry.istio.io/v1', 'telemetry.istio.io/v1alpha1'],
     namespaced: true,
@@ -167,6 +184,7 @@ export const meshGroups: readonly string[] = [
   'extensions.istio.io',
   'gateway.networking.k8s.io',
   'gateway.networking.x-k8s.io',
+  'access.smi-spec.io',
   'split.smi-spec.io',
   'specs.smi-spec.io',
 ];

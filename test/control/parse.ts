@@ -172,7 +172,7 @@ t.test('kinds that are not read are named, each by how much it matters', async t
   t.same(of('example.org/v1', 'Widget'), ['warning unknown-kind 2 kind']);
   t.same(of('serving.knative.dev/v1', 'Service'), ['warning unknown-kind 1 apiVersion']);
   t.same(of('networking.istio.io/v1', 'Sidecar'), ['warning unsupported-kind 2 kind']);
-  t.same(of('split.smi-spec.io/v1alpha4', 'TrafficSplit'), ['warning unsupported-kind 2 kind']);
+  t.same(of('access.smi-spec.io/v1alpha3', 'TrafficTarget'), ['warning unsupported-kind 2 kind']);
   t.same(of('gateway.networking.k8s.io/v1', 'UDPRoute'), ['warning unsupported-kind 2 kind']);
   t.same(of('security.istio.io/v9', 'PeerAuthentication'), ['error unknown-version 1 apiVersion']);
   t.same(of('culvert.dev/v2', 'MeshConfig'), ['error unknown-version 1 apiVersion']);
