@@ -1,8 +1,10 @@
 /** What translating one route needs to know, and how it says what it finds. */
+import { isAbout } from '../model/bound-routes.ts';
 import type { BackendRef, ParentRef } from '../model/kinds/route-parts.ts';
 import type { HttpParent } from '../model/http-route.ts';
 import type { TcpBackend } from '../model/tcp-route.ts';
 import type { Report } from './build-objects.ts';
+import { protocolOf } from './build-services.ts';
 import type { Severity } from './finding.ts';
 import { type Located, objectName } from './located.ts';
 
@@ -70,6 +72,17 @@ export class RouteScope {
     const port = named?.port ?? ref.port ?? null;
     if (port !== (ref.port ?? port) || (port !== null && !ports.some(candidate => candidate.port === port)))
       return unknown(`${field}.port`, `${objectName(service)} has no such port ${ref.port}`);
+    const isFit = ports.some(({ port: number, name = '', appProtocol }) =>
+      isAbout(this.object.kind, { port }, { port: number, protocol: protocolOf(appProtocol, name, number) }),
+    );
+    if (!isFit) {
+      const which = port === null ? 'no port' : `port ${port}`;
+      const why = port === null ? 'may speak what it is about' : 'is said to speak something else';
+      return unknown(
+        `${field}.${port === null ? 'name' : 'port'}`,
+        `${which} of ${objectName(service)} ${why}`,
+      );
+    }
     return { service: this.key(namespace, ref.name), port };
   }
 

@@ -111,6 +111,28 @@ t.test('what says nothing', async t => {
   t.match(unbound.said, [/^warning unknown-parent/]);
 });
 
+t.test('a port that is said to speak something else', async t => {
+  const rules = 'rules: [{ backendRefs: [{ name: web, port: 443 }] }]';
+  const requests = (parent: string): { routes: number; said: string[] } => {
+    const { requests: found, said } = translate(route('HTTPRoute', rules, 'v1', parent));
+    return { routes: found.length, said };
+  };
+  t.match(requests('port: 9000'), { routes: 0, said: [/^warning unknown-parent spec.parentRefs\[0\].port/] });
+  t.match(requests('sectionName: tls'), { routes: 0, said: [/^warning unknown-parent/] });
+  const plain = `apiVersion: v1
+kind: Service
+metadata: { name: plain, namespace: shop }
+spec: { clusterIP: 10.96.0.11, ports: [{ name: http, port: 80 }] }
+---
+`;
+  for (const kind of ['TCPRoute', 'TLSRoute']) {
+    const text = (parent: string): string =>
+      plain + route(kind, rules, 'v1alpha2', parent).replace('name: web, ', 'name: plain, ');
+    t.match(translate(text('')).said, [/^warning unknown-parent spec.parentRefs\[0\].name/]);
+    t.equal(translate(text('port: 80')).routes.length, 1, 'the port is named');
+  }
+});
+
 t.test('names that no client asks for refuse the route', async t => {
   for (const name of ['10.0.0.1', '*', 'a.*.org', 'A.org', 'a..org', '*.*.org']) {
     const spec = `hostnames: ["${name}"]\nrules: [{ backendRefs: [{ name: web, port: 443 }] }]`;

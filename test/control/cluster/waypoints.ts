@@ -283,15 +283,22 @@ t.test('routes of connections have the same status', async t => {
   gateway(fake, 'wp');
   fake.put('services', {
     metadata: { namespace: shop, name: 'db', labels: { [ownLabel]: 'wp' } },
-    spec: { clusterIP: '10.96.0.1', selector: { app: 'db' }, ports: [{ name: 'tcp', port: 5432 }] },
+    spec: {
+      clusterIP: '10.96.0.1',
+      selector: { app: 'db' },
+      ports: [
+        { name: 'tcp', port: 5432 },
+        { name: 'tls', port: 5433 },
+      ],
+    },
   });
-  const parentRefs = [{ group: '', kind: 'Service', name: 'db', sectionName: 'tcp' }];
+  const bound = (sectionName: string): object[] => [{ group: '', kind: 'Service', name: 'db', sectionName }];
   const rule = (name: string): object => ({ backendRefs: [{ name, port: 5432 }] });
   const put = (plural: string, spec: object): void => {
     fake.put(plural, { metadata: { namespace: shop, name: 'r', generation: 1 }, spec });
   };
-  put('tcproutes', { parentRefs, rules: [rule('db'), rule('db')] });
-  put('tlsroutes', { parentRefs, hostnames: ['*.example.org'], rules: [rule('gone')] });
+  put('tcproutes', { parentRefs: bound('tcp'), rules: [rule('db'), rule('db')] });
+  put('tlsroutes', { parentRefs: bound('tls'), hostnames: ['*.example.org'], rules: [rule('gone')] });
   await control.start();
   const conditions = (plural: string): string[] =>
     ((statusOf(fake, plural, 'r', shop)['parents'] ?? []) as object[]).flatMap(said);
@@ -302,6 +309,8 @@ t.test('routes of connections have the same status', async t => {
     'ResolvedRefs=True ResolvedRefs',
   ]);
   t.strictSame(conditions('tlsroutes'), ['Accepted=True Accepted', 'ResolvedRefs=False BackendNotFound']);
-  put('tlsroutes', { parentRefs, hostnames: ['10.0.0.1'], rules: [rule('db')] });
+  put('tlsroutes', { parentRefs: bound('tcp'), hostnames: ['*.example.org'], rules: [rule('db')] });
+  await until('it displaces the other', () => conditions('tcproutes')[0] === 'Accepted=False Conflicted');
+  put('tlsroutes', { parentRefs: bound('tls'), hostnames: ['10.0.0.1'], rules: [rule('db')] });
   await until('it is refused', () => conditions('tlsroutes')[0] === 'Accepted=False UnsupportedValue');
 });
