@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import * as z from 'zod';
 import { parseFile } from '../../control/parse.ts';
 import * as marks from '../../model/kinds/marks.ts';
 import { meshConfigSpec } from '../../model/kinds/mesh-config.ts';
@@ -39,6 +40,42 @@ t.test('every kind, setting, label and annotation is in the documentation', asyn
     if (typeof names === 'function') continue;
     for (const name of [names].flat()) t.ok(page.includes(name), name);
   }
+});
+
+/** Names of all fields of a schema below `spec`, as JSON Schema has them. */
+function fieldsOf(schema: z.ZodType): Set<string> {
+  const names = new Set<string>();
+  const walk = (node: unknown, isWhole: boolean): void => {
+    if (typeof node !== 'object' || node === null) return;
+    const { properties = {}, items, additionalProperties, ...more } = node as Record<string, unknown>;
+    for (const [name, value] of Object.entries(properties as Record<string, unknown>)) {
+      if (isWhole && name !== 'spec') continue;
+      names.add(name);
+      walk(value, false);
+    }
+    for (const below of [items, additionalProperties]) walk(below, isWhole);
+    for (const kind of ['anyOf', 'oneOf', 'allOf'])
+      for (const one of (more[kind] as unknown[] | undefined) ?? []) walk(one, isWhole);
+  };
+  walk(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }), true);
+  return names;
+}
+
+t.test('every field of every kind of a mesh is in the documentation', async t => {
+  const pages = readdirSync(join(root, 'docs')).filter(name => name.endsWith('.md'));
+  const all = pages.map(name => readFileSync(join(root, 'docs', name), 'utf8')).join('\n');
+  let fields = 0;
+  for (const [kind, { own, schema }] of Object.entries(kinds)) {
+    for (const field of own ? fieldsOf(schema) : []) {
+      fields += 1;
+      // What has a `not…` beside it is described once.
+      const [, positive = ''] = /^not([A-Z]\w*)$/.exec(field) ?? [];
+      const names = [field, positive.charAt(0).toLowerCase() + positive.slice(1)].filter(name => name !== '');
+      const isNamed = names.some(name => new RegExp(`\\b${name}\\b`).test(all));
+      if (!isNamed) t.fail(`${kind}: ${field}`);
+    }
+  }
+  t.ok(fields > 300, `${fields} fields`);
 });
 
 t.test('the examples of the documentation are what it reads', async t => {
