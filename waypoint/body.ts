@@ -4,11 +4,14 @@
  */
 import { Readable } from 'node:stream';
 import type { GrpcMessages } from '../model/grpc-messages.ts';
+import type { HeaderList } from '../model/http-head.ts';
+import { passableTrailers } from '../model/trailers.ts';
 
 export class RequestBody {
   readonly #source: Readable;
   readonly #isWhole: () => boolean;
   readonly #keepBytes: number;
+  readonly #trailers: () => HeaderList;
   /** Sees every byte once, however often it is sent. */
   messages: GrpcMessages | null = null;
   #kept: Buffer[] | null = [];
@@ -23,11 +26,18 @@ export class RequestBody {
   /**
    * @param keepBytes what may be kept for another try; 0: nothing
    * @param isWhole asked at the end: what was broken off may end like what was not
+   * @param trailers what came after it, asked once it has ended
    */
-  constructor(source: Readable, keepBytes: number, isWhole: () => boolean) {
+  constructor(
+    source: Readable,
+    keepBytes: number,
+    isWhole: () => boolean,
+    trailers: () => HeaderList = () => [],
+  ) {
     this.#source = source;
     this.#isWhole = isWhole;
     this.#keepBytes = keepBytes;
+    this.#trailers = trailers;
   }
 
   /** Bytes that came from the client so far. */
@@ -43,6 +53,11 @@ export class RequestBody {
   /** Whether all of it has come. */
   get complete(): boolean {
     return this.#ended;
+  }
+
+  /** The fields that followed it, as far as they may be passed on; none before its end. */
+  get trailers(): HeaderList {
+    return this.#ended ? passableTrailers(this.#trailers()) : [];
   }
 
   /** The body from its beginning; a reader that was opened before gets nothing any more. */

@@ -163,7 +163,12 @@ function accept(request: IncomingMessage, response: ServerResponse, upgraded: Du
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers;
   const hasBody = coding !== undefined || (length !== undefined && length !== '0');
   const body = hasBody
-    ? new RequestBody(request, context.config.limits.replayBytes, () => request.complete)
+    ? new RequestBody(
+        request,
+        context.config.limits.replayBytes,
+        () => request.complete,
+        () => request.rawTrailers,
+      )
     : null;
   if (!hasBody && upgraded === null) request.resume();
   answer(context, new Http1Request(served, request, response, head, body, upgraded));

@@ -92,7 +92,9 @@ function openDoor(context: WaypointContext): Door {
       return;
     }
     const isWhole = (): boolean => !stream.aborted && (stream.rstCode ?? 0) === 0;
-    const body = hasBody ? new RequestBody(stream, limits.replayBytes, isWhole) : null;
+    let trailers: HeaderList = [];
+    stream.once('trailers', (_headers: unknown, _flags: unknown, raw: HeaderList) => (trailers = raw));
+    const body = hasBody ? new RequestBody(stream, limits.replayBytes, isWhole, () => trailers) : null;
     if (!hasBody) stream.resume();
     answer(context, new Http2Request(served, stream, head, body));
   });

@@ -153,7 +153,7 @@ class Http2Call implements OutgoingCall {
 
   start(owner: Session): void {
     if (this.#over) return;
-    const { head, body } = this.#request;
+    const { head, body, trailers: after } = this.#request;
     const stream = owner.session.request(
       {
         ':method': head.method,
@@ -220,7 +220,7 @@ class Http2Call implements OutgoingCall {
       // As for responses: the end is sent by hand, so that none is put before a reset.
       let broken = false;
       stream.on('wantTrailers', () => {
-        if (!broken && !stream.aborted) stream.sendTrailers({});
+        if (!broken && !stream.aborted) stream.sendTrailers(fieldsOf(after?.() ?? []));
       });
       body.on('error', () => {
         broken = true;

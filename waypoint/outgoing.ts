@@ -8,6 +8,8 @@ import type { HeaderList, HttpHead } from '../model/http-head.ts';
 export interface OutgoingRequest {
   readonly head: HttpHead;
   readonly body: Readable | null;
+  /** What follows the body, once it has ended; left out: nothing. */
+  readonly trailers?: () => HeaderList;
 }
 
 /** What the endpoint says; nothing more is called after onEnd, onSwitch or onError. */

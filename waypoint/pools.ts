@@ -1,5 +1,6 @@
 /** The connections of one waypoint to endpoints, of both versions of HTTP, and the choice between them. */
 import { asCulvertError } from '../base/errors.ts';
+import { announcesTrailers } from '../model/trailers.ts';
 import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import { Http1Pools } from './http1-out.ts';
@@ -11,6 +12,7 @@ import {
   type OutgoingHandlers,
   type OutgoingRequest,
 } from './outgoing.ts';
+import { sendWithTrailers } from './trailers-out.ts';
 
 /** `agreed`: what the endpoint chooses in its TLS handshake. */
 export type OutgoingVersion = 'http1' | 'http2' | 'agreed';
@@ -45,7 +47,17 @@ export function send(
   const { http1, http2, negotiation } = poolsOf(context);
   const chosen = version === 'agreed' && way.tls !== null ? negotiation.known(way) : version;
   if (chosen === null) return new LaterCall(context, way, request, handlers);
-  return (chosen === 'http2' || chosen === 'h2' ? http2 : http1).send(way, request, handlers);
+  const isHttp2 = chosen === 'http2' || chosen === 'h2';
+  if (
+    !isHttp2 &&
+    request.body !== null &&
+    request.trailers !== undefined &&
+    announcesTrailers(request.head.headers)
+  ) {
+    const dialled = (to: Way) => negotiation.open(to, 'http/1.1');
+    return sendWithTrailers(context, way, request, handlers, dialled);
+  }
+  return (isHttp2 ? http2 : http1).send(way, request, handlers);
 }
 
 /** A request that waits until it is known what its endpoint speaks. */

@@ -188,7 +188,11 @@ export class Tries implements OutgoingHandlers {
     this.#leave = way.upstream?.begin(way.workload.uid) ?? this.#leave;
     if (backendRequestMs !== null)
       this.#timer = setTimeout(() => this.#timedOut(backendRequestMs), backendRequestMs);
-    const request = { head: this.#plan.head, body: body?.open() ?? null };
+    const request = {
+      head: this.#plan.head,
+      body: body?.open() ?? null,
+      trailers: () => body?.trailers ?? [],
+    };
     if (upgrade !== null) {
       this.#call = sendUpgrade(this.#context, way, request, upgrade, this);
       return;

@@ -1,0 +1,133 @@
+/**
+ * A request whose head announces trailers, to an endpoint of HTTP/1.1, on a connection of its own. Node's own client: undici
+ * sends none.
+ */
+import http, { type ClientRequest, type IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { asCulvertError, CulvertError } from '../base/errors.ts';
+import { headerOf } from '../model/http-head.ts';
+import type { Way } from './balance.ts';
+import type { WaypointContext } from './context.ts';
+import {
+  h2InternalError,
+  type OutgoingCall,
+  type OutgoingHandlers,
+  type OutgoingRequest,
+} from './outgoing.ts';
+import { lateRefusal } from './tls-out.ts';
+
+/** @param dial opens a connection for HTTP/1.1 */
+export function sendWithTrailers(
+  context: WaypointContext,
+  way: Way,
+  request: OutgoingRequest,
+  handlers: OutgoingHandlers,
+  dial: (way: Way) => Promise<Duplex>,
+): OutgoingCall {
+  const call = new TrailersCall(way, request, handlers, context.config.limits.headBytes);
+  dial(way).then(
+    socket => call.start(socket),
+    (error: unknown) => call.fail(asCulvertError(error, 'DIAL_FAILED'), false),
+  );
+  return call;
+}
+
+class TrailersCall implements OutgoingCall {
+  readonly #way: Way;
+  readonly #request: OutgoingRequest;
+  readonly #handlers: OutgoingHandlers;
+  readonly #headBytes: number;
+  #socket: Duplex | null = null;
+  #response: IncomingMessage | null = null;
+  #over = false;
+
+  constructor(way: Way, request: OutgoingRequest, handlers: OutgoingHandlers, headBytes: number) {
+    this.#way = way;
+    this.#request = request;
+    this.#handlers = handlers;
+    this.#headBytes = headBytes;
+  }
+
+  resume(): void {
+    this.#response?.resume();
+  }
+
+  abort(): void {
+    this.#over = true;
+    this.#socket?.destroy();
+  }
+
+  fail(error: CulvertError, seen: boolean): void {
+    if (this.#over) return;
+    this.abort();
+    this.#handlers.onError({ error, seen, code: h2InternalError });
+  }
+
+  start(socket: Duplex): void {
+    this.#socket = socket;
+    socket.on('error', () => {});
+    if (this.#over) {
+      socket.destroy();
+      return;
+    }
+    const { head } = this.#request;
+    const framing = ['connection', 'close', 'transfer-encoding', 'chunked'];
+    const sent = http.request({
+      method: head.method,
+      path: head.query === null ? head.path : `${head.path}?${head.query}`,
+      headers: ['host', head.authority, ...head.headers, ...framing],
+      setHost: false,
+      maxHeaderSize: this.#headBytes,
+      createConnection: () => socket,
+    });
+    sent.on('error', (error: Error) => this.#broken(error));
+    sent.on('information', ({ statusCode, rawHeaders }) => {
+      if (!this.#over) this.#handlers.onInformation(statusCode, rawHeaders);
+    });
+    sent.on('response', response => this.#answered(response));
+    this.#write(sent);
+  }
+
+  #write(sent: ClientRequest): void {
+    const { body, trailers } = this.#request;
+    if (body === null) {
+      sent.end();
+      return;
+    }
+    body.on('error', () => sent.destroy());
+    body.once('end', () => {
+      const list = trailers?.() ?? [];
+      const pairs: [string, string][] = [];
+      for (let at = 0; at < list.length; at += 2) pairs.push([list[at] ?? '', list[at + 1] ?? '']);
+      sent.addTrailers(pairs);
+      sent.end();
+    });
+    body.pipe(sent, { end: false });
+  }
+
+  #answered(response: IncomingMessage): void {
+    if (this.#over) return;
+    this.#response = response;
+    const { statusCode = 0, rawHeaders } = response;
+    const isEmpty =
+      statusCode === 204 || statusCode === 304 || headerOf(rawHeaders, 'content-length') === '0';
+    this.#handlers.onResponse(statusCode, rawHeaders, !isEmpty && this.#request.head.method !== 'HEAD');
+    response.on('data', (chunk: Buffer) => {
+      if (!this.#over && !this.#handlers.onData(chunk)) response.pause();
+    });
+    response.on('error', (error: Error) => this.#broken(error));
+    response.on('end', () => {
+      if (this.#over) return;
+      this.#over = true;
+      this.#socket?.destroy();
+      this.#handlers.onEnd(response.rawTrailers);
+    });
+  }
+
+  #broken(cause: Error): void {
+    const refusal = lateRefusal(cause, this.#way.tls);
+    const message = `the endpoint broke off: ${cause.message}`;
+    const error = refusal ?? new CulvertError('UPSTREAM_FAILED', message, { side: 'server', cause });
+    this.fail(error, refusal === null);
+  }
+}
