@@ -141,9 +141,7 @@ function isNamed({ name }: Entry, { sni }: TcpAsker): boolean {
 /** A wildcard stands for one label or several. */
 function fitsName(pattern: string, sni: string): boolean {
   if (pattern === '*') return true;
-  return pattern.startsWith('*.')
-    ? sni.length > pattern.length - 1 && sni.endsWith(pattern.slice(1))
-    : sni === pattern;
+  return pattern.startsWith('*.') ? sni.endsWith(pattern.slice(1)) : sni === pattern;
 }
 
 function compareEntries(a: Entry, b: Entry): number {

@@ -60,6 +60,19 @@ t.test('a client that thinks before it speaks HTTP is routed all the same', asyn
   t.match(answer, /x-pod: v2/i);
 });
 
+t.test('what ends before it is clear what it is arrives all the same', async t => {
+  await using world = await World.create();
+  await world.serve('web', socket => socket.pipe(socket));
+  for (const text of ['GE', '\x16', '\x16\x03\x01\x00\x30\x01']) {
+    const socket = await world.connect();
+    socket.end(text, 'latin1');
+    let answer = '';
+    for await (const chunk of socket as AsyncIterable<Buffer>) answer += chunk.toString('latin1');
+    t.equal(answer, text);
+    await world.line({ bytes_recv: text.length, bytes_sent: text.length });
+  }
+});
+
 t.test('a port that is said to be TCP is never taken for HTTP', async t => {
   await using world = await World.create({ appProtocol: 'tcp', objects: route('- {}') });
   const backend = await world.serve('web', socket => socket.pipe(socket));
