@@ -12,8 +12,9 @@ import { serviceKey, type Service } from '../model/service.ts';
 import { TrafficRules } from '../model/traffic-rules.ts';
 import { limitSentence } from './explain-filters.ts';
 import { placeSentences, ruleSentences, type Surroundings } from './explain-outcome.ts';
+import { refusalsBy, visitorOf, waypointPods } from './explain-nodes.ts';
 import { unreadAt, workloadAt } from './explain-plan.ts';
-import { explainPolicies, policySentences, type Asker } from './explain-policies.ts';
+import { explainPolicies, identityOf, policySentences, type Asker } from './explain-policies.ts';
 import { type KnownMesh, type MeshChoice, meshOf, refusedLines } from './mesh-source.ts';
 
 export interface ExplainOptions extends Asker, MeshChoice {
@@ -45,7 +46,15 @@ export async function explain(url: string, options: ExplainOptions): Promise<voi
   const asked = { service, port, head, trustDomain };
   const policy = explainPolicies({ policies, authentications }, asked, options);
   const passes = policy?.decision.allowed !== false;
-  const outcome = passes ? outcomeOf(service, explanation, surroundings(known, from, port)) : [];
+  const pods = waypointPods(known, service);
+  const client = { identity: identityOf(options, from, trustDomain), address: options.address };
+  const [pod] = pods ?? [];
+  const visitor = pods === null ? client : pod === undefined ? null : visitorOf(pod);
+  const around = {
+    ...surroundings(known, from, port),
+    ...(visitor === null ? {} : { refusals: refusalsBy(known, visitor) }),
+  };
+  const outcome = passes ? outcomeOf(service, explanation, around) : [];
   const limits = l7.limits.find(limit => limit.service === serviceKey(service))?.limits ?? [];
   if (options.output === 'json') {
     const { steps = [], hit = null } = explanation ?? {};
@@ -63,6 +72,7 @@ export async function explain(url: string, options: ExplainOptions): Promise<voi
     return;
   }
   const lines = [
+    ...(pods?.length === 0 ? ['its waypoint has no ready pod: connections are refused'] : []),
     ...(policy === null ? [] : policySentences(policy)),
     ...(passes ? sentences(service, port, explanation) : []),
     ...(passes && service.waypoint !== null ? limits.map(limit => `  ${limitSentence(limit)}`) : []),
@@ -136,7 +146,9 @@ function sentences(service: Service, port: number, explanation: MatchExplanation
 function outcomeOf(service: Service, explanation: MatchExplanation | null, around: Surroundings): string[] {
   const { hit = null } = explanation ?? {};
   if (hit !== null) return ruleSentences(hit.rule, around).map(line => `  ${line}`);
-  if (explanation !== null || service.waypoint === null) return [];
+  if (explanation !== null) return [];
   const itself = { service: serviceKey(service), port: around.port, subset: null, invalid: null };
-  return placeSentences(itself, '', around).map(line => `  ${line}`);
+  // What a DestinationRule says is for waypoints.
+  const traffic = service.waypoint === null ? new TrafficRules() : around.traffic;
+  return placeSentences(itself, '', { ...around, traffic }).map(line => `  ${line}`);
 }

@@ -19,6 +19,8 @@ export interface Surroundings {
   readonly from: string;
   /** The port that the client asked. */
   readonly port: number;
+  /** What the nodes of endpoints refuse, in lines; left out: nobody asks. */
+  readonly refusals?: (endpoints: readonly Workload[], service: string, port: number) => string[];
   /** Of what is carried as it is: there is no status to answer with. */
   readonly isConnection?: boolean;
 }
@@ -64,7 +66,8 @@ export function placeSentences(place: Place, share: string, around: Surroundings
     ({ uid, services }) => services[key] !== undefined && (chosen === null || chosen.endpoints.includes(uid)),
   );
   const ready = endpoints.filter(({ status }) => status === 'HEALTHY').length;
-  const lines = [`${what}: ${ready} of ${endpoints.length} endpoints ready`];
+  const refused = around.refusals?.(endpoints, key, port) ?? [];
+  const lines = [`${what}: ${ready} of ${endpoints.length} endpoints ready`, ...refused];
   if (rule === null) return lines;
   const policy = policyFor((chosen ?? rule).settings, port);
   return [...lines, `  as ${rule.name} has it: ${trafficWords(policy).join('; ')}`];

@@ -62,11 +62,7 @@ export function explainPolicies(
   const address = canonicalIp(asker.address);
   if (address === null) throw new CulvertError('BAD_USAGE', `--address ${asker.address} is no IP address`);
   const request = {
-    identity: formatSpiffeId({
-      trustDomain,
-      namespace: asker.from ?? service.namespace,
-      serviceAccount: asker.account,
-    }),
+    identity: identityOf(asker, service.namespace, trustDomain),
     sourceIp: address,
     remoteIp: head === null ? null : address,
     destinationIp: service.addresses[0]?.address ?? '0.0.0.0',
@@ -83,6 +79,11 @@ export function explainPolicies(
     hasToken: head !== null && tokensOf(head, rules).length > 0,
     steps: set.explain(request),
   };
+}
+
+/** The client, by its namespace and service account. */
+export function identityOf({ from, account }: Asker, home: string, trustDomain: string): string {
+  return formatSpiffeId({ trustDomain, namespace: from ?? home, serviceAccount: account });
 }
 
 function claimsOf(text: string): Claims {

@@ -90,6 +90,19 @@ spec:
   action: DENY
   rules: [{ to: [{ operation: { paths: [/admin] } }] }]
 ---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: pods, namespace: shop }
+spec:
+  selector: { matchLabels: { version: v2 } }
+  rules: [{ from: [{ source: { principals: [cluster.local/ns/shop/sa/front] } }] }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: wp-1, namespace: shop, uid: u3, labels: { app: wp } }
+spec: { nodeName: n1, serviceAccountName: wp }
+status: { podIP: 10.0.0.9, phase: Running, conditions: [{ type: Ready, status: "True" }] }
+---
 apiVersion: culvert.dev/v1
 kind: AuthorizationPolicy
 metadata: { name: slip, namespace: shop }
@@ -143,6 +156,7 @@ t.test('what would become of a request', async t => {
     /^ {2}filter request-headers: x-seen: 1/m,
     /^ {2}filter fault: 10 % wait 2000 ms/m,
     /^ {2}100\.0 % to shop\/v2\.shop\.svc\.cluster\.local port 80: 1 of 1 endpoints ready/m,
+    /^ {4}1 of them refuse cluster\.local\/ns\/shop\/sa\/wp: no allow policy matches/m,
     /^ {2}at most 2000 ms/m,
     /^ {2}tried again up to 2 times, also for 503/m,
     /^not in this answer, since it is refused:\n( {2}.*\n)* {2}error: AuthorizationPolicy shop\/slip: .*acton/m,
@@ -151,7 +165,7 @@ t.test('what would become of a request', async t => {
   const other = await culvert('explain', 'http://web.shop/', '--context', 'fake');
   t.match(
     other.stdout,
-    /90\.0 % to shop\/web\.shop\S+ port 80: 1 of 2 endpoints ready\n {4}as DestinationRule shop\/web has it: round-robin; .*left out for 30000 ms after 3 errors.*TLS by DestinationRule shop\/web: as web\.shop\S+ by Secret shop\/web-tls, with Secret shop\/web-tls/,
+    /90\.0 % to shop\/web\.shop\S+ port 80: 1 of 2 endpoints ready\n {4}1 of them refuse .*\n {4}as DestinationRule shop\/web has it: round-robin; .*left out for 30000 ms after 3 errors.*TLS by DestinationRule shop\/web: as web\.shop\S+ by Secret shop\/web-tls, with Secret shop\/web-tls/,
   );
   t.notMatch(api.requests.join('\n'), /secrets/, 'no Secret is asked for');
   t.match(other.stdout, /0\.0 % to shop\/gone\.shop\S+ port 1: 500, there is no such service/);
