@@ -2,6 +2,7 @@
 import t from 'tap';
 import { podLogs } from '../lab/cluster/pod-logs.ts';
 import { eventually } from '../lab/eventually.ts';
+import type { KubernetesObject } from '../lab/kubernetes.ts';
 import { installGatewayApi } from './gateway-suite.ts';
 import { Mesh } from './mesh.ts';
 import { Stage, players } from './stage.ts';
@@ -66,6 +67,34 @@ await t.test('a command makes it, and traffic passes it', async t => {
     explained,
     /no policy is about it.*\nno route is about port .*\n +\S+ port \d+: 1 of 1 endpoints ready/,
   );
+});
+
+await t.test('a TCPRoute leads connections elsewhere, and says that it does', async t => {
+  const route = (name: string): KubernetesObject => ({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'TCPRoute',
+    metadata: { name: 'elsewhere', namespace: stage.namespace },
+    spec: {
+      parentRefs: [{ group: '', kind: 'Service', name: 'far', port: 80 }],
+      rules: [{ backendRefs: [{ name, port: 80 }] }],
+    },
+  });
+  const { failed } = await asking(async () => {
+    await kubectl.apply([route('near')]);
+    await kubectl.text(
+      'wait',
+      'tcproute/elsewhere',
+      here,
+      '--for=jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True',
+      '--timeout=30s',
+    );
+    const answers = async (pod: string): Promise<boolean> =>
+      (await stage.ask('client', 'far')).stdout.includes(`"pod":"${pod}"`);
+    await eventually(() => answers('near'), { what: 'an answer of near' });
+    await kubectl.text('delete', 'tcproute', 'elsewhere', here);
+    await eventually(() => answers('far'), { what: 'an answer of far' });
+  });
+  t.strictSame(failed, []);
 });
 
 await t.test('its pods are replaced and nobody notices', async t => {
