@@ -11,6 +11,9 @@ import { ConnectionSeries } from './connection-series.ts';
 import { RequestSeries } from './request-series.ts';
 import type { Telling } from './telemetry.ts';
 
+/** Routes come and go, and may have a thousand names each. */
+const maxRoutedRows = 5_000;
+
 export class RequestMetrics {
   readonly #requests = new RequestSeries();
   readonly #connections = new ConnectionSeries();
@@ -46,8 +49,12 @@ export class RequestMetrics {
   routed(hit: TcpHit | null, result: string): void {
     if (hit === null && result === 'carried') return;
     const route = hit === null ? 'none' : tcpRuleName(hit.route, hit.index);
-    const labels = { route, name: hit?.name ?? '', result };
-    const key = Object.values(labels).join(' ');
+    let labels = { route, name: hit?.name ?? '', result };
+    let key = Object.values(labels).join(' ');
+    if (!this.#routed.has(key) && this.#routed.size >= maxRoutedRows) {
+      labels = { route: 'overflow', name: 'overflow', result };
+      key = `overflow ${result}`;
+    }
     const value = (this.#routed.get(key)?.value ?? 0) + 1;
     this.#routed.set(key, { labels, value });
   }
