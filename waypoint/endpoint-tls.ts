@@ -9,6 +9,7 @@ import { CulvertError } from '../base/errors.ts';
 import { type Credential } from '../model/credential.ts';
 import type { EndpointTls } from '../model/endpoint-tls.ts';
 import { TlsFiles } from './tls-files.ts';
+import { TlsSessions } from './tls-sessions.ts';
 
 /** TLS as it is done with one kind of endpoints. */
 export interface UsableTls {
@@ -16,6 +17,8 @@ export interface UsableTls {
   readonly context: tls.SecureContext;
   /** Changes with everything that a connection depends on: one pool of connections, and of sessions, for each. */
   readonly key: string;
+  /** Of all endpoints. */
+  readonly sessions: TlsSessions;
 }
 
 /** PEM; null: none. */
@@ -42,6 +45,7 @@ export class EndpointTlsStore {
   /** By key, so that what comes to the same is one thing. */
   readonly #contexts = new Map<string, WeakRef<tls.SecureContext>>();
   #credentials: ReadonlyMap<string, Credential> = new Map();
+  readonly #sessions = new TlsSessions();
   #state = 0;
 
   constructor({ namespace, name }: { readonly namespace: string; readonly name: string }) {
@@ -84,7 +88,7 @@ export class EndpointTlsStore {
         for (const [other, reference] of this.#contexts)
           if (reference.deref() === undefined) this.#contexts.delete(other);
       }
-      return { wanted, context, key };
+      return { wanted, context, key, sessions: this.#sessions };
     } catch (thrown) {
       if (thrown instanceof CulvertError) return thrown;
       // What OpenSSL says of PEM has nothing of it in it; what else was thrown might.

@@ -28,19 +28,13 @@ export interface SecureOptions {
   readonly onFailure: (reason: string) => void;
 }
 
-/** Each is some kilobytes. */
-const maxSessions = 1_000;
-const sessions = new Map<string, Buffer>();
-
 /** Rejects with UPSTREAM_TLS_FAILED, or UPSTREAM_NOT_HTTP2 where only that was offered and is not spoken; the socket is closed then. */
 export function secure(raw: Duplex, options: SecureOptions): Promise<tls.TLSSocket> {
   const { key, protocols, timeoutMs, onFailure } = options;
-  const { wanted, context } = options.tls;
+  const { wanted, context, sessions } = options.tls;
   const isVerified = wanted.trust.type !== 'unverified';
   const sessionKey = `${key} ${protocols.join()}`;
-  const session = sessions.get(sessionKey);
-  // Each session is used once: with TLS 1.3 nobody can tell two connections to be of one client by it.
-  sessions.delete(sessionKey);
+  const session = sessions.take(sessionKey);
   const socket = tls.connect({
     socket: raw,
     secureContext: context,
@@ -75,7 +69,7 @@ export function secure(raw: Duplex, options: SecureOptions): Promise<tls.TLSSock
     const onClose = (): void => {
       if (last === null) fail(failure('the server left during the TLS handshake', wanted), 'closed');
     };
-    socket.on('session', (next: Buffer) => remember(sessionKey, next));
+    socket.on('session', (next: Buffer) => sessions.put(sessionKey, next));
     socket.once('error', onError).once('close', onClose);
     socket.once('secureConnect', () => {
       clearTimeout(timer);
@@ -136,13 +130,4 @@ function notHttp2({ source }: EndpointTls): CulvertError {
     side: 'server',
     fix: 'say in appProtocol or the name of the port what it speaks',
   });
-}
-
-function remember(key: string, session: Buffer): void {
-  sessions.delete(key);
-  sessions.set(key, session);
-  for (const oldest of sessions.keys()) {
-    if (sessions.size <= maxSessions) return;
-    sessions.delete(oldest);
-  }
 }

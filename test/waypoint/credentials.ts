@@ -1,4 +1,4 @@
-/** Secrets that rules name, in a cluster: who reads them, and who is told of them. */
+/** Secrets and ConfigMaps that rules name, in a cluster: who reads them, and who is told of them. */
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import type { AddressInfo } from 'node:net';
@@ -30,9 +30,10 @@ function proof(name: string): Record<string, string> {
 
 /** A cluster with a Service whose endpoint takes only clients with a certificate, and says whose it is. */
 async function worldOf(t: Test): Promise<ClusterWorld> {
-  const world = await ClusterWorld.create(t, fake =>
-    fake.serve(istio, 'DestinationRule', 'destinationrules', true),
-  );
+  const world = await ClusterWorld.create(t, fake => {
+    fake.serve(istio, 'DestinationRule', 'destinationrules', true);
+    fake.serve('gateway.networking.k8s.io/v1', 'BackendTLSPolicy', 'backendtlspolicies', true);
+  });
   const { certificatePem, privateKeyPem } = certificateFor(root, webName);
   const server = http2.createSecureServer(
     { cert: certificatePem, key: privateKeyPem, ca: clients.pem, requestCert: true, allowHTTP1: true },
@@ -221,4 +222,54 @@ void t.test('a Secret that may not be read is a finding, and nothing is sent', a
       .some(({ code, message }) => code === 'object-unreadable' && /Secret shop\/partner/.test(message)),
   );
   t.match(await get('/'), /TLS_UNAVAILABLE/);
+});
+
+void t.test('a BackendTLSPolicy: its ConfigMap is read, and its status says what came of it', async t => {
+  const world = await worldOf(t);
+  const policy = {
+    metadata: { namespace: 'shop', name: 'web' },
+    spec: {
+      targetRefs: [{ group: '', kind: 'Service', name: 'web' }],
+      validation: {
+        hostname: webName,
+        caCertificateRefs: [{ group: '', kind: 'ConfigMap', name: 'web-ca' }],
+      },
+    },
+  };
+  world.fake.put('backendtlspolicies', policy);
+  const uid = world.pod('wp-1', 'wp', '10.0.0.9', 15_008);
+  const waypoint = world.waypoint(`${uid},wp-1,shop:wp`);
+  await until('it is ready', () => waypoint.ready.ready);
+  const get = await world.client(waypoint);
+  const conditions = (): Record<string, string> => {
+    const status = world.fake.get('backendtlspolicies', 'shop', 'web')?.['status'] ?? {};
+    const { ancestors = [] } = status as {
+      ancestors?: { ancestorRef: unknown; conditions: { type: string; reason: string }[] }[];
+    };
+    return Object.fromEntries((ancestors[0]?.conditions ?? []).map(({ type, reason }) => [type, reason]));
+  };
+  await eventually(() => conditions()['Accepted'] === 'NoValidCACertificate', { what: 'its refusal' });
+  t.equal(conditions()['ResolvedRefs'], 'InvalidCACertificateRef');
+  t.match(await get('/'), /^503 .*TRAFFIC_REFUSED/s, 'what it is about is refused until then');
+
+  world.fake.put('configmaps', {
+    metadata: { namespace: 'shop', name: 'web-ca' },
+    data: { 'ca.crt': root.pem },
+  });
+  // Another name makes the control plane look at all of them.
+  world.fake.put('backendtlspolicies', {
+    ...policy,
+    metadata: { namespace: 'shop', name: 'z-later' },
+    spec: {
+      ...policy.spec,
+      validation: { hostname: webName, caCertificateRefs: [{ group: '', kind: 'ConfigMap', name: 'other' }] },
+    },
+  });
+  await eventually(() => conditions()['Accepted'] === 'Accepted', {
+    what: 'its acceptance',
+    timeoutMs: 20_000,
+  });
+  t.equal(conditions()['ResolvedRefs'], 'ResolvedRefs');
+  // The endpoint wants a certificate of its clients, which the policy can not have us show.
+  await eventually(async () => (await get('/')).includes('UPSTREAM_TLS_FAILED'), { what: 'the handshake' });
 });
