@@ -10,6 +10,7 @@ export PATH := $(CURDIR)/$(PINNED)/bin:$(BIN):$(PATH)
 ADDON := native/build/Release/culvert.node
 BPF := bpf/build/.built
 CNI := native/cni/build/culvert-cni
+KEEPER := native/keeper/build/culvert-keeper
 
 .PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube conformance bench bench-control soak-restarts image lint format gen check-gen asan clean distclean packages
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ CNI := native/cni/build/culvert-cni
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
-build: node_modules/.installed $(ADDON) $(BPF) $(CNI) ## install dependencies, compile addon, BPF programs and CNI plugin
+build: node_modules/.installed $(ADDON) $(BPF) $(CNI) $(KEEPER) ## install dependencies, compile addon, BPF programs, CNI plugin and keeper
 
 node_modules/.installed: package-lock.json
 	@echo "installing npm packages (with the pinned Node)"
@@ -47,6 +48,11 @@ $(CNI): $(wildcard native/cni/*.c) $(wildcard native/cni/*.h) native/cni/Makefil
 	$(Q)sh native/packages.sh build
 	@echo "compiling the CNI plugin"
 	$(Q)$(MAKE) -s --no-print-directory -C native/cni
+
+$(KEEPER): $(wildcard native/keeper/*.c) $(wildcard native/keeper/*.h) native/cni/json.c native/cni/json.h native/keeper/Makefile
+	$(Q)sh native/packages.sh build
+	@echo "compiling the keeper"
+	$(Q)$(MAKE) -s --no-print-directory -C native/keeper
 
 demo: build ## two nodes and their pods on this machine, real programs, one report (KEEP=1 leaves it up)
 	$(Q)sh native/packages.sh lab
@@ -114,7 +120,7 @@ asan: build ## the addon's tests under AddressSanitizer
 	$(Q)sh native/asan.sh
 
 clean: ## remove what was compiled
-	rm -rf native/build native/build-asan native/cni/build bpf/build bench/build daemonset/image/build
+	rm -rf native/build native/build-asan native/cni/build native/keeper/build bpf/build bench/build daemonset/image/build
 
 distclean: clean
 	rm -rf node_modules

@@ -174,8 +174,12 @@ export const endWrites: (fd: number) => void = native('endWrites');
 /** Binds a datagram socket at a path, mode 0600, that descriptors can be sent to. */
 export const descriptorSocket: (path: string) => number = native('descriptorSocket');
 
-/** Sends copies of 1–253 descriptors to the socket at a path, at once or not at all. They stay the caller's. */
-export const sendDescriptors: (path: string, fds: readonly number[]) => void = native('sendDescriptors');
+/**
+ * Sends copies of 1–253 descriptors to the socket at a path, or to the peer of a connected datagram socket, at once or not
+ * at all. They stay the caller's.
+ */
+export const sendDescriptors: (to: string | number, fds: readonly number[]) => void =
+  native('sendDescriptors');
 
 /** Takes the descriptors of one message that has been sent already; throws EAGAIN where there is none. */
 export const receiveDescriptors: (fd: number) => number[] = native('receiveDescriptors');

@@ -49,7 +49,9 @@ Napi::Value DescriptorSocket(const Napi::CallbackInfo& info) {
 Napi::Value SendDescriptors(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Arguments args(info);
-  std::string path = args.Text(0, "path");
+  bool connected = info[0].IsNumber();
+  int socket = connected ? args.Fd(0, "socket") : -1;
+  std::string path = connected ? "" : args.Text(0, "path");
   if (!args.ok()) return env.Undefined();
   if (!info[1].IsArray()) {
     Napi::TypeError::New(env, "fds must be an array").ThrowAsJavaScriptException();
@@ -58,15 +60,17 @@ Napi::Value SendDescriptors(const Napi::CallbackInfo& info) {
   auto fds = info[1].As<Napi::Array>();
   size_t count = fds.Length();
   sockaddr_un name;
-  if (!UnixName(path, name)) return Throw(env, ENAMETOOLONG, "sendmsg " + path);
+  if (!connected && !UnixName(path, name)) return Throw(env, ENAMETOOLONG, "sendmsg " + path);
   if (count == 0 || count > kMostDescriptors) return Throw(env, EINVAL, "sendmsg(SCM_RIGHTS)");
 
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostDescriptors)] = {};
   char byte = 0;
   iovec data{&byte, 1};
   msghdr message{};
-  message.msg_name = &name;
-  message.msg_namelen = sizeof(name);
+  if (!connected) {
+    message.msg_name = &name;
+    message.msg_namelen = sizeof(name);
+  }
   message.msg_iov = &data;
   message.msg_iovlen = 1;
   message.msg_control = control;
@@ -79,9 +83,9 @@ Napi::Value SendDescriptors(const Napi::CallbackInfo& info) {
     int fd = fds.Get(static_cast<uint32_t>(i)).ToNumber().Int32Value();
     std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof(int));
   }
-  OwnedFd from = DatagramSocket();
-  if (!from.valid()) return Throw(env, errno, "socket(AF_UNIX)");
-  if (sendmsg(from.get(), &message, MSG_NOSIGNAL) < 0) return Throw(env, errno, "sendmsg(SCM_RIGHTS) " + path);
+  OwnedFd from = connected ? OwnedFd() : DatagramSocket();
+  if (!connected && !from.valid()) return Throw(env, errno, "socket(AF_UNIX)");
+  if (sendmsg(connected ? socket : from.get(), &message, MSG_NOSIGNAL) < 0) return Throw(env, errno, "sendmsg(SCM_RIGHTS) " + path);
   return env.Undefined();
 }
 
