@@ -136,7 +136,7 @@ export class Agent {
     this.#adopt(await source.start());
     for (const update of updates.splice(0)) this.#adopt(update);
     this.tasks.configuration.done();
-    const prefetched = predecessor === null ? [] : await this.#takeOver(predecessor);
+    const prefetched = predecessor === null ? await this.#takeKept() : await this.#takeOver(predecessor);
     for (const update of updates) this.#adopt(update);
     source.onUpdate = update => {
       const before = this.#wanted;
@@ -153,6 +153,22 @@ export class Agent {
     const settling = setTimeout(settle, 1.5 * settleAfterMs);
     this.#undo.push(() => [collecting, settling].forEach(clearTimeout));
     this.#offerPlace();
+    this.parts.keeper?.serving();
+  }
+
+  /** The agent before has crashed: what its keeper has kept, and waits in there, is ours. */
+  async #takeKept(): Promise<ReadonlySet<string>> {
+    try {
+      const inheritance = (await this.parts.keeper?.take()) ?? null;
+      if (inheritance === null) return new Set();
+      this.log.info({ pods: inheritance.pods().length }, 'took what was kept of the agent before');
+      this.#inheritance = inheritance;
+      await this.parts.pods.inherit(inheritance);
+    } catch (error) {
+      this.log.warn({ err: describeError(error) }, 'what was kept of the agent before is lost');
+      await this.parts.keeper?.clear();
+    }
+    return new Set();
   }
 
   /**
@@ -160,13 +176,15 @@ export class Agent {
    * identities that are held until their pods are enrolled.
    */
   async #takeOver(predecessor: Predecessor): Promise<ReadonlySet<string>> {
-    const { certificates, pods } = this.parts;
+    const { certificates, pods, keeper } = this.parts;
     const identities = new Set(this.#wanted.map(pod => pod.identity));
     await certificates.ready(identities, certificatesMs);
+    // Where one of ours has crashed meanwhile, the agent that is there has taken its place back.
+    await keeper?.clear();
     try {
       this.#inheritance = await predecessor.take();
       this.place.inherit();
-      pods.inherit(this.#inheritance);
+      await pods.inherit(this.#inheritance);
     } catch (error) {
       // One that has died is no reason to fail; one that has thought better of it holds the lock.
       this.log.warn({ err: describeError(error) }, 'the agent before has not given its place');

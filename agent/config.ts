@@ -117,6 +117,8 @@ export interface AgentLimits {
   readonly shardHangMs: number;
   /** BPF treats the agent as gone when its heartbeat is older. */
   readonly heartbeatTimeoutMs: number;
+  /** After a crash connections wait this long for the next agent, and new ones no longer than `heartbeatTimeoutMs`; 0: none. */
+  readonly absenceMs: number;
   /** Connections with a verdict begin for this long after the last heartbeat: no longer than a replacement takes. */
   readonly verdictGraceMs: number;
   /** Bytes that wait unread in a join before the writer is held back by TCP. */
@@ -133,6 +135,7 @@ export const defaultLimits: AgentLimits = {
   connectionsPerPod: 50_000,
   shardHangMs: 30_000,
   heartbeatTimeoutMs: 10_000,
+  absenceMs: 8_000,
   verdictGraceMs: 60_000,
   joinBytes: 1_048_576,
 };

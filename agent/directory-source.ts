@@ -22,6 +22,7 @@ export interface DirectorySourceOptions {
 export class DirectorySource implements MeshSource {
   readonly signer: Authority;
   readonly names = null;
+  readonly podsKnown = true;
   readonly #options: DirectorySourceOptions;
   readonly #configuration: Configuration;
   #current: MeshDelta = emptyMesh;

@@ -59,7 +59,8 @@ function adoptTunnels(context: ShardContext, pod: Pod, fd: number): void {
     }
   });
   server.on('error', error => listenerFailed(context, pod, error.message));
-  server.listen({ fd, backlog });
+  // Not within the options: there Node passes it over where a descriptor is given.
+  server.listen({ fd }, backlog);
   pod.listeners.push(server);
 }
 

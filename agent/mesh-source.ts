@@ -78,6 +78,8 @@ export interface MeshSource {
   onUpdate: (update: MeshUpdate) => void;
   /** Null where the updates bring the whole mesh. */
   readonly names: MeshNames | null;
+  /** All pods of this node have been heard of: one that is not wanted now does not belong to the mesh. */
+  readonly podsKnown: boolean;
   /** Hears after every look at the pods what came of the wishes. */
   enrolled(states: EnrolmentStates): void;
   state(): MeshSourceState;

@@ -32,6 +32,8 @@ export interface MetricSources {
   readonly redirect: () => Readonly<Record<string, bigint>>;
   /** Times that this process gave its place to another agent, or took one's, by what came of it. */
   readonly handovers: () => Readonly<Record<string, number>>;
+  /** Times that the keeper of this process had to start an agent again. */
+  readonly crashes: () => number;
   readonly kernelPath: () => {
     readonly mode: string;
     readonly verdicts: number;
@@ -69,6 +71,12 @@ export function agentFamilies(sources: MetricSources): Family[] {
       'counter',
       'Agents that took the place of another, by what came of it',
       () => Object.entries(sources.handovers()).map(([outcome, count]) => sample({ outcome }, count)),
+    ),
+    single(
+      'culvert_agent_crashes_total',
+      'counter',
+      'Agents of this container that crashed and were followed by another one',
+      sources.crashes,
     ),
     several('culvert_redirect_decisions_total', 'counter', 'Decisions of the BPF programs', () =>
       Object.entries(sources.redirect()).map(([decision, count]) => sample({ decision }, Number(count))),

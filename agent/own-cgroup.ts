@@ -6,7 +6,7 @@
  * and the paths of all others are relative to it. The agent compares paths of processes of the whole node, so it sees
  * cgroups as the node does.
  */
-import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import * as native from '../native/native.ts';
@@ -44,4 +44,18 @@ export function ownCgroup(cgroupRoot: string): string {
   throw new CulvertError('CGROUP_UNAVAILABLE', `the agent's cgroup ${own} is not below ${cgroupRoot}`, {
     fix: 'give the whole hierarchy with --cgroup-root, as the node has it mounted',
   });
+}
+
+/**
+ * Where memory is short the kernel kills all processes of a container, as kubelets ask for; from here on only the one that
+ * has the memory, so that its keeper lives. Returns whether that holds. Where the kernel has no such switch, it always did.
+ */
+export function dieAlone(cgroup: string): boolean {
+  const path = join(cgroup, 'memory.oom.group');
+  try {
+    if (existsSync(path)) writeFileSync(path, '0');
+    return true;
+  } catch {
+    return false;
+  }
 }

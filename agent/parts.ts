@@ -15,10 +15,11 @@ import { KernelPath } from './kernel-path.ts';
 import { KubeletWatch } from './cluster/kubelet-watch.ts';
 import type { AgentConfig } from './config.ts';
 import { DirectorySource } from './directory-source.ts';
+import { Keeper } from './handover/keeper.ts';
 import { Predecessor } from './handover/predecessor.ts';
 import { spoken, type Standing } from './handover/protocol.ts';
 import type { MeshSource } from './mesh-source.ts';
-import { ownCgroup, seeCgroupsOfNode } from './own-cgroup.ts';
+import { dieAlone, ownCgroup, seeCgroupsOfNode } from './own-cgroup.ts';
 import { Pods } from './pods.ts';
 import { abi } from './redirect-abi.ts';
 import { Redirect } from './redirect.ts';
@@ -40,6 +41,8 @@ export interface Parts {
   readonly kubelet: KubeletWatch | null;
   /** The agent whose place this one takes; null where none runs. */
   readonly predecessor: Predecessor | null;
+  /** Who keeps our sockets over a crash; null where nobody does. */
+  readonly keeper: Keeper | null;
   /** Told when a shard is lost, so that its counters are kept. */
   lostShard: (index: number) => void;
 }
@@ -58,11 +61,18 @@ export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
   else undo.push(() => predecessor.close());
   undo.push(() => agent.place.leave());
   native.raiseFileLimit();
+  const keeper = Keeper.open({ waitMs: config.limits.absenceMs, log: agent.log });
+  undo.push(() => keeper?.close());
   const source = await openSource(agent);
   undo.push(() => source.close());
   const certificates = openCertificates(agent, source);
   undo.push(() => certificates.close());
   const { redirect, cgroupRoot, agentCgroup, kubelet } = openRedirect(agent, undo, predecessor !== null);
+  if (keeper !== null && config.source.kind === 'cluster' && !dieAlone(agentCgroup))
+    agent.log.warn(
+      { code: 'KEEPER_FAILED', cgroup: agentCgroup },
+      'the keeper dies with an agent without memory',
+    );
   const kernelPath = await KernelPath.open({
     redirect,
     cgroupRoot,
@@ -74,7 +84,7 @@ export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
   });
   const shards = openShards(agent, redirect, kernelPath.mode !== 'off');
   undo.push(() => shards.stop());
-  const pods = openPods(agent, { redirect, shards, certificates });
+  const pods = openPods(agent, { source, redirect, shards, certificates, keeper });
   undo.push(() => pods.close());
   const capture = new CaptureWatch({ pods, redirect, log: agent.log, task: agent.tasks.capture });
   undo.push(() => capture.stop());
@@ -89,6 +99,7 @@ export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
     cgroupRoot,
     kubelet,
     predecessor,
+    keeper,
     lostShard: () => {},
   };
 }
@@ -185,13 +196,21 @@ function openShards(agent: Agent, redirect: Redirect, kernelPath: boolean): Shar
 
 function openPods(
   agent: Agent,
-  { redirect, shards, certificates }: Pick<Parts, 'redirect' | 'shards' | 'certificates'>,
+  {
+    source,
+    redirect,
+    shards,
+    certificates,
+    keeper,
+  }: Pick<Parts, 'source' | 'redirect' | 'shards' | 'certificates' | 'keeper'>,
 ): Pods {
   const { config, log, ledger } = agent;
   return new Pods({
     shards: config.shards,
     ports: config.podPorts,
     redirect,
+    keeper,
+    podsKnown: () => source.podsKnown,
     log,
     addToShard: (index, pod) => {
       ledger.lend(index, pod.netnsFd);

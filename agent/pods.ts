@@ -9,27 +9,31 @@ import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import * as native from '../native/native.ts';
 import type { PodPorts } from './config.ts';
+import {
+  closeAll,
+  closeListeners,
+  cookieAt,
+  type EnrolledPod,
+  estateOf,
+  isThere,
+  leftMesh,
+  reasonToRetire,
+} from './enrolled-pod.ts';
 import type { Inheritance, PodEstate } from './handover/estate.ts';
+import type { Keeper } from './handover/keeper.ts';
 import type { EnrolmentStates, WantedPod } from './mesh-source.ts';
 import type { ShardPodMessage } from './messages.ts';
 import { closeSet, type ListenerSet, openListeners, setsOfShard } from './pod-listeners.ts';
 import type { Redirect } from './redirect.ts';
 
-interface EnrolledPod {
-  readonly wanted: WantedPod;
-  readonly netnsFd: number;
-  readonly netnsInode: bigint;
-  readonly cookie: bigint;
-  /** What `net.ipv4.tcp_tw_reuse` was in there. */
-  readonly timeWaitReuse: string;
-  /** At least one set for each shard; kept open here, so that a dead shard's successor takes over its backlog. */
-  readonly listeners: ListenerSet[];
-}
-
 export interface PodsOptions {
   readonly shards: number;
   readonly ports: PodPorts;
   readonly redirect: Redirect;
+  /** Has copies of all listeners, always; null: nobody has. */
+  readonly keeper: Keeper | null;
+  /** Whether all pods that are to be wanted have been heard of. */
+  readonly podsKnown: () => boolean;
   readonly log: Logger;
   /** Sends to one shard, and resolves with its error or null when it listens. */
   readonly addToShard: (index: number, message: ShardPodMessage) => Promise<string | null>;
@@ -119,34 +123,35 @@ export class Pods {
 
   /**
    * The pods of the agent before, with the connections that wait in their sockets. Those that nobody wants here stay for
-   * a moment: where they run may not have been heard yet.
+   * a moment: where they run may not have been heard yet. Not so a pod whose namespace is gone, or is another one now.
    */
-  inherit(inheritance: Inheritance): void {
+  async inherit(inheritance: Inheritance): Promise<void> {
+    await this.#work;
     this.#inheritance = inheritance;
-    this.#kept = inheritance.wanted();
-    const forget = (): void => {
-      this.#kept = [];
-      this.#inheritance = null;
-      inheritance.closePods();
-    };
-    setTimeout(forget, keptMs).unref();
+    for (const { wanted, cookie } of inheritance.pods())
+      if (cookieAt(wanted.netns) !== cookie) inheritance.discardPod(cookie);
+    this.#kept = inheritance.pods().map(pod => pod.wanted);
+    setTimeout(() => this.#forgetBefore(), keptMs).unref();
+  }
+
+  /** What nobody has taken of the agent before is closed. */
+  #forgetBefore(): void {
+    this.#kept = [];
+    this.#inheritance?.closePods();
+    this.#inheritance = null;
   }
 
   /** What another agent needs to take over; nothing changes any more until `resume`. */
   async suspend(): Promise<PodEstate[]> {
     this.#suspended = true;
     await this.#work;
-    return [...this.#enrolled.values()].map(({ wanted, cookie, timeWaitReuse, listeners }) => ({
-      wanted,
-      cookie,
-      timeWaitReuse,
-      sets: listeners,
-    }));
+    return [...this.#enrolled.values()].map(estateOf);
   }
 
   /** They are ours again; what has changed meanwhile comes with the next look. */
   resume(): void {
     this.#suspended = false;
+    for (const pod of this.#enrolled.values()) this.#options.keeper?.keepPod(estateOf(pod));
   }
 
   /** Where a shard is to accept again. */
@@ -163,6 +168,7 @@ export class Pods {
     this.#stopped = true;
     await this.#work;
     for (const pod of this.#enrolled.values()) closeListeners(pod);
+    await this.#options.keeper?.clear();
   }
 
   #leave(uid: string, remove: () => void): void {
@@ -186,7 +192,9 @@ export class Pods {
 
   async #reconcile(): Promise<void> {
     if (this.#stopped || this.#suspended) return;
-    const wanted = new Map([...this.#kept, ...this.#wanted].map(pod => [pod.podUid, pod]));
+    const { podsKnown } = this.#options;
+    if (podsKnown()) this.#kept = [];
+    const wanted = this.#everyWanted();
     for (const [uid, pod] of this.#enrolled) {
       const reason = reasonToRetire(pod, wanted.get(uid));
       if (reason !== null) this.#retire(uid, pod, reason);
@@ -208,6 +216,8 @@ export class Pods {
         this.#failures.set(pod.podUid, error);
       }
     }
+    // One that failed may get its sockets yet.
+    if (podsKnown() && this.#failures.size === 0) this.#forgetBefore();
     // What an earlier agent left in the kernel for pods that nobody wants any more.
     const known = new Set([...this.#enrolled.values()].map(pod => pod.cookie));
     for (const { cookie } of this.#options.redirect.enrolled()) {
@@ -215,25 +225,20 @@ export class Pods {
     }
   }
 
+  /** By UID. Who was there before stays only where our own sources say nothing of the pod, or of the place that it is in. */
+  #everyWanted(): Map<string, WantedPod> {
+    const places = new Set(this.#wanted.map(pod => pod.netns));
+    const kept = this.#kept.filter(pod => !places.has(pod.netns));
+    return new Map([...kept, ...this.#wanted].map(pod => [pod.podUid, pod]));
+  }
+
   /** A pod that is wanted but failed to enrol stays in its declared mode. */
   #mayReturn(cookie: bigint): boolean {
-    return this.#wanted.some(pod => {
-      if (this.#enrolled.has(pod.podUid)) return false;
-      try {
-        const fd = native.openNetns(pod.netns);
-        try {
-          return native.netnsCookie(fd) === cookie;
-        } finally {
-          native.close(fd);
-        }
-      } catch {
-        return false;
-      }
-    });
+    return this.#wanted.some(pod => !this.#enrolled.has(pod.podUid) && cookieAt(pod.netns) === cookie);
   }
 
   async #enrol(wanted: WantedPod): Promise<void> {
-    const { redirect, shards, ports } = this.#options;
+    const { redirect, shards, ports, keeper } = this.#options;
     this.#leaving.get(wanted.podUid)?.();
     const netnsFd = native.openNetns(wanted.netns);
     let listeners: ListenerSet[] = [];
@@ -265,6 +270,7 @@ export class Pods {
       });
       this.#options.holdIdentity(wanted.identity);
       this.#enrolled.set(wanted.podUid, pod);
+      keeper?.keepPod(estateOf(pod));
       this.#started += 1;
       this.#options.log.info(
         {
@@ -278,6 +284,7 @@ export class Pods {
     } catch (error) {
       this.#options.removeFromShards(wanted.podUid, 'enrolment failed');
       listeners.forEach(closeSet);
+      keeper?.dropPod(native.netnsCookie(netnsFd));
       native.close(netnsFd);
       throw error;
     }
@@ -316,39 +323,12 @@ export class Pods {
     else remove();
     native.netnsSysctl(pod.netnsFd, 'ipv4/tcp_tw_reuse', pod.timeWaitReuse);
     closeAll(pod);
+    this.#options.keeper?.dropPod(pod.cookie);
     this.#enrolled.delete(uid);
     this.#retired += 1;
     this.#options.log.info({ pod: `${pod.wanted.namespace}/${pod.wanted.name}`, reason }, 'pod retired');
   }
 }
 
-const leftMesh = 'no longer in the mesh';
 /** Longer than a container runtime takes to list what runs. */
 const keptMs = 5_000;
-
-function isThere({ wanted, netnsInode }: EnrolledPod): boolean {
-  try {
-    return statSync(wanted.netns, { bigint: true }).ino === netnsInode;
-  } catch {
-    return false;
-  }
-}
-
-function closeAll(pod: EnrolledPod): void {
-  closeListeners(pod);
-  native.close(pod.netnsFd);
-}
-
-function closeListeners(pod: EnrolledPod): void {
-  pod.listeners.splice(0).forEach(closeSet);
-}
-
-function reasonToRetire(pod: EnrolledPod, wanted: WantedPod | undefined): string | null {
-  if (wanted === undefined) return leftMesh;
-  const had = pod.wanted;
-  if (had.identity !== wanted.identity) return 'its identity changed';
-  if (had.workloadUid !== wanted.workloadUid || had.netns !== wanted.netns) return 'it is another pod now';
-  if (had.addresses.join() !== wanted.addresses.join()) return 'its addresses changed';
-  if (had.failMode !== wanted.failMode || had.dnsCapture !== wanted.dnsCapture) return 'its settings changed';
-  return isThere(pod) ? null : 'its network namespace is gone or was made anew';
-}

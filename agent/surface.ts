@@ -12,6 +12,7 @@ import type { Agent } from './agent.ts';
 import type { ClusterState } from './cluster/cluster-source.ts';
 import type { ConnectionView } from './connections.ts';
 import type { PortEstate } from './handover/estate.ts';
+import { crashes } from './handover/keeper.ts';
 import type { Ports } from './handover/place.ts';
 import type { MeshSource } from './mesh-source.ts';
 import { Metrics, metricsRoutes } from './metrics.ts';
@@ -51,6 +52,7 @@ export class Surface implements Ports {
       }),
       redirect: () => parts.redirect.counters(),
       handovers: () => this.#agent.handovers,
+      crashes,
       kernelPath: () => parts.kernelPath.state(),
       logLinesLost: () => logDestination().dropped,
       cluster: clusterOf(parts.source),
@@ -82,6 +84,8 @@ export class Surface implements Ports {
       throw error;
     }
     this.#agent.portsTaken();
+    for (const { address, port, fd } of this.#servers)
+      this.#agent.parts.keeper?.keepPort({ address, port, fd });
     this.#timer = setInterval(() => {
       this.#refresh().catch((error: unknown) =>
         log.error({ err: String(error) }, 'metrics could not be collected'),

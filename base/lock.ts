@@ -65,11 +65,15 @@ function ownerLine(): string {
   return `${process.pid} ${startTime(process.pid) ?? '0'}`;
 }
 
-/** Field 22 of /proc/PID/stat (proc(5)): clock ticks after boot; null when there is no such process. */
+/**
+ * Field 22 of /proc/PID/stat (proc(5)): clock ticks after boot; null when there is no such process, or it has ended and its
+ * parent does not care.
+ */
 function startTime(pid: number): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' ? null : (fields[18] ?? null);
   } catch {
     return null;
   }

@@ -103,6 +103,8 @@ export class ClusterSource implements MeshSource {
   #early: Mesh | null = new Mesh();
   #begin: (update: MeshUpdate) => void = () => {};
   #wanted: readonly WantedPod[] = [];
+  /** The container runtime has said what runs. */
+  #listed = false;
   #generation = 0;
   #appliedAt = 0;
   onUpdate: (update: MeshUpdate) => void = () => {};
@@ -126,6 +128,7 @@ export class ClusterSource implements MeshSource {
     this.#runtime = new Runtime({
       socket: options.criSocket,
       onSandboxes: sandboxes => {
+        this.#listed = true;
         this.#pods.setSandboxes(sandboxes.flatMap(asSeenHere), Date.now());
         this.#refresh();
       },
@@ -173,6 +176,10 @@ export class ClusterSource implements MeshSource {
     this.#runtime.start();
     this.#xds.start();
     return first;
+  }
+
+  get podsKnown(): boolean {
+    return this.#generation > 0 && this.#listed;
   }
 
   enrolled(states: EnrolmentStates): void {

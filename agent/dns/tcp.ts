@@ -40,7 +40,8 @@ export class TcpPod {
         'dns listener failed',
       );
     });
-    server.listen({ fd, backlog });
+    // Not within the options: there Node passes it over where a descriptor is given.
+    server.listen({ fd }, backlog);
     this.#servers.push(server);
   }
 

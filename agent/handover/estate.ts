@@ -1,6 +1,6 @@
 /**
  * What goes from one agent to the next: listening sockets, with the connections that wait in them. One side sends it, the
- * other holds it until each socket has found its place.
+ * other holds it until each socket has found its place. Over a crash it goes by way of the keeper (keeper.ts).
  */
 import { join } from 'node:path';
 import { CulvertError } from '../../base/errors.ts';
@@ -8,7 +8,7 @@ import * as native from '../../native/native.ts';
 import type { WantedPod } from '../mesh-source.ts';
 import { closeSet, type ListenerSet } from '../pod-listeners.ts';
 import type { Channel } from './channel.ts';
-import type { FromNew, FromOld } from './protocol.ts';
+import type { FromNew, FromOld, ListenersNotice, PodNotice, PortNotice } from './protocol.ts';
 
 /** An enrolled pod with its sockets. */
 export interface PodEstate {
@@ -35,15 +35,18 @@ export interface Estate {
 export class Inheritance {
   readonly #pods = new Map<bigint, PodEstate>();
   readonly #ports = new Map<string, number>();
+  readonly #onDiscard: (cookie: bigint) => void;
 
-  constructor({ pods, ports }: Estate) {
+  /** @param onDiscard told of each pod whose sockets are closed because nobody takes them */
+  constructor({ pods, ports }: Estate, onDiscard: (cookie: bigint) => void = () => {}) {
+    this.#onDiscard = onDiscard;
     for (const pod of pods) this.#pods.set(pod.cookie, pod);
     for (const { address, port, fd } of ports) this.#ports.set(`${address} ${port}`, fd);
   }
 
-  /** The pods as they were enrolled. */
-  wanted(): WantedPod[] {
-    return [...this.#pods.values()].map(pod => pod.wanted);
+  /** The pods as they were enrolled, and the cookies of their namespaces. */
+  pods(): Pick<PodEstate, 'wanted' | 'cookie'>[] {
+    return [...this.#pods.values()];
   }
 
   /** The sockets of a pod's namespace, which are the caller's from then on. */
@@ -66,8 +69,14 @@ export class Inheritance {
   }
 
   closePods(): void {
-    for (const { sets } of this.#pods.values()) sets.forEach(closeSet);
-    this.#pods.clear();
+    for (const cookie of this.#pods.keys()) this.discardPod(cookie);
+  }
+
+  discardPod(cookie: bigint): void {
+    const pod = this.takePod(cookie);
+    if (pod === null) return;
+    pod.sets.forEach(closeSet);
+    this.#onDiscard(cookie);
   }
 
   closePorts(): void {
@@ -76,43 +85,71 @@ export class Inheritance {
   }
 }
 
-type Old = Channel<FromNew, FromOld>;
-type New = Channel<FromOld, FromNew>;
+type Notice = PortNotice | PodNotice | ListenersNotice;
+
+/** Says one message with its descriptors; resolves when the other side has them. */
+export type Say<Message> = (message: Message, fds: readonly number[]) => Promise<void>;
+
+/** Whoever an estate comes from: the agent before, or the keeper. */
+interface Testator {
+  expect(
+    types: readonly (Notice['type'] | 'yours')[],
+    timeoutMs: number,
+  ): Promise<Notice | { type: 'yours' }>;
+  send(message: { readonly type: 'got' }): void;
+}
 
 /** Each message waits for the one before: the kernel keeps only a few datagrams. */
-const answerMs = 5_000;
+export const answerMs = 5_000;
 
 /** Sends copies of everything. */
 export async function sendEstate(
-  channel: Old,
+  channel: Channel<FromNew, FromOld>,
   { pods, ports }: Estate,
   directory: string,
   socket: string,
 ): Promise<void> {
   const path = join(directory, socket);
-  const say = async (message: FromOld, fds: readonly number[]): Promise<void> => {
+  const say: Say<Notice> = async (message, fds) => {
     if (fds.length > 0) native.sendDescriptors(path, fds);
     channel.send(message);
     await channel.expect(['got'], answerMs);
   };
-  for (const { address, port, fd } of ports) await say({ type: 'port', address, port }, [fd]);
-  for (const { wanted, cookie, timeWaitReuse, sets } of pods) {
-    await say({ type: 'pod', wanted, cookie: cookie.toString(), timeWaitReuse }, []);
-    for (const { outbound, plaintext, hbone, dnsUdp, dnsTcp } of sets) {
-      const dns = dnsUdp === null || dnsTcp === null ? [] : [dnsUdp, dnsTcp];
-      await say({ type: 'listeners', dns: dns.length > 0 }, [outbound, plaintext, hbone, ...dns]);
-    }
+  for (const port of ports) await sayPort(say, port);
+  for (const pod of pods) await sayPod(say, pod);
+}
+
+export function sayPort(say: Say<PortNotice>, { address, port, fd }: PortEstate): Promise<void> {
+  return say({ type: 'port', address, port }, [fd]);
+}
+
+export async function sayPod(
+  say: Say<PodNotice | ListenersNotice>,
+  { wanted, cookie, timeWaitReuse, sets }: PodEstate,
+): Promise<void> {
+  await say({ type: 'pod', wanted, cookie: cookie.toString(), timeWaitReuse }, []);
+  for (const { outbound, plaintext, hbone, dnsUdp, dnsTcp } of sets) {
+    const dns = dnsUdp === null || dnsTcp === null ? [] : [dnsUdp, dnsTcp];
+    await say({ type: 'listeners', dns: dns.length > 0 }, [outbound, plaintext, hbone, ...dns]);
   }
 }
 
-/** Receives until `yours`. @param socket where descriptors arrive */
-export async function receiveEstate(channel: New, socket: number): Promise<Inheritance> {
+/**
+ * Receives until `yours`.
+ * @param socket where descriptors arrive
+ * @param onDiscard as for Inheritance
+ */
+export async function receiveEstate(
+  channel: Testator,
+  socket: number,
+  onDiscard: (cookie: bigint) => void = () => {},
+): Promise<Inheritance> {
   const pods: (PodEstate & { sets: ListenerSet[] })[] = [];
   const ports: PortEstate[] = [];
   try {
     for (;;) {
       const message = await channel.expect(['port', 'pod', 'listeners', 'yours'], answerMs);
-      if (message.type === 'yours') return new Inheritance({ pods, ports });
+      if (message.type === 'yours') return new Inheritance({ pods, ports }, onDiscard);
       if (message.type === 'port') {
         const [fd = -1] = native.receiveDescriptors(socket);
         ports.push({ address: message.address, port: message.port, fd });

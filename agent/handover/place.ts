@@ -122,6 +122,7 @@ export class Place implements Giver {
     for (let index = 0; index < parts.shards.count; index += 1)
       parts.shards.send(index, { type: 'resume', pods: parts.pods.listenersOf(index) });
     parts.pods.resume();
+    parts.keeper?.serving();
     if (!had) {
       this.look();
       await parts.source.begin();
@@ -143,6 +144,7 @@ export class Place implements Giver {
   /** Leaves to others what only one may do. */
   rest(): void {
     this.#holds = false;
+    void this.#agent.parts.keeper?.clear();
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#agent.parts.capture.stop();
     this.#agent.parts.kubelet?.stop();

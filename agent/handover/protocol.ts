@@ -70,6 +70,27 @@ export type FromNew =
   | { readonly type: 'release' }
   | { readonly type: 'return' };
 
+/**
+ * To the keeper (native/keeper), which keeps what it is told as it was said, and answers `got`, or `refused`:
+ *
+ *   hello            the agent serves: from here on a crash is followed by another start
+ *   port             is kept; so are pod and its listeners, from `keep` on, in the place of what was kept of that pod
+ *   drop, clear      a pod's sockets, or everything, are kept no longer
+ *   ready            the next agent asks for what there is: hello and the rest as above, each answered by got, then yours
+ */
+export type ToKeeper =
+  | { readonly type: 'hello'; readonly protocol: number; readonly build: string; readonly waitMs: number }
+  | PortNotice
+  | PodNotice
+  | ListenersNotice
+  | { readonly type: 'keep' }
+  | { readonly type: 'drop'; readonly cookie: string }
+  | { readonly type: 'clear' }
+  | { readonly type: 'ready' }
+  | { readonly type: 'got' };
+
+export type FromKeeper = Exclude<FromOld, { type: 'resumed' }> | { readonly type: 'got' };
+
 /** What the one that serves is, for judging whom it may give its place to. */
 export type Standing = Omit<Greeting, 'type' | 'descriptors'>;
 
