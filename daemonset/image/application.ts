@@ -17,6 +17,9 @@ export const home = '/culvert';
 /** The program that every container runs: Node with our options, no shell between it and signals. */
 export const program = '/usr/local/bin/culvert';
 
+/** What starts the agent, and keeps its listening sockets over a crash. */
+export const keeper = '/usr/local/bin/culvert-keeper';
+
 /** Folders of sources that Node runs as they are. */
 const sources = [
   'agent',
@@ -38,7 +41,11 @@ const sources = [
 const wanted = /\.(ts|proto|yaml|json)$|\/bpf\/build\/[^/]+\.o$/;
 
 /** Compiled programs; each has to be there, and is copied to where a checkout has it. */
-const compiled = ['native/build/Release/culvert.node', 'native/cni/build/culvert-cni'];
+const compiled = [
+  'native/build/Release/culvert.node',
+  'native/cni/build/culvert-cni',
+  'native/keeper/build/culvert-keeper',
+];
 
 /** Kinds of files in packages that Node never opens. */
 const unused = new Set(['.ts', '.mts', '.cts', '.map', '.md', '.flow']);
@@ -136,6 +143,7 @@ function installNode(root: string): void {
   writeFileSync(launcher, "#!/usr/local/bin/node --max-semi-space-size=2\nimport '../cli/main.ts';\n");
   chmodSync(launcher, 0o755);
   symlinkSync(join(home, 'bin/culvert.ts'), join(root, program));
+  symlinkSync(join(home, 'native/keeper/build/culvert-keeper'), join(root, keeper));
 }
 
 if (import.meta.main) {

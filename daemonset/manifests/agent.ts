@@ -26,6 +26,8 @@ const container: Template = {
   name: 'agent',
   image,
   imagePullPolicy: value('image.pullPolicy'),
+  // The keeper starts the agent, and again after a crash: connections wait meanwhile in the sockets that it has.
+  command: ['/usr/local/bin/culvert-keeper', '/usr/local/bin/culvert'],
   args: agentArguments,
   env: [
     fromField('NODE_NAME', 'spec.nodeName'),
