@@ -22,6 +22,7 @@ const sources: MetricSources = {
   shards: () => ({ configured: 2, running: 1, restarts: 1 }),
   redirect: () => ({ redirected: 12n, bypassed: 3n }),
   handovers: () => ({ taken: 1, given: 2 }),
+  crashes: () => 3,
   kernelPath: () => ({
     mode: 'direct',
     verdicts: 4,

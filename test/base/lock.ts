@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { holderOf, isOurs, lock, takeLock } from '../../base/lock.ts';
+import { eventually } from '../lab/eventually.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'culvert-lock-'));
 t.teardown(() => rmSync(directory, { recursive: true }));
@@ -51,6 +52,23 @@ t.test('taken by the next one, and not given back for it', async t => {
   t.ok(isOurs(path));
   back();
   t.notOk(existsSync(path));
+});
+
+t.test('nor has it one that has ended and that nobody has buried', async t => {
+  const careless = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 1000'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => careless.kill('SIGKILL'));
+  const pid = await new Promise<string>(resolve => {
+    careless.stdout.once('data', (text: Buffer) => resolve(text.toString().trim()));
+  });
+  const fields = await eventually(() => {
+    const all = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ');
+    return all?.[0] === 'Z' && all;
+  });
+  writeFileSync(path, `${pid} ${fields[19]}`);
+  t.equal(holderOf(path), null);
+  lock(path)();
 });
 
 t.test('a PID that was used again is not its holder', async t => {

@@ -113,13 +113,19 @@ export class AgentLab implements AsyncDisposable {
     return { old, fresh };
   }
 
+  /** kill -9 of an agent whose keeper starts another one; resolves once that one serves. */
+  async crashAgent(node: string): Promise<void> {
+    await this.agent(node).crash();
+    await this.serves(this.agent(node));
+  }
+
   /** Waits until this agent is the one that answers for its node. */
   async serves(agent: AgentProcess): Promise<void> {
     await eventually(
       async () => {
         if (!agent.process.running) await agent.ready();
         const status = await agent.get(15_000, '/status');
-        return status !== null && (JSON.parse(status) as AgentStatus).pid === agent.process.pid;
+        return status !== null && (JSON.parse(status) as AgentStatus).pid === agent.pid;
       },
       { what: `the new agent on ${agent.node.name} to serve`, timeoutMs: 30_000 },
     );
@@ -165,6 +171,12 @@ export class AgentLab implements AsyncDisposable {
   describe(pod: LabPod | null = null, options: Description = {}): Promise<void> {
     if (pod !== null) this.#podOptions.set(pod.name, options);
     return this.change(() => this.#writePods());
+  }
+
+  /** As `describe`, for agents that cannot take notice. */
+  describeUnseen(pod: LabPod | null = null, options: Description = {}): void {
+    if (pod !== null) this.#podOptions.set(pod.name, options);
+    this.#writePods();
   }
 
   /** Makes a change to the directory and waits until it is in force. */

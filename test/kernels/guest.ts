@@ -165,8 +165,7 @@ await check('policy refuses', async () => {
   must(refused !== null, 'the connection went through');
 });
 await check('a killed agent leaves its pods closed', async () => {
-  a.process.kill('SIGKILL');
-  await a.process.exited;
+  await a.kill();
   const refused = await pattern(client, near.addresses.v4).then(
     () => null,
     (error: unknown) => error,

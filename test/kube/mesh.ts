@@ -239,7 +239,14 @@ export class Mesh {
     };
   }
 
-  /** Kills the process of a node's agent, as a kernel that is out of memory would. The kubelet starts another. */
+  /** Kills a node's agent, as a kernel that is out of memory would; returns when it has ended. Its keeper starts another. */
+  async crashAgent(node: string): Promise<void> {
+    const { pid } = await this.admin<{ pid: number }>(node, '/status');
+    const script = `kill -9 ${pid}; while [ -d /proc/${pid} ]; do sleep 0.01; done`;
+    await this.cluster.node(node).run('sh', ['-c', script]);
+  }
+
+  /** Kills what a node's container of the agent began with, and all of it with that. The kubelet starts another. */
   async killAgent(node: string): Promise<void> {
     const pod = await this.agentOn(node);
     const id = await this.cluster.kubectl.containerId(pod);

@@ -62,7 +62,28 @@ t.test('an agent is deleted', async t => {
 });
 
 for (const node of ['node-a', 'node-b']) {
-  t.test(`the agent of ${node} is killed`, async t => {
+  t.test(`the agent of ${node} crashes`, async t => {
+    const { name } = await mesh.agentOn(node);
+    const heard = await mesh.overheard(async () => {
+      await mesh.crashAgent(node);
+      const asked = (['near', 'far', 'near', 'far'] as const).map(to =>
+        stage.ask('client', to, `/${canary}`),
+      );
+      // A client has patience for two seconds, which a busy machine may need to start an agent.
+      for (const { stderr } of await Promise.all(asked))
+        t.notMatch(stderr, /refused|reset/, 'everybody waits');
+      await everybodyTalks(t, 'after the agent has crashed');
+    });
+    t.notOk(heard.contains(canary), 'nobody said anything in the clear meanwhile');
+    t.equal((await mesh.agentOn(node)).name, name);
+    t.equal(
+      await mesh.metric(node, 'culvert_agent_crashes_total'),
+      1,
+      'it was started again in its container',
+    );
+  });
+
+  t.test(`the container of the agent of ${node} is killed`, async t => {
     const heard = await mesh.overheard(async () => {
       await mesh.killAgent(node);
       // Of what is asked now some is refused, for there is nobody to protect it.

@@ -2,9 +2,9 @@
  * The real agent as an ordinary process on a node of the lab: which flags it gets, when it is ready, what it tells.
  *
  * It runs in the node's network namespace with the machine's own files, and in a cgroup below the one that its hooks hang
- * on, as a DaemonSet's pod would.
+ * on, as a DaemonSet's pod would. What is started is its keeper, which starts it.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CulvertError } from '../../base/errors.ts';
@@ -82,6 +82,13 @@ export class AgentProcess implements AsyncDisposable {
     return agent;
   }
 
+  /** Of the agent itself, whose parent `process` is. */
+  get pid(): number {
+    const { pid } = this.process;
+    const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
+    return child === undefined || child === '' ? pid : Number(child);
+  }
+
   /** Waits until it says that it is ready. Throws LAB_AGENT_ENDED with its last words when it ends instead. */
   async ready(timeoutMs = readyTimeoutMs): Promise<void> {
     const path = '/healthz/ready';
@@ -131,13 +138,10 @@ export class AgentProcess implements AsyncDisposable {
     return readFileSync(this.accessLogPath, 'utf8').split('\n').filter(Boolean);
   }
 
-  /** Resident memory in bytes, all threads together. */
+  /** Resident memory in bytes, all threads together, and its keeper's. */
   residentBytes(): number {
-    const status = readFileSync(`/proc/${this.process.pid}/status`, 'utf8');
-    const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
-    if (kibibytes === undefined)
-      throw new CulvertError('LAB_AGENT_ENDED', `the agent on ${this.node.name} has ended`);
-    return Number(kibibytes) * 1024;
+    const pids = new Set([this.process.pid, this.pid]);
+    return [...pids].reduce((sum, pid) => sum + this.#residentBytes(pid), 0);
   }
 
   /** SIGTERM: it drains and ends, or is killed when it has not after `graceMs`. */
@@ -145,20 +149,68 @@ export class AgentProcess implements AsyncDisposable {
     return this.process.stop('SIGTERM', graceMs);
   }
 
-  /** kill -9, whatever it is doing. */
-  kill(): Promise<Exit> {
+  /** kill -9, whatever it is doing, and nobody is left who keeps anything. */
+  async kill(): Promise<Exit> {
+    if (!this.process.running) return this.process.exited;
+    const { pid } = this;
     this.process.kill('SIGKILL');
-    return this.process.exited;
+    const exit = await this.process.exited;
+    await untilGone(pid);
+    return exit;
+  }
+
+  /** kill -9 of the agent alone; returns when it has ended. Its keeper starts another one. */
+  async crash(): Promise<void> {
+    const { pid } = this;
+    process.kill(pid, 'SIGKILL');
+    await untilGone(pid);
+  }
+
+  /** As `crash`, and the next agent does nothing until the returned function is called. */
+  async crashAndHold(): Promise<() => void> {
+    const before = this.pid;
+    await this.crash();
+    const keeper = readlinkSync(`/proc/${this.process.pid}/exe`);
+    // Held before it has become another program, it would hold what its keeper holds.
+    const isNext = (pid: number): boolean => pid !== before && readlinkSync(`/proc/${pid}/exe`) !== keeper;
+    const next = await eventually(() => isNext(this.pid) && this.pid, {
+      intervalMs: 2,
+      what: 'the next agent',
+    });
+    process.kill(next, 'SIGSTOP');
+    return () => process.kill(next, 'SIGCONT');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 
+  #residentBytes(pid: number): number {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
+    if (kibibytes === undefined)
+      throw new CulvertError('LAB_AGENT_ENDED', `the agent on ${this.node.name} has ended`);
+    return Number(kibibytes) * 1024;
+  }
+
   async #must(port: number, path: string): Promise<string> {
     return (await this.node.run('curl', ['-sSf', '--max-time', '5', `http://127.0.0.1:${port}${path}`]))
       .stdout;
   }
+}
+
+/** A process that is killed holds its sockets until its last thread has ended, though its first is a zombie already. */
+async function untilGone(pid: number): Promise<void> {
+  const gone = (): boolean => {
+    try {
+      const tasks = readdirSync(`/proc/${pid}/task`);
+      const state = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0];
+      return state === 'Z' && tasks.length === 1;
+    } catch {
+      return true;
+    }
+  };
+  await eventually(gone, { intervalMs: 2, what: `process ${pid} to be gone` });
 }
 
 /** Reads the Prometheus text format as far as an agent writes it. */

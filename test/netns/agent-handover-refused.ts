@@ -149,8 +149,8 @@ t.test('gone with everything in its hands, before it serves', t =>
       const inheritance = await pretender.receive();
       t.same(
         inheritance
-          .wanted()
-          .map(({ name }) => name)
+          .pods()
+          .map(({ wanted }) => wanted.name)
           .sort(),
         ['client', 'near'],
       );

@@ -135,7 +135,7 @@ t.test('told to stop while the old one is there, the new one gives everything ba
     const open = await (await stage.sockets(client)).connect(far.address, port);
     const { old, fresh } = await stage.replaceAgent('node-a');
     t.same(await fresh.stop(), { code: 0, signal: null }, 'the new one ends');
-    t.equal((await stage.status('node-a')).pid, old.process.pid, 'the old one serves');
+    t.equal((await stage.status('node-a')).pid, old.pid, 'the old one serves');
     stage.keep('node-a', old);
     await open.close();
     await stage.replaceAgent('node-a');
@@ -150,7 +150,7 @@ t.test('a new agent that dies at once leaves the old one in its place', async t 
   await fresh.kill();
   stage.keep('node-a', old);
   await eventually(async () => (await old.get(15_000, '/status')) !== null, { what: 'the old one' });
-  t.equal((await stage.status('node-a')).pid, old.process.pid);
+  t.equal((await stage.status('node-a')).pid, old.pid);
   await open.send('pong');
   t.equal(await open.receive(4), 'pong', 'what it carried goes on');
   await open.close();

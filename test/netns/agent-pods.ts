@@ -63,7 +63,7 @@ async function enrolledCookies(node: string): Promise<number> {
 
 /** Descriptors that an agent holds of sockets and of network namespaces; its log file is opened with the first line. */
 function descriptors(node: string): { readonly sockets: number; readonly namespaces: number } {
-  const directory = `/proc/${stage.agent(node).process.pid}/fd`;
+  const directory = `/proc/${stage.agent(node).pid}/fd`;
   const targets = readdirSync(directory).map(fd => {
     try {
       return readlinkSync(`${directory}/${fd}`);

@@ -47,7 +47,7 @@ async function byShard(all: readonly RemoteConnection[]): Promise<Record<'0' | '
 }
 
 function threadOf(name: string): string {
-  const tasks = `/proc/${agent.process.pid}/task`;
+  const tasks = `/proc/${agent.pid}/task`;
   const thread = readdirSync(tasks).find(id => readFileSync(join(tasks, id, 'comm'), 'utf8').trim() === name);
   if (thread === undefined) throw new Error(`the agent has no thread ${name}`);
   return thread;

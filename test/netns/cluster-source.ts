@@ -154,7 +154,8 @@ t.test('the first whole state is the beginning', async t => {
   updates.push(first);
   t.match(first.delta.workloads, [{ name: 'web' }], 'what came before the end is in it');
   t.match(first.settings, { trustDomain: 'mesh.test' });
-  await eventually(() => newest().join() === 'old', { what: 'the pod that runs already' });
+  await eventually(() => source.podsKnown, { what: 'the runtime to list its pods' });
+  t.equal(newest().join(), 'old', 'the pod that runs already is wanted by then');
   t.equal(readFileSync(path('conf/culvert-enrolled-namespaces'), 'utf8'), 'shop\n');
   t.match(source.clusterState(), { cni: { trouble: null }, pods: { known: 1, wanted: 1, sandboxes: 1 } });
   t.match(source.state(), { refused: [] });

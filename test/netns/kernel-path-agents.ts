@@ -68,9 +68,7 @@ for (const mode of ['direct', 'join'] as const) {
       const bytes = ['--up', '60000000', '--down', '60000000', '--pauses'];
       const long = start(...bytes, '--seed', '5');
       await eventually(async () => (await carried()) > before);
-      const agent = agents.agent('node-a');
-      agent.process.kill('SIGKILL');
-      await agent.process.exited;
+      await agents.agent('node-a').kill();
       t.ok(await short(), 'a connection with a verdict begins without it');
       await agents.startAgent('node-a');
       t.ok(await short(), 'and with the next one');

@@ -10,9 +10,7 @@ const counter = 'culvert_plaintext_connections_total';
 export async function withoutAgent(stage: Stage, report: Report): Promise<void> {
   report.section('The agent of node-a is killed with -9; another one takes over');
   const url = `http://${stage.pod('web').address}/`;
-  const { process: killed } = stage.agent('node-a');
-  killed.kill('SIGKILL');
-  await killed.exited;
+  await stage.agent('node-a').kill();
   const front = await stage.curl('front', url);
   report.row(
     'fail-closed',

@@ -26,7 +26,7 @@ export async function introduce(stage: Stage, report: Report): Promise<void> {
   for (const node of nodeNames) {
     const here = all.filter(({ pod }) => pod.node === node);
     const texts = here.map(({ pod, program }) => `${pod.name} ${pod.address} ${program}`);
-    report.row(node, [`agent ${stage.agent(node).process.pid}`, ...texts].join(' · '));
+    report.row(node, [`agent ${stage.agent(node).pid}`, ...texts].join(' · '));
   }
   report.row('configuration', `${stage.configDir}/*.yaml, read by both agents (culvert run)`);
 }

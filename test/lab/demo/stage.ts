@@ -97,7 +97,7 @@ export class Stage {
     this.#signal.throwIfAborted();
     const agent = await this.lab.agent(this.lab.node(node), { configDir: this.configDir });
     this.#agents.set(node, agent);
-    for (const id of mapsOf(agent.process.pid)) this.maps.add(id);
+    for (const id of mapsOf(agent.pid)) this.maps.add(id);
   }
 
   /** Writes a file of the configuration directory, as an editor that saves: the whole or nothing. */
