@@ -50,10 +50,14 @@ static __always_inline bool has_verdict(const struct culvert_pod *pod, struct bp
 	path = bpf_map_lookup_elem(&path_config, &zero);
 	if (!path || !(path->flags & CULVERT_PATH_ENABLED))
 		return false;
-	/* From an earlier connection of this socket. */
+	/* From an earlier connection of this socket; its endpoint may be asked for by its own address now. */
 	own = bpf_sk_storage_get(&passage_sock, sk, 0, 0);
-	if (own)
+	if (own) {
 		own->role = CULVERT_PASSAGE_NONE;
+		name = bpf_sk_storage_get(&orig_dst, sk, 0, 0);
+		if (name && name->role == CULVERT_NAME_SERVICE)
+			name->role = CULVERT_NAME_NONE;
+	}
 	verdict = bpf_map_lookup_elem(&verdicts, &key);
 	if (!verdict || !starts_from(sk, pod))
 		return false;
