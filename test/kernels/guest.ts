@@ -10,7 +10,7 @@ import type { AgentStatus } from '../../agent/status.ts';
 import { probe } from '../../native/native.ts';
 import type { AgentProcess } from '../lab/agent-process.ts';
 import { eventually } from '../lab/eventually.ts';
-import { enrolled, writeObjects, type KubernetesObject } from '../lab/kubernetes.ts';
+import { enrolled, serviceObject, writeObjects, type KubernetesObject } from '../lab/kubernetes.ts';
 import { Lab } from '../lab/lab.ts';
 import type { LabPod } from '../lab/pod.ts';
 
@@ -58,9 +58,9 @@ async function pattern(client: LabPod, address: string, ...more: readonly string
   must(result.code === 0, `exit ${result.code}: ${result.stdout.slice(-300)} ${result.stderr.slice(-300)}`);
 }
 
-/** Connections whose two sockets the kernel has joined. */
-function joins(agent: AgentProcess): Promise<number> {
-  return agent.metric('culvert_redirect_decisions_total', { decision: 'path_joined' });
+/** How often the kernel has decided so. */
+function decided(agent: AgentProcess, decision: string): Promise<number> {
+  return agent.metric('culvert_redirect_decisions_total', { decision });
 }
 
 async function lines(agent: AgentProcess, count: number): Promise<Record<string, unknown>[]> {
@@ -75,6 +75,15 @@ async function lines(agent: AgentProcess, count: number): Promise<Record<string,
   );
   return found;
 }
+
+const vip = '10.96.0.10';
+const service = serviceObject({
+  name: 'near',
+  namespace: 'shop',
+  selector: { app: 'near' },
+  clusterIPs: [vip],
+  ports: [{ name: 'tcp', port: patternPort }],
+});
 
 const deny: KubernetesObject = {
   apiVersion: 'culvert.dev/v1',
@@ -94,13 +103,13 @@ await check('every kernel feature that is needed', () => {
 await using lab = await Lab.create({ name: 'vm', nodes: ['node-a', 'node-b'], ipv6: true });
 const [client, near, far] = await lab.pods([
   { name: 'client', namespace: 'shop', node: 'node-a', serviceAccount: 'client' },
-  { name: 'near', namespace: 'shop', node: 'node-a', serviceAccount: 'near' },
+  { name: 'near', namespace: 'shop', node: 'node-a', serviceAccount: 'near', labels: { app: 'near' } },
   { name: 'far', namespace: 'shop', node: 'node-b', serviceAccount: 'far' },
 ]);
 if (client === undefined || near === undefined || far === undefined) throw new Error('the lab made no pods');
 const configDir = join(lab.directory, 'config');
 mkdirSync(configDir, { recursive: true });
-lab.writeConfig(configDir, { namespaceLabels: { shop: enrolled } });
+lab.writeConfig(configDir, { namespaceLabels: { shop: enrolled }, objects: [service] });
 for (const pod of [near, far])
   pod.spawn('/culvert/bench/build/pattern', ['server', String(patternPort), 'nonblocking']);
 
@@ -142,14 +151,23 @@ await check('the kernel path is fit', async () => {
 });
 await check('same node, joined by the kernel', async () => {
   await pattern(client, near.addresses.v4, '--nonblocking');
-  const before = await joins(a);
+  const before = await decided(a, 'path_joined');
   // The first by the agent, the second to see what the programs are like.
   await eventually(
     async () => {
       await pattern(client, near.addresses.v4, '--nonblocking');
-      return (await joins(a)) > before;
+      return (await decided(a, 'path_joined')) > before;
     },
     { timeoutMs: patience, what: 'a join' },
+  );
+});
+await check('same node by a Service, drawn by the kernel', async () => {
+  await eventually(
+    async () => {
+      await pattern(client, vip);
+      return (await decided(a, 'path_service')) > 0;
+    },
+    { timeoutMs: patience, what: 'a draw' },
   );
 });
 await check('policy refuses', async () => {
