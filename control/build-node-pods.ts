@@ -4,6 +4,7 @@
  * A pod is told of as soon as it is on a node, before it has an address and also when it is not wanted: the agent has to
  * answer for a new pod before anything in it runs, and an unwanted one must be answered as quickly as a wanted one.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import { mirrorAnnotation } from '../model/kinds/metadata.ts';
 import type { Pod } from '../model/kinds/pod.ts';
@@ -11,7 +12,7 @@ import { probePorts } from '../model/kinds/probes.ts';
 import type { MeshSettings, NodePod } from '../model/node-pod.ts';
 import { modeOf } from './build-enrolment.ts';
 import type { Objects } from './build-objects.ts';
-import type { PodEntry } from './build-pods.ts';
+import type { PodChange, PodEntry } from './build-pods.ts';
 import { serviceAccountOf } from './build-workloads.ts';
 
 /** A pod and the node whose agent is told of it. */
@@ -65,4 +66,23 @@ export function meshSettingsOf(objects: Objects, config: MeshConfig): MeshSettin
     enrolledNamespaces: enrolled.sort(),
     excludedNamespaces: config.excludedNamespaces.toSorted(),
   };
+}
+
+/** What nodes are to know of pods now that is another than before; null for what is gone. By pod uid. */
+export function placedChanges(
+  changes: readonly PodChange[],
+  config: MeshConfig,
+): Map<string, PlacedPod | null> {
+  const old = new Map<string, PlacedPod | null>();
+  const now = new Map<string, PlacedPod | null>();
+  for (const { before, after } of changes) {
+    if (before !== null) old.set(before.podUid, placedPod(before, config));
+    if (after !== null) now.set(after.podUid, placedPod(after, config));
+  }
+  const changed = new Map<string, PlacedPod | null>();
+  for (const uid of new Set([...old.keys(), ...now.keys()])) {
+    const after = now.get(uid) ?? null;
+    if (!isDeepStrictEqual(old.get(uid) ?? null, after)) changed.set(uid, after);
+  }
+  return changed;
 }

@@ -9,20 +9,21 @@ import type { L7Change } from '../model/l7.ts';
 import type { Authorization } from '../model/policy.ts';
 import type { Service } from '../model/service.ts';
 import { type Locality, type Workload, podUid } from '../model/workload.ts';
-import { type BuildMode, modeOf } from './build-enrolment.ts';
+import type { BuildMode } from './build-enrolment.ts';
 import { EndpointBook } from './build-endpoint-book.ts';
 import { type EntryMember, entryMember, outsideWorkload } from './build-entries.ts';
 import type { FindingStore } from './build-findings.ts';
+import { reportHealth } from './build-health.ts';
 import { L7Books } from './build-l7.ts';
 import { LabelIndex } from './build-labels.ts';
-import { type PlacedPod, placedPod } from './build-node-pods.ts';
+import { type PlacedPod, placedChanges, placedPod } from './build-node-pods.ts';
 import type { ObjectChange, Objects } from './build-objects.ts';
 import { PodBook, type PodChange, type PodEntry } from './build-pods.ts';
-import { PolicyBook, type PolicyRef } from './build-policies.ts';
+import { PolicyBook } from './build-policies.ts';
 import { ReferenceBook } from './build-references.ts';
-import { ServiceBook, type ServiceRef } from './build-service-book.ts';
-import { annotatedDistribution } from './build-services.ts';
-import { WaypointBook, type WaypointUser } from './build-waypoints.ts';
+import { ServiceBook } from './build-service-book.ts';
+import { Touch } from './build-touched.ts';
+import { WaypointBook } from './build-waypoints.ts';
 import { localityOf, podWorkload } from './build-workloads.ts';
 import { type Located, objectName } from './located.ts';
 
@@ -58,6 +59,7 @@ export class BuildState {
   readonly #policies: PolicyBook;
   readonly #references: ReferenceBook;
   readonly #waypoints: WaypointBook;
+  readonly #touch: Touch;
   readonly #localities = new Map<string, Locality | null>();
 
   constructor(options: StateOptions) {
@@ -74,6 +76,7 @@ export class BuildState {
     this.#policies = new PolicyBook({ ...options, podsByLabel: this.#podsByLabel });
     this.#references = new ReferenceBook(options);
     this.#waypoints = new WaypointBook(options);
+    this.#touch = new Touch({ ...options, waypoints: this.#waypoints });
     this.l7 = new L7Books({
       ...options,
       waypoints: this.#waypoints,
@@ -96,7 +99,7 @@ export class BuildState {
 
   /** Takes changes of objects in; the objects are what they are now already. */
   apply(changes: readonly ObjectChange[]): StateChanges {
-    const touched = this.#touchedBy(changes);
+    const touched = this.#touch.of(changes);
     const dirty = new Set<string>();
     // Also those whose own words are the same: a waypoint of theirs may have come or gone.
     for (const { namespace, name } of touched.pods.values())
@@ -121,96 +124,23 @@ export class BuildState {
     if (touched.nodes.size > 0) this.#followNodes(touched.nodes, dirty);
 
     const workloads = this.#renewWorkloads(dirty);
-    this.#reportHealth(serviceKeys, memberships, workloads);
+    const { findings } = this.#options;
+    const books = {
+      findings,
+      services: this.#services,
+      endpoints: this.#endpoints,
+      workloads: this.workloads,
+    };
+    reportHealth(books, serviceKeys, [memberships, workloads]);
     const services = this.#renew(this.services, serviceKeys, key => this.#serviceOf(key));
     return {
       workloads,
       services,
       policies: this.#renew(this.policies, policies.policies, key => this.#policies.get(key)),
       l7: this.l7.apply(changes, { services, workloads: dirty }),
-      placed: this.#placedChanges(podChanges),
+      placed:
+        this.#options.mode === 'directory' ? new Map() : placedChanges(podChanges, this.#options.config),
     };
-  }
-
-  /** Which parts have to look again, by the kind of what changed. */
-  #touchedBy(changes: readonly ObjectChange[]) {
-    const { objects } = this.#options;
-    const pods = new Map<string, { namespace: string; name: string }>();
-    const services = new Map<string, ServiceRef>();
-    const policies: PolicyRef[] = [];
-    const nodes = new Set<string>();
-    const waypoints = new Set<string>();
-    for (const change of changes) {
-      const { kind, namespace, name } = change;
-      this.#reportMarks(change);
-      const waypoint = this.#waypoints.touchedBy(change);
-      if (waypoint !== null) waypoints.add(waypoint);
-      if (kind === 'Pod') pods.set(`${namespace}/${name}`, { namespace, name });
-      else if (kind === 'Service' || kind === 'ServiceEntry')
-        services.set(`${kind} ${namespace}/${name}`, { kind, namespace, name });
-      else if (kind === 'AuthorizationPolicy' || kind === 'PeerAuthentication')
-        policies.push({ kind, namespace, name });
-      else if (kind === 'Node') nodes.add(name);
-      else if (kind === 'Namespace') {
-        for (const pod of objects.in('Pod', name))
-          pods.set(`${name}/${pod.name}`, { namespace: name, name: pod.name });
-        for (const service of objects.in('Service', name))
-          services.set(`Service ${name}/${service.name}`, {
-            kind: 'Service',
-            namespace: name,
-            name: service.name,
-          });
-      }
-    }
-    for (const object of this.#usersOf(waypoints)) {
-      const { kind, namespace, name } = object;
-      if (kind === 'Pod') pods.set(`${namespace}/${name}`, { namespace, name });
-      else if (kind === 'Service' || kind === 'ServiceEntry')
-        services.set(`${kind} ${namespace}/${name}`, { kind, namespace, name });
-      this.#reportWaypoint(object);
-    }
-    return { pods, services, policies, nodes };
-  }
-
-  #reportMarks(change: ObjectChange): void {
-    const { findings } = this.#options;
-    const { after } = change;
-    if (after === null) {
-      findings.put('namespace', objectName(change), []);
-      findings.put('waypoint', objectName(change), []);
-      return;
-    }
-    const { kind } = after;
-    if (kind === 'Namespace') {
-      findings.about('namespace', after, report => {
-        modeOf(after, report);
-        annotatedDistribution(after, report);
-      });
-    }
-    if (
-      kind === 'Pod' ||
-      kind === 'Namespace' ||
-      kind === 'Service' ||
-      kind === 'ServiceEntry' ||
-      kind === 'WorkloadEntry'
-    )
-      this.#reportWaypoint(after);
-  }
-
-  #reportWaypoint(object: Located<'Namespace'> | WaypointUser): void {
-    this.#options.findings.about('waypoint', object, report => this.#waypoints.report(object, report));
-  }
-
-  /** What asks for one of these waypoints: all is looked through, as a waypoint seldom comes or goes. */
-  *#usersOf(waypoints: ReadonlySet<string>): Iterable<Located<'Namespace'> | WaypointUser> {
-    if (waypoints.size === 0) return;
-    const { objects } = this.#options;
-    for (const kind of ['Namespace', 'Service', 'ServiceEntry', 'Pod', 'WorkloadEntry'] as const) {
-      for (const object of objects.all(kind) as Iterable<Located<'Namespace'> | WaypointUser>) {
-        const name = this.#waypoints.nameFor(object);
-        if (name !== null && waypoints.has(name)) yield object;
-      }
-    }
   }
 
   /** Addresses of the hosts of a ServiceEntry that has none of its own. */
@@ -319,36 +249,6 @@ export class BuildState {
     return locality;
   }
 
-  /** A service that has endpoints of which none is ready: whoever calls it gets no connection. */
-  #reportHealth(
-    services: ReadonlySet<string>,
-    memberships: ReadonlySet<string>,
-    workloads: ReadonlySet<string>,
-  ): void {
-    const keys = new Set(services);
-    for (const uids of [memberships, workloads])
-      for (const uid of uids) for (const key of this.#endpoints.keysOf(uid)) keys.add(key);
-    for (const key of this.#endpoints.takeLooked()) keys.add(key);
-    const seen = new Set<string>();
-    for (const key of keys) {
-      const service = this.#services.get(key);
-      if (service === null || seen.has(objectName(service.object))) continue;
-      const { object } = service;
-      seen.add(objectName(object));
-      this.#options.findings.about('health', object, report => {
-        if (service.service.loadBalancing?.healthPolicy === 'ALLOW_ALL') return;
-        let has = false;
-        for (const uid of this.#endpoints.membersOf(key)) {
-          if (this.workloads.get(uid)?.status === 'HEALTHY') return;
-          has = true;
-        }
-        if (!has) return;
-        const message = 'none of its endpoints is ready: nobody gets a connection';
-        report(object, 'warning', 'service-without-ready-endpoints', '', message);
-      });
-    }
-  }
-
   /** What nodes are told of pods is worked out anew where it is asked for: it would be one more object for each pod. */
   placed(): Map<string, PlacedPod> {
     const placed = new Map<string, PlacedPod>();
@@ -357,22 +257,6 @@ export class BuildState {
       if (pod !== null) placed.set(entry.podUid, pod);
     }
     return placed;
-  }
-
-  #placedChanges(changes: readonly PodChange[]): Map<string, PlacedPod | null> {
-    const { config, mode } = this.#options;
-    const old = new Map<string, PlacedPod | null>();
-    const now = new Map<string, PlacedPod | null>();
-    for (const { before, after } of mode === 'directory' ? [] : changes) {
-      if (before !== null) old.set(before.podUid, placedPod(before, config));
-      if (after !== null) now.set(after.podUid, placedPod(after, config));
-    }
-    const changed = new Map<string, PlacedPod | null>();
-    for (const uid of new Set([...old.keys(), ...now.keys()])) {
-      const after = now.get(uid) ?? null;
-      if (!isDeepStrictEqual(old.get(uid) ?? null, after)) changed.set(uid, after);
-    }
-    return changed;
   }
 
   /** Puts what `make` gives for each key in its place; returns the keys whose value is another in depth. */
