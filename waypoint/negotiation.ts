@@ -60,6 +60,11 @@ export class Negotiation {
     }
   }
 
+  close(): void {
+    for (const socket of this.#ready.values()) socket.destroy();
+    this.#ready.clear();
+  }
+
   async #ask(way: Way): Promise<Spoken> {
     const { key } = way;
     const socket = (await dial(this.#context, null, way, both)) as tls.TLSSocket;

@@ -98,6 +98,7 @@ class LaterCall implements OutgoingCall {
 
 export async function closePools(context: WaypointContext): Promise<void> {
   const known = pools.get(context);
+  known?.negotiation.close();
   known?.http2.close();
   await known?.http1.close();
 }

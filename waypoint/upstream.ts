@@ -4,10 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { fitEndpoints, type EndpointSet, type FitEndpoint } from '../model/balance.ts';
-import { leastRequest, randomOne, RoundRobin } from '../model/balancers.ts';
-import { HashTable } from '../model/hash-table.ts';
 import type { Mesh } from '../model/mesh.ts';
-import { chooseLevel, isWithin, sharesFor, type LevelHealth } from '../model/nearness.ts';
 import { Outliers, type Outcome } from '../model/outliers.ts';
 import { serviceKey, type Service } from '../model/service.ts';
 import {
@@ -18,8 +15,9 @@ import {
   type Warmup,
 } from '../model/traffic-policy.ts';
 import type { Workload } from '../model/workload.ts';
+import { Chooser } from './choose.ts';
 import { Load, type Overflow } from './load.ts';
-import { farthest, levelIn, Member, wished } from './member.ts';
+import { levelIn, Member, wished } from './member.ts';
 
 export interface UpstreamOptions {
   readonly key: string;
@@ -74,20 +72,20 @@ export class Upstream {
   readonly load: Load;
   readonly #options: UpstreamOptions;
   readonly #outliers: Outliers;
-  readonly #turns = new RoundRobin();
+  readonly #chooser: Chooser;
   #policy: TrafficPolicy = defaultTraffic;
   #subset: readonly string[] | null = null;
   #connectionsKey = '';
   #made: Made | null = null;
   #members: readonly Member[] = [];
   #byUid = new Map<string, Member>();
-  #table: HashTable | null = null;
   usedAt: number;
 
   constructor(options: UpstreamOptions) {
     this.key = options.key;
     this.#options = options;
     this.#outliers = new Outliers(options.now);
+    this.#chooser = new Chooser(options.random);
     this.load = new Load(defaultTraffic.limits, options.onOverflow);
     this.usedAt = options.now();
   }
@@ -127,8 +125,8 @@ export class Upstream {
     const all = this.#members.filter(isIn);
     const first = all.filter(({ uid }) => !avoid.has(uid));
     const fit = first.length === 0 ? all : first;
-    const near = this.#near(wished(fit, choice.elsewhere), from);
-    return this.#choose(near, choice.hash)?.endpoint ?? null;
+    const wanted = wished(fit, choice.elsewhere);
+    return this.#chooser.choose(this.#policy, wanted, from, choice.hash)?.endpoint ?? null;
   }
 
   /** The endpoint for which `is` is true; null where there is none, or it is left out at the moment. */
@@ -203,8 +201,7 @@ export class Upstream {
     this.#byUid = new Map(members.map(member => [member.uid, member]));
     const uids = new Set(this.#byUid.keys());
     this.#outliers.keep(uids);
-    this.#turns.keep(uids);
-    this.#table = null;
+    this.#chooser.renew(members, uids);
   }
 
   #isPanic(): boolean {
@@ -222,66 +219,6 @@ export class Upstream {
       const share = Math.max(minimumPercent / 100, part ** (1 / aggression));
       member.weight = member.endpoint.workload.capacity * share;
     }
-  }
-
-  /** Those of the locality or level that this try goes to. */
-  #near(fit: readonly Member[], from: Workload | null): readonly Member[] {
-    const [only] = fit;
-    const { locality, balancing } = this.#policy;
-    if (only === undefined) return fit;
-    if (locality?.type === 'distribute') {
-      const shares = sharesFor(locality.shares, from?.locality ?? null);
-      return shares === null ? fit : this.#share(fit, shares);
-    }
-    if (fit.every(({ level }) => level === only.level)) return fit;
-    const nearest = fit.reduce((least, { level }) => Math.min(least, level), only.level);
-    // A key has to lead to one endpoint, so its level is not drawn.
-    if (locality === null || balancing.type === 'hash') return fit.filter(({ level }) => level === nearest);
-    const levels: LevelHealth[] = [];
-    for (let level = 0; level <= farthest; level += 1) {
-      const at = (one: Member): boolean => one.level === level;
-      levels.push({ all: this.#members.filter(at).length, fit: fit.filter(at).length });
-    }
-    const chosen = chooseLevel(levels, this.#options.random());
-    return fit.filter(({ level }) => level === chosen);
-  }
-
-  #share(
-    fit: readonly Member[],
-    shares: readonly { readonly locality: string; readonly weight: number }[],
-  ): readonly Member[] {
-    const groups = shares.map(({ locality, weight }) => {
-      const isHere = ({ endpoint }: Member): boolean => isWithin(endpoint.workload.locality, locality);
-      const [all, here] = [this.#members.filter(isHere), fit.filter(isHere)];
-      // What falls out of a locality takes its part of the share with it, once it is more than some.
-      const health = all.length === 0 ? 0 : Math.min(1, (here.length / all.length) * 1.4);
-      return { here, uid: locality, weight: weight * health, active: 0 };
-    });
-    const chosen = randomOne(
-      groups.filter(({ weight }) => weight > 0),
-      this.#options.random,
-    );
-    return chosen?.here ?? [];
-  }
-
-  #choose(members: readonly Member[], hash: number | null): Member | null {
-    const { balancing } = this.#policy;
-    const { random } = this.#options;
-    if (balancing.type === 'hash' && hash !== null) {
-      this.#table ??= new HashTable(
-        balancing.table,
-        this.#members.map(({ uid, endpoint }) => ({ uid, capacity: endpoint.workload.capacity })),
-      );
-      const possible = new Set(members);
-      const fits = (at: number): boolean => {
-        const member = this.#members[at];
-        return member !== undefined && possible.has(member);
-      };
-      const at = this.#table.pick(hash, fits);
-      return at === null ? null : (this.#members[at] ?? null);
-    }
-    if (balancing.type === 'round-robin') return this.#turns.pick(members);
-    return balancing.type === 'random' ? randomOne(members, random) : leastRequest(members, random);
   }
 }
 

@@ -250,6 +250,28 @@ void t.test('bytes that are no HTTP get TLS as well', async t => {
   socket.destroy();
 });
 
+void t.test('what is for another waypoint is not used, wherever it comes from', async t => {
+  const store = new EndpointTlsStore({ namespace: 'shop', name: 'wp' });
+  t.teardown(() => store.close());
+  const wanted = {
+    source: 'a test',
+    namespace: 'shop',
+    sni: webName,
+    names: [{ type: 'dns' as const, value: webName }],
+    trust: { type: 'credential' as const, name: 'shop/ca' },
+    client: null,
+    revoked: null,
+  };
+  const credential = { name: 'shop/ca', certificate: null, key: null, authorities: root.pem, revoked: null };
+  store.replace([{ ...credential, waypoint: 'shop/other' }]);
+  t.throws(() => store.use(wanted), { code: 'TLS_UNAVAILABLE' });
+  store.replace([{ ...credential, waypoint: 'shop/wp' }]);
+  t.equal(store.use(wanted).key, store.use({ ...wanted }).key, 'what is the same is one pool of connections');
+  const { key } = store.use(wanted);
+  store.replace([{ ...credential, waypoint: 'shop/wp', authorities: makeRoot().pem }]);
+  t.not(store.use(wanted).key, key);
+});
+
 void t.test('on a stream of a tunnel, as to pods of the mesh', async t => {
   const world = await worldOf(t, { appProtocol: 'tcp' });
   const server = await serveTls(world, 'web', { certificate: good });

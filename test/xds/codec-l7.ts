@@ -1,6 +1,7 @@
 /** What waypoints follow, on its way to them. */
 import t from 'tap';
-import { emptyL7, l7Changes } from '../../model/l7.ts';
+import { emptyL7, l7Changes, l7Label } from '../../model/l7.ts';
+import { defaultTraffic } from '../../model/traffic-policy.ts';
 import { L7Store } from '../../model/l7-store.ts';
 import { protocols } from '../../proto/load.ts';
 import type { Sparse } from '../../proto/load.ts';
@@ -76,4 +77,31 @@ t.test('a store takes changes, and leaves lists alone that have none', async t =
   const before = store.state;
   store.apply([{ list: 'routes', key: 'never/was', resource: null }]);
   t.equal(store.state, before);
+});
+
+t.test('what an older waypoint must not pass over is named', async t => {
+  const tls = {
+    source: 'DestinationRule shop/web',
+    namespace: 'shop',
+    sni: 'web',
+    names: [{ type: 'dns' as const, value: 'web' }],
+    trust: { type: 'system' as const },
+    client: null,
+    revoked: null,
+  };
+  const plain = { policy: defaultTraffic, ports: [] };
+  const rule = { name: 'r', clients: null, settings: plain, subsets: [] };
+  const needs = (settings: typeof plain | object): readonly string[] =>
+    l7Label('traffic', { service, rules: [{ ...rule, settings: { ...plain, ...settings } }] }).needs;
+  t.strictSame(needs({}), []);
+  t.strictSame(needs({ policy: { ...defaultTraffic, tls } }), ['endpoint-tls']);
+  t.strictSame(needs({ ports: [{ port: 80, policy: { ...defaultTraffic, tls } }] }), ['endpoint-tls']);
+  t.strictSame(l7Label('routes', { ...web, kind: 'TrafficSplit' }).needs, ['traffic-split']);
+});
+
+t.test('what can not be read of a credential is not shown', async t => {
+  const wire = { list: 'credentials', key: 'a/b/c/d', json: '{"key":"PRIVATE' };
+  const { value, problem } = decodeL7(protocols.waypointCredential.encode(wire));
+  t.match(value, { kind: 'barred' });
+  t.notMatch(JSON.stringify([value, problem]), /PRIVATE/);
 });
