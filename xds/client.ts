@@ -43,6 +43,8 @@ export interface XdsClientOptions {
   readonly connectTimeoutMs: number;
   /** On demand: names that nothing has, which are kept. */
   readonly maxMissingNames: number;
+  /** On demand: from so many names on everything is asked for; servers allow 50 000. */
+  readonly maxNames: number;
   /** On demand: names that were answered `missing`, and of which no news will come any more. */
   readonly onGivenUp: (names: readonly string[]) => void;
   readonly clock: Clock;
@@ -80,6 +82,7 @@ export class XdsClient {
       onState: () => {},
       connectTimeoutMs: 10_000,
       maxMissingNames: 10_000,
+      maxNames: 40_000,
       onGivenUp: () => {},
       clock: systemClock,
       random: Math.random,
@@ -87,7 +90,9 @@ export class XdsClient {
     };
     this.#channel = new ControlChannel(this.#options.endpoint);
     this.#knowledge = new Map(this.#options.subscriptions.map(type => [type, new Knowledge()]));
-    this.#onDemand = this.#options.onDemand ? new OnDemand(this.#options) : null;
+    this.#onDemand = this.#options.onDemand
+      ? new OnDemand({ ...this.#options, reopen: () => this.#reopen() })
+      : null;
     this.#since = this.#options.clock.now();
   }
 
@@ -139,6 +144,20 @@ export class XdsClient {
   /** On demand: how many names were asked for, by their answer; null for a client that has everything. */
   wanted(): ReturnType<OnDemand['counts']> | null {
     return this.#onDemand?.counts() ?? null;
+  }
+
+  /** Another stream in place of the one that is there, at once. */
+  #reopen(): void {
+    const { log, endpoint, maxNames } = this.#options;
+    log.info(
+      { address: endpoint.address },
+      `more than ${maxNames} names were asked for: from now on everything is`,
+    );
+    this.#stream?.close();
+    this.#stream = null;
+    this.#onDemand?.ended();
+    this.#cancelTimer();
+    this.#connect();
   }
 
   #connect(): void {

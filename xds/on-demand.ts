@@ -3,11 +3,15 @@
  *
  * Whoever asks waits until the answer is in force. What is asked for at one time goes in one message; while there is no
  * stream, names wait for the first request of the next.
+ *
+ * Who has asked for very many names is spared nothing by asking, and control planes allow only so many: from then on the
+ * client asks for everything, on a new stream, whose first whole response says what there is.
  */
 import type { Sparse } from '../proto/load.ts';
 import type { WireDeltaRequest, WireDeltaResponse } from '../proto/messages.ts';
 import type { Clock } from '../tunnel/clock.ts';
 import { ProvidedNames } from './provided.ts';
+import { partMark } from './parts.ts';
 import type { Reading } from './reading.ts';
 import { WantedNames } from './wanted-names.ts';
 import type { Answer } from './wanted-names.ts';
@@ -21,6 +25,10 @@ export interface OnDemandOptions {
   /** Asked for on every stream. */
   readonly always: readonly string[];
   readonly maxMissingNames: number;
+  /** From so many names on everything is asked for. */
+  readonly maxNames: number;
+  /** Ends the stream, so that another one is opened. */
+  readonly reopen: () => void;
   /** Hears of names that were missing, and of which no news will come any more. */
   readonly onGivenUp: (names: readonly string[]) => void;
   readonly clock: Clock;
@@ -36,15 +44,21 @@ export class OnDemand {
   readonly #names: WantedNames;
   readonly #provided = new ProvidedNames();
   readonly #onGivenUp: (names: readonly string[]) => void;
+  readonly #maxNames: number;
+  readonly #reopen: () => void;
   #send: ((names: Names) => void) | null = null;
+  /** Whether everything is asked for, and whether it has come. */
+  #everything: 'not asked for' | 'asked for' | 'known' = 'not asked for';
   #isDue = false;
   #sentAt = Number.NEGATIVE_INFINITY;
 
-  constructor({ always, maxMissingNames, onGivenUp, clock }: OnDemandOptions) {
+  constructor({ always, maxMissingNames, maxNames, onGivenUp, reopen, clock }: OnDemandOptions) {
     this.#clock = clock;
     this.#always = always;
     this.#names = new WantedNames(maxMissingNames);
     this.#onGivenUp = onGivenUp;
+    this.#maxNames = maxNames;
+    this.#reopen = reopen;
   }
 
   /** How many names there are by what is known of them. */
@@ -55,6 +69,13 @@ export class OnDemand {
   /** What the first request of a stream asks for; later ones go to `send`. */
   opened(known: ReadonlyMap<string, string>, send: (names: Names) => void): Names {
     this.#send = send;
+    if (this.#everything !== 'not asked for') {
+      this.#names.changes();
+      return {
+        resourceNamesSubscribe: [everything, ...this.#always],
+        initialResourceVersions: Object.fromEntries(known),
+      };
+    }
     const pending = this.#names.pending().map(name => [name, ''] as const);
     return {
       // To take everything back in the same message is how the protocol says "nothing but these".
@@ -81,7 +102,9 @@ export class OnDemand {
         resolve(answer);
       });
       signal.addEventListener('abort', stop, { once: true });
-      this.#sendSoon();
+      // What there is the client knows.
+      if (this.#everything === 'known') this.#settle();
+      else this.#sendSoon();
     });
   }
 
@@ -97,7 +120,14 @@ export class OnDemand {
     for (const name of response.removedResources) {
       this.#lost([name, ...this.#provided.set(name, [])]);
     }
-    this.#sendSoon();
+    if (this.#everything === 'not asked for') this.#sendSoon();
+    else if (response.systemVersionInfo !== partMark) this.#settle();
+  }
+
+  /** Everything is known: what has no answer yet is nothing. */
+  #settle(): void {
+    this.#everything = 'known';
+    this.#lost(this.#names.pending());
   }
 
   #lost(names: readonly string[]): void {
@@ -106,7 +136,7 @@ export class OnDemand {
   }
 
   #sendSoon(): void {
-    if (this.#isDue || this.#send === null) return;
+    if (this.#isDue || this.#send === null || this.#everything !== 'not asked for') return;
     this.#isDue = true;
     const early = Math.min(pauseMs, this.#sentAt + pauseMs - this.#clock.now());
     if (early > 0) this.#clock.after(early, () => this.#sendNow());
@@ -115,7 +145,12 @@ export class OnDemand {
 
   #sendNow(): void {
     this.#isDue = false;
-    if (this.#send === null) return;
+    if (this.#send === null || this.#everything !== 'not asked for') return;
+    if (this.#names.size > this.#maxNames) {
+      this.#everything = 'asked for';
+      this.#reopen();
+      return;
+    }
     const { added, dropped } = this.#names.changes();
     if (added.length + dropped.length === 0) return;
     this.#sentAt = this.#clock.now();

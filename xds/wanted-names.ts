@@ -36,6 +36,10 @@ export class WantedNames {
     return [...this.#wanted].filter(([, { answer }]) => answer === null).map(([name]) => name);
   }
 
+  get size(): number {
+    return this.#wanted.size;
+  }
+
   has(name: string): boolean {
     return this.#wanted.has(name);
   }

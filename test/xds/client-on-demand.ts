@@ -1,10 +1,14 @@
 /** A client that asks for single names, when somebody wants them. */
 import t from 'tap';
 import type { ResourceType } from '../../xds/codec.ts';
-import { address, resource, web, cart, setup, connected, webResource } from './client-world.ts';
+import { encodeWorkload } from '../../xds/codec.ts';
+import { partMark } from '../../xds/parts.ts';
+import { workload } from '../model/objects.ts';
+import { address, resource, web, cart, cartResource, setup, connected, webResource } from './client-world.ts';
 
 const onDemand = { onDemand: true, subscriptions: ['address' as ResourceType] };
 const { signal: never } = new AbortController();
+const other = workload('other', { addresses: ['10.0.0.3'] });
 
 t.test('on demand nothing is asked for until somebody wants it', async t => {
   const { control, client } = await setup(t, onDemand);
@@ -96,3 +100,35 @@ t.test('on demand the names that nothing has are given up from the oldest on', a
   t.equal((await stream.request(address)).responseNonce, '1');
   t.strictSame((await stream.request(address)).resourceNamesUnsubscribe, ['/10.0.0.1']);
 });
+
+t.test(
+  'on demand, with too many names everything is asked for, and what is not told then is nothing',
+  async t => {
+    const { control, client, updates } = await setup(t, { ...onDemand, maxNames: 2 });
+    const stream = await control.streams.take();
+    await stream.request(address);
+    const first = client.want('/10.0.0.1', never);
+    t.strictSame((await stream.request(address)).resourceNamesSubscribe, ['/10.0.0.1']);
+    stream.send({ typeUrl: address, nonce: '1', resources: [{ ...webResource, aliases: ['/10.0.0.1'] }] });
+    t.equal(await first, 'found');
+
+    const answers = Promise.all(['/10.0.0.2', '/10.9.9.9'].map(name => client.want(name, never)));
+    const next = await control.streams.take();
+    const whole = await next.request(address);
+    t.strictSame(whole.resourceNamesSubscribe, ['*']);
+    t.strictSame(whole.resourceNamesUnsubscribe, []);
+    t.strictSame({ ...whole.initialResourceVersions }, { [web.uid]: '1' }, 'without what it has');
+    const part = { typeUrl: address, systemVersionInfo: partMark };
+    next.send({ ...part, nonce: '1', resources: [resource(address, other.uid, encodeWorkload(other))] });
+    next.send({ typeUrl: address, nonce: '2', resources: [{ ...cartResource, aliases: ['/10.0.0.2'] }] });
+    t.strictSame(await answers, ['found', 'missing']);
+    t.strictSame((await updates.take()).delta.workloads, [web]);
+    t.equal(await client.want('/10.8.8.8', never), 'missing', 'at once: what there is is known');
+
+    next.end();
+    const last = await control.streams.take();
+    const again = await last.request(address);
+    t.strictSame(again.resourceNamesSubscribe, ['*'], 'and it stays so');
+    t.equal(Object.keys(again.initialResourceVersions).length, 3);
+  },
+);
