@@ -7,7 +7,7 @@ import { setFlagsFromString } from 'node:v8';
 /** The heap is collected when it has grown by this much since it was collected last. */
 const growthPercent = 20;
 /** Small buffers are cut out of blocks of this size (64 kB in Node), each of which lives as long as the last of its pieces. */
-const poolBytes = 8 << 10;
+const poolBytes = 2 << 10;
 
 /** To be called before there is much. */
 export function keepHeapTight(): void {

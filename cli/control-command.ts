@@ -23,8 +23,11 @@ import { keepBlocksApart, releaseMemory } from '../native/native.ts';
 
 /** Between two times that memory is given back. */
 const releaseMs = 30_000;
-/** The TLS of each connection has a buffer of 64 kB for what it reads, of which an agent's answers use the first page. */
-const largeBytes = 48 << 10;
+/**
+ * What each connection has of large buffers (TLS 64 kB to read into and 16 kB to write through, HTTP/2 16 kB for a frame)
+ * is used by the first page for most of its life, and responses under way would leave holes of their size.
+ */
+const largeBytes = 14 << 10;
 
 export interface ControlOptions {
   readonly kubeconfig?: string;

@@ -255,7 +255,8 @@ export class PodBook {
 export function podAddresses(pod: Located<'Pod'>): string[] {
   const { podIP, podIPs } = pod.value.status;
   const all = [podIP ?? '', ...podIPs.map(({ ip }) => ip)];
-  return [...new Set(all)].filter(address => address !== '');
+  // A list made of a Set has no room to spare, and there is one for each pod.
+  return [...new Set(all.filter(address => address !== ''))];
 }
 
 /** All that only one pod can have of what this one says is its own. */

@@ -35,6 +35,9 @@ export const keyOf = {
   node: (node: string): string => `node ${node}`,
 };
 
+/** One list for the many that have nothing to list. */
+const none: readonly string[] = [];
+
 /** All resources of one type. */
 export class Collection {
   readonly typeUrl: string;
@@ -110,17 +113,18 @@ export class Collection {
   }
 
   #set(offer: Offer): void {
-    const { name, content, aliases = [], partOf = [], node = null } = offer;
+    const { name, content, aliases = none, partOf = none, node = null } = offer;
     const version = versionOf(content);
     const known = this.#resources.get(name);
     if (known?.version === version && known.node === node) return;
     this.#last += 1;
     if (known !== undefined) this.#unindex(known);
     const frame = frameOf(this.typeUrl, offer, version);
-    const changed = { sequence: this.#last, version, frame, aliases, partOf, node };
+    const sequence = this.#last;
     const before = known ?? this.#gone.get(name);
-    const resource = before ?? { name, since: this.#last, ...changed };
-    if (before !== undefined) Object.assign(before, changed);
+    // Written out: an object that is put together of others takes half as much again.
+    const resource = before ?? { name, sequence, since: sequence, version, frame, aliases, partOf, node };
+    if (before !== undefined) Object.assign(before, { sequence, version, frame, aliases, partOf, node });
     this.#gone.delete(name);
     this.#resources.set(name, resource);
     this.#log.append(resource, before === undefined);
@@ -132,7 +136,7 @@ export class Collection {
     if (resource === undefined) return;
     this.#last += 1;
     this.#unindex(resource);
-    Object.assign(resource, { sequence: this.#last, frame: null, aliases: [], partOf: [], node: null });
+    Object.assign(resource, { sequence: this.#last, frame: null, aliases: none, partOf: none, node: null });
     this.#resources.delete(name);
     this.#gone.set(name, resource);
     this.#log.append(resource, false);

@@ -6,7 +6,7 @@
 import { hash } from 'node:crypto';
 
 /** Names that are no longer used are forgotten with all others when so many have come. */
-const maxTexts = 50_000;
+const maxTexts = 10_000;
 /** Longer text is hardly ever shared. */
 const maxLength = 64;
 /** Members that objects made from one template have alike. */
@@ -18,6 +18,8 @@ const shared: ReadonlySet<string> = new Set([
   'initContainers',
   'selector',
 ]);
+/** What says one of a few things, if it is a map: the conditions of an endpoint. A pod's are a list, with times of its own. */
+const oneOfFew = 'conditions';
 /** Of these, too, all are forgotten when so many have come: some have a name of their own in each object. */
 const maxShared = 10_000;
 
@@ -42,9 +44,14 @@ export class Intern {
     const members = value as Record<string, unknown>;
     for (const [key, member] of Object.entries(value)) {
       if (typeof member === 'string') members[key] = this.text(member);
-      else if (shared.has(key) && typeof member === 'object' && member !== null)
+      else if (typeof member !== 'object' || member === null) continue;
+      else if (shared.has(key) || (key === oneOfFew && !Array.isArray(member)))
         members[key] = this.#one(member);
-      else this.object(member);
+      else {
+        this.object(member);
+        // One that was filled member by member has room for sixteen more.
+        if (Array.isArray(member)) members[key] = member.slice();
+      }
     }
     return value;
   }

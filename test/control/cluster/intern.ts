@@ -17,6 +17,20 @@ t.test('what pods of one template have alike is there once', async t => {
   t.not(other.spec.containers, one.spec.containers);
 });
 
+t.test('conditions of endpoints are a few, those of pods are their own', async t => {
+  const intern = new Intern();
+  const slice = () => ({ endpoints: [{ conditions: { ready: true } }, { conditions: { ready: true } }] });
+  const [one, two] = [slice(), slice()];
+  for (const each of [one, two]) intern.object(each);
+  t.strictSame([one, two], [slice(), slice()]);
+  t.equal(new Set([...one.endpoints, ...two.endpoints].map(({ conditions }) => conditions)).size, 1);
+  const status = () => ({ conditions: [{ type: 'Ready', status: 'True' }] });
+  const [first, second] = [status(), status()];
+  for (const each of [first, second]) intern.object(each);
+  t.strictSame([first, second], [status(), status()]);
+  t.not(first.conditions, second.conditions);
+});
+
 t.test('what each has alone is forgotten when there is much of it', async t => {
   const intern = new Intern();
   const first = { labels: { app: 'web' } };
