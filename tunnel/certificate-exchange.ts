@@ -36,14 +36,18 @@ export async function requestCertificate(
   const answer = source.issue(identity, createRequest(identity, key), signal);
   const { chainPem, rootsPem } = await Promise.race([answer, aborted(signal)]);
   const leaf = leafOf(chainPem);
+  const notBefore = leaf.validFromDate.getTime();
   const notAfter = leaf.validToDate.getTime();
+  if (notAfter <= clock.now()) {
+    throw clockProblem(`the certificate that came for ${identity} ended at ${leaf.validTo}`, clock);
+  }
   const problem = whatIsWrong();
   if (problem !== null) {
     throw new CulvertError(
       'CERTIFICATE_MISMATCH',
       `the certificate that came for ${identity} cannot be used: ${problem}`,
       {
-        fix: 'check the certificate service and the clocks of both machines',
+        fix: 'check the certificate service',
       },
     );
   }
@@ -52,7 +56,7 @@ export async function requestCertificate(
     certificatePem: chainPem,
     privateKeyPem: key.privateKey.export({ type: 'pkcs8', format: 'pem' }),
     rootsPem,
-    notBefore: leaf.validFromDate.getTime(),
+    notBefore,
     notAfter,
     serial: leaf.serialNumber,
   };
@@ -61,10 +65,32 @@ export async function requestCertificate(
     const { identity: named } = peerIdentity(leaf.subjectAltName);
     if (named !== identity) return `it names ${named ?? 'nobody'}`;
     if (!leaf.checkPrivateKey(key.privateKey)) return 'it is for another key';
-    if (notAfter <= clock.now()) return `it ended at ${leaf.validTo}`;
     if (!rootsPem.includes('-----BEGIN CERTIFICATE-----')) return 'no root came with it';
     return null;
   }
+}
+
+/**
+ * What is wrong with a certificate that was made later than it is here: others take it, but theirs are not taken here. Null
+ * where it has begun.
+ */
+export function earlyProblem(
+  { identity, notBefore }: Pick<IssuedCertificate, 'identity' | 'notBefore'>,
+  clock: Clock,
+): CulvertError | null {
+  if (notBefore <= clock.now()) return null;
+  return clockProblem(
+    `the certificate that came for ${identity} begins at ${new Date(notBefore).toISOString()}`,
+    clock,
+  );
+}
+
+function clockProblem(what: string, clock: Clock): CulvertError {
+  return new CulvertError(
+    'CERTIFICATE_CLOCK',
+    `${what}, and here it is ${new Date(clock.now()).toISOString()}`,
+    { fix: 'set the clock of this machine, or that of whoever signs: they differ' },
+  );
 }
 
 function leafOf(chainPem: string): X509Certificate {

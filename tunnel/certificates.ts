@@ -5,7 +5,7 @@
  * renewal is tried again with growing pauses while the old certificate serves; an expired one is never handed out.
  */
 import { asCulvertError, CulvertError } from '../base/errors.ts';
-import { requestCertificate } from './certificate-exchange.ts';
+import { earlyProblem, requestCertificate } from './certificate-exchange.ts';
 import type { CertificateSource } from './certificate-exchange.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -225,7 +225,7 @@ export class Certificates {
       const certificate = await requestCertificate(source, held.identity, clock, abort.signal);
       // Released, and perhaps held anew, while it was asked for.
       if (this.#held.get(held.identity) !== held) return;
-      held.lastError = null;
+      held.lastError = earlyProblem(certificate, clock);
       held.failures = 0;
       const delay = held.stale ? 0 : renewalDelayMs(certificate.notAfter - clock.now(), random());
       held.dueAt = clock.now() + delay;

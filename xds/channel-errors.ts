@@ -37,6 +37,13 @@ export function callError(
     case status.UNIMPLEMENTED:
       return failure('CONTROL_UNSUPPORTED', 'does not speak this protocol', 'check the address');
     case status.UNAVAILABLE:
+      if (clockWords.test(details)) {
+        return failure(
+          'CONTROL_CLOCK',
+          'shows a certificate that is not of this time',
+          'compare the clocks of this machine and of the control plane',
+        );
+      }
       if (certificateWords.test(details)) {
         return failure(
           'CONTROL_UNTRUSTED',
@@ -66,6 +73,10 @@ function plainDetails(details: string): string {
     .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)/, '')
     .trim();
 }
+
+/** The same for one that would do earlier or later. */
+const clockWords =
+  /certificate is not yet valid|certificate has expired|CERT_NOT_YET_VALID|CERT_HAS_EXPIRED/i;
 
 /** Words of OpenSSL and Node for a certificate that doesn't do. */
 const certificateWords =

@@ -286,7 +286,28 @@ t.test('answers that are not what was asked for are failures', async t => {
   };
   certificates.hold(identity);
   await clock.advance(0);
-  t.match(failures, [{ error: { code: 'CERTIFICATE_MISMATCH', message: /it ended at/ } }]);
+  t.match(failures, [{ error: { code: 'CERTIFICATE_CLOCK', message: /ended at .*, and here it is / } }]);
+});
+
+t.test('a clock that is behind is said, and one that was wrong and is right again does no harm', async t => {
+  const { clock, source, certificates, got } = setup(t);
+  const right = clock.now() + hourMs;
+  source.answer = (_good, named, requestPem) => {
+    const { publicKey } = readRequest(requestPem);
+    const content = { identity: named, publicKey, notBefore: right - 120_000, notAfter: right + ttlMs };
+    return { chainPem: createLeaf(root.issuer, content), rootsPem: root.pem };
+  };
+  certificates.hold(identity);
+  await clock.advance(0);
+  t.equal(certificates.current(identity), got[0], 'others take it');
+  t.match(certificates.state(), [
+    { state: 'failing', lastError: { code: 'CERTIFICATE_CLOCK', message: /begins at .*, and here it is / } },
+  ]);
+  source.answer = good => good();
+  clock.set(right + 2 * ttlMs);
+  await clock.advance(60_000);
+  t.equal(got.length, 2, 'one that has ended while nobody looked is asked for anew');
+  t.match(certificates.state(), [{ state: 'valid', lastError: null }]);
 });
 
 t.test('a root near its end cuts certificates short without a storm of requests', async t => {

@@ -42,6 +42,13 @@ t.test('a certificate that does not do is told from a server that is away', asyn
     t.equal(error.code, 'CONTROL_UNTRUSTED');
     t.notMatch(describeError(error), /No connection|Resolution|use-system-ca|2026-/);
   }
+  for (const details of ['certificate is not yet valid', 'certificate has expired']) {
+    const error = errorOf(
+      status.UNAVAILABLE,
+      `No connection established. Last error: Error: ${details}. Resolution note: `,
+    );
+    t.match(error, { code: 'CONTROL_CLOCK', fix: /clocks/ });
+  }
   const away =
     'No connection established. Last error: Error: connect ECONNREFUSED 10.0.0.1:15012. Resolution note: ';
   t.equal(
