@@ -13,12 +13,7 @@ export function lock(path: string): () => void {
   try {
     writeFileSync(path, mine, { flag: 'wx', mode: 0o600 });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-      throw new CulvertError('STATE_DIR_UNUSABLE', `cannot write ${path}: ${(error as Error).message}`, {
-        fix: 'give a writable directory with --state-dir',
-        cause: error,
-      });
-    }
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw unusable(path, error);
     const pid = holderOf(path);
     if (pid !== null) {
       throw new CulvertError('ALREADY_RUNNING', `process ${pid} holds ${path}`, {
@@ -42,11 +37,28 @@ export function holderOf(path: string): number | null {
   }
 }
 
-/** Takes it from whoever has it, who has agreed to that or is dead. */
+/**
+ * Takes it from whoever has it, who has agreed to that or is dead. Throws STATE_DIR_UNUSABLE, on a full disk for instance,
+ * and then it is as it was; one that is ours already is no reason to write.
+ */
 export function takeLock(path: string): () => void {
-  writeFileSync(`${path}.new`, ownerLine(), { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  if (isOurs(path)) return () => release(path);
+  try {
+    writeFileSync(`${path}.new`, ownerLine(), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  } catch (error) {
+    rmSync(`${path}.new`, { force: true });
+    throw unusable(path, error);
+  }
   return () => release(path);
+}
+
+function unusable(path: string, error: unknown): CulvertError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return new CulvertError('STATE_DIR_UNUSABLE', `cannot write ${path}: ${message}`, {
+    fix: code === 'ENOSPC' ? 'make room in its file system' : 'give a writable directory with --state-dir',
+    cause: error,
+  });
 }
 
 function release(path: string): void {
