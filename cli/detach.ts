@@ -2,11 +2,11 @@
  * `culvert detach`: removes what a stopped agent left in the kernel, so that its pods are as they were before the mesh.
  * Refuses while that agent runs: it would capture its pods again.
  */
-import { mkdirSync, rmSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, rmdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { enrolledNamespacesFile } from '../agent/cluster/enrolled-namespaces.ts';
 import { uninstallCni } from '../agent/cluster/cni-install.ts';
-import { handoverSocket } from '../agent/handover/predecessor.ts';
+import { handoverSocket, takePrefix } from '../agent/handover/predecessor.ts';
 import { Pins } from '../agent/redirect-pins.ts';
 import { lock } from '../base/lock.ts';
 import { requireMachine } from './machine.ts';
@@ -35,7 +35,9 @@ export function detach(options: {
     }
     new Pins(resolve(options.bpffs), options.node).removeAll();
     // Of an agent that did not end by itself.
-    rmSync(join(stateDir, handoverSocket), { force: true });
+    for (const name of readdirSync(stateDir))
+      if (name === handoverSocket || name.startsWith(takePrefix))
+        rmSync(join(stateDir, name), { force: true });
   } finally {
     unlock();
   }

@@ -14,6 +14,8 @@ import type { FromNew, FromOld, Greeting } from './protocol.ts';
 
 /** In the state directory. */
 export const handoverSocket = 'handover.sock';
+/** What the socket is called, beside it, by which a new agent gets descriptors; one that was killed leaves it. */
+export const takePrefix = 'take-';
 /** It answers at once, unless another one is just taking over. */
 const helloMs = 5_000;
 /** It has to load its programs again. */
@@ -43,7 +45,7 @@ export class Predecessor {
     const socket = await dial(join(directory, handoverSocket));
     if (socket === null) return null;
     const channel = new Channel<FromOld, FromNew>(socket);
-    const name = `take-${randomBytes(6).toString('hex')}`;
+    const name = `${takePrefix}${randomBytes(6).toString('hex')}`;
     const path = join(directory, name);
     const descriptors = native.descriptorSocket(path);
     try {
