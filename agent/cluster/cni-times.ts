@@ -8,8 +8,10 @@ import type { Sample } from '../../base/metrics-family.ts';
 export const cniOutcomes = ['enrolled', 'passed', 'refused', 'abandoned'] as const;
 export type CniOutcome = (typeof cniOutcomes)[number];
 
-/** Seconds. */
-const bounds: readonly number[] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** Seconds; close together around 50 ms, which it may be. */
+const bounds: readonly number[] = [
+  0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30,
+];
 
 interface Times {
   count: number;
