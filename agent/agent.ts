@@ -103,6 +103,9 @@ export class Agent {
     this.#inheritance?.closePorts();
   }
 
+  /** No other agent is there, and the mesh may take long to be learnt; set by whoever owns this one. */
+  onAlone: () => Promise<void> = async () => {};
+
   /** Another agent serves, and nothing is left to do here; set by whoever owns this one. */
   onRetired: () => void = () => {};
 
@@ -124,6 +127,7 @@ export class Agent {
     if (predecessor === null) {
       // However long the rest of the start takes.
       this.place.beat();
+      await this.onAlone();
       await source.begin();
     }
     this.tasks.redirection.done();

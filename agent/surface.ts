@@ -20,9 +20,21 @@ import { statusOf } from './status.ts';
 
 /** Shards are asked at scrapes; this keeps series and event-loop numbers fresh when nobody scrapes. */
 const refreshMs = 15_000;
+const loopback = '127.0.0.1';
+
+/**
+ * Readiness alone, for an agent that has the node to itself and waits for the mesh, which may take as long as there is no
+ * control plane. A kubelet that found nobody there would kill it, again and again and ever later.
+ */
+export function serveReadiness(agent: Agent): Promise<HttpServer> {
+  const log = createLogger({ component: 'admin', level: agent.config.logLevel });
+  return listen({ ...readiness(agent), fd: null, log });
+}
 
 export class Surface implements Ports {
   readonly #agent: Agent;
+  /** What serves already; null for nothing, and once it is among the others. */
+  #early: HttpServer | null;
   readonly #log: Logger;
   readonly #servers: HttpServer[] = [];
   /** Copies of the listening sockets, while another agent serves on them. */
@@ -31,9 +43,13 @@ export class Surface implements Ports {
   #timer: NodeJS.Timeout | null = null;
   #refreshing: Promise<void> | null = null;
 
-  /** @param agent started */
-  constructor(agent: Agent) {
+  /**
+   * @param agent started
+   * @param early its readiness, where that is served already
+   */
+  constructor(agent: Agent, early: HttpServer | null = null) {
     this.#agent = agent;
+    this.#early = early;
     this.#log = createLogger({ component: 'admin', level: agent.config.logLevel });
     const { parts } = agent;
     this.#metrics = new Metrics({
@@ -62,23 +78,25 @@ export class Surface implements Ports {
 
   /** Binds the three servers; throws PORT_UNAVAILABLE for the first that can't. */
   async start(): Promise<void> {
-    const { config, ready } = this.#agent;
+    const { config } = this.#agent;
     const log = this.#log;
-    const loopback = '127.0.0.1';
+    if (this.#early !== null) this.#servers.push(this.#early);
+    const isReadinessServed = this.#early !== null;
+    this.#early = null;
     try {
-      await this.#serve(loopback, config.adminPort, this.#adminRoutes(), true);
-      await this.#serve(
-        config.metricsAddress,
-        config.metricsPort,
-        metricsRoutes(this.#metrics, () => this.#refresh()),
-        false,
-      );
-      await this.#serve(
-        loopback,
-        config.readyPort,
-        readyRoutes(ready, () => this.#agent.draining),
-        false,
-      );
+      await this.#serve({
+        address: loopback,
+        port: config.adminPort,
+        routes: this.#adminRoutes(),
+        localOnly: true,
+      });
+      await this.#serve({
+        address: config.metricsAddress,
+        port: config.metricsPort,
+        routes: metricsRoutes(this.#metrics, () => this.#refresh()),
+        localOnly: false,
+      });
+      if (!isReadinessServed) await this.#serve(readiness(this.#agent));
     } catch (error) {
       await this.stop();
       throw error;
@@ -120,17 +138,9 @@ export class Surface implements Ports {
     return own === undefined ? this.#agent.inheritedPort(address, port) : native.duplicate(own.fd);
   }
 
-  async #serve(address: string, port: number, routes: HttpRoutes, localOnly: boolean): Promise<void> {
-    try {
-      const fd = this.#inherited(address, port);
-      this.#servers.push(await HttpServer.listen({ address, port, fd, routes, log: this.#log, localOnly }));
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new CulvertError('PORT_UNAVAILABLE', `cannot serve on ${address}:${port}: ${why}`, {
-        fix: 'choose other ports with --admin-port, --metrics-port and --ready-port',
-        cause,
-      });
-    }
+  async #serve(served: Served): Promise<void> {
+    const fd = this.#inherited(served.address, served.port);
+    this.#servers.push(await listen({ ...served, fd, log: this.#log }));
   }
 
   /** One question at a time: a snapshot must reach the sums once, and in order. */
@@ -181,6 +191,30 @@ export class Surface implements Ports {
         return { status: 202, body: 'draining\n' };
       },
     };
+  }
+}
+
+interface Served {
+  readonly address: string;
+  readonly port: number;
+  readonly routes: HttpRoutes;
+  readonly localOnly: boolean;
+}
+
+function readiness(agent: Agent): Served {
+  const routes = readyRoutes(agent.ready, () => agent.draining);
+  return { address: loopback, port: agent.config.readyPort, routes, localOnly: false };
+}
+
+async function listen(options: Served & { fd: number | null; log: Logger }): Promise<HttpServer> {
+  try {
+    return await HttpServer.listen(options);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CulvertError('PORT_UNAVAILABLE', `cannot serve on ${options.address}:${options.port}: ${why}`, {
+      fix: 'choose other ports with --admin-port, --metrics-port and --ready-port',
+      cause,
+    });
   }
 }
 

@@ -15,8 +15,9 @@ import {
   type PathMode,
   type SourceConfig,
 } from '../agent/config.ts';
-import { Surface } from '../agent/surface.ts';
+import { serveReadiness, Surface } from '../agent/surface.ts';
 import { CulvertError } from '../base/errors.ts';
+import type { HttpServer } from '../base/http.ts';
 import { logLevels } from '../base/log.ts';
 import { parseHostPort } from '../model/address.ts';
 
@@ -60,13 +61,28 @@ export interface RunOptions {
   readonly kernelPath: string;
 }
 
+const stopSignals = ['SIGTERM', 'SIGINT'] as const;
+
 export async function run(options: RunOptions): Promise<void> {
   const config = agentConfig(options);
   requireMachine();
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   const agent = new Agent(config);
-  await agent.start();
-  const surface = new Surface(agent);
+  const early: HttpServer[] = [];
+  agent.onAlone = async () => void early.push(await serveReadiness(agent));
+  const leave = (): void => {
+    agent.log.info('stopped before it has learnt the mesh');
+    process.exit(0);
+  };
+  // The first process of a container is not ended by signals that it does not listen to.
+  for (const signal of stopSignals) process.on(signal, leave);
+  try {
+    await agent.start();
+  } catch (error) {
+    await Promise.all(early.map(server => server.close()));
+    throw error;
+  }
+  const surface = new Surface(agent, early[0]);
   agent.place.ports = surface;
   try {
     await surface.start();
@@ -84,6 +100,7 @@ export async function run(options: RunOptions): Promise<void> {
     },
     'agent runs',
   );
+  for (const signal of stopSignals) process.off(signal, leave);
   await untilTold(agent);
   await surface.stop();
   await agent.stop();
@@ -109,8 +126,7 @@ async function untilTold(agent: Agent): Promise<void> {
       told = true;
       void agent.drain().then(done);
     };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
+    for (const signal of stopSignals) process.on(signal, stop);
     agent.onShutdownRequest = stop;
     agent.onRetired = done;
   });

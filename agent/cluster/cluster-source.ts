@@ -99,6 +99,8 @@ export class ClusterSource implements MeshSource {
   readonly #runtime: Runtime;
   readonly #xds: XdsClient;
   #reports: Reports;
+  /** Whether the runtime has said what runs. Until then nobody knows which pods an earlier agent has left redirected. */
+  #isListed = false;
   /** What has come before the whole was there. */
   #early: Mesh | null = new Mesh();
   #begin: (update: MeshUpdate) => void = () => {};
@@ -130,6 +132,8 @@ export class ClusterSource implements MeshSource {
       onSandboxes: sandboxes => {
         this.#listed = true;
         this.#pods.setSandboxes(sandboxes.flatMap(asSeenHere), Date.now());
+        this.#isListed = true;
+        this.#heard(this.#xds.state());
         this.#refresh();
       },
       log,
@@ -170,7 +174,7 @@ export class ClusterSource implements MeshSource {
     await server.close();
   }
 
-  /** Resolves with the first whole state of the mesh, however long the control plane takes. */
+  /** Resolves with the first whole state of the mesh and of this node, however long control plane and runtime take. */
   async start(): Promise<MeshUpdate> {
     const first = new Promise<MeshUpdate>(resolve => (this.#begin = resolve));
     this.#runtime.start();
@@ -276,9 +280,10 @@ export class ClusterSource implements MeshSource {
 
   /** The first time that everything is known is the beginning. */
   #heard(state: XdsState): void {
+    if (this.#early === null) return;
     // On demand too the workloads of this node come first: nobody could be let in to them.
     const isWhole = state.synced && state.types.address?.synced === true;
-    if (this.#early === null || !isWhole || this.#pods.settings === null) return;
+    if (!isWhole || !this.#isListed || this.#pods.settings === null) return;
     const delta = this.#early.snapshot();
     this.#early = null;
     this.#tell(delta);

@@ -30,7 +30,8 @@ type ReportStream = ClientWritableStream<WireNodeReport>;
 export class Reports {
   readonly #options: ReportsOptions;
   readonly #channel: ControlChannel;
-  #current: ReadonlyMap<string, PodReport> = new Map();
+  /** Null until the first is known: nothing is not the same as no pods, which would take them out of the mesh for others. */
+  #current: ReadonlyMap<string, PodReport> | null = null;
   /** What the other end of this stream knows; null before the first message. */
   #told: ReadonlyMap<string, PodReport> | null = null;
   #stream: ReportStream | null = null;
@@ -100,7 +101,7 @@ export class Reports {
   /** While the other end does not read, changes pile up in `#current` and nowhere else. */
   #send(): void {
     const stream = this.#stream;
-    if (stream === null || this.#blocked) return;
+    if (stream === null || this.#current === null || this.#blocked) return;
     const report = difference(this.#told, this.#current);
     if (report === null) return;
     this.#told = this.#current;

@@ -107,24 +107,36 @@ t.test('kubelet and container runtime are restarted', async t => {
 t.test('the control plane is away', async t => {
   const scale = (replicas: number): Promise<string> =>
     kubectl.text('scale', `deployment/${controlName}`, `--namespace=${system}`, `--replicas=${replicas}`);
-  await using stream = stage.stream('client', 'far');
-  await flows(stream);
+  await using far = stage.stream('client', 'far');
+  await using near = stage.stream('client', 'near');
+  await Promise.all([flows(far), flows(near)]);
   await scale(0);
   await kubectl.waitFor('delete', [
     'pod',
     `--namespace=${system}`,
     '--selector=app.kubernetes.io/component=control',
   ]);
-  await flows(stream);
+  await Promise.all([flows(far), flows(near)]);
   await everybodyTalks(t, 'without a control plane');
+  // An agent that starts now knows nothing of the mesh, and may wait for long: it must not be killed for that.
+  await mesh.killAgent('node-b');
+  const health = async (of: 'live' | 'ready'): Promise<string> => {
+    const url = `http://127.0.0.1:15021/healthz/${of}`;
+    return (await cluster.node('node-b').place.run('curl', ['-s', url], { check: false })).stdout;
+  };
+  await eventually(async () => (await health('ready')).includes('configuration'), {
+    timeoutMs: 60_000,
+    what: 'the agent of node-b to say what it waits for',
+  });
+  t.equal(await health('live'), 'alive\n', 'it lives');
   // A pod of the mesh must not start unprotected. It waits.
   await kubectl.apply([talkPod({ name: 'waits', namespace, node: 'node-b' })]);
   await kubectl.waitFor(`jsonpath={.status.phase}=Pending`, ['pod/waits', here]);
   await scale(2);
   await mesh.rolledOut();
   await kubectl.waitFor('condition=Ready', ['pod/waits', here], 120_000);
-  await flows(stream);
-  t.ok(stream.running, 'and the open connection never noticed');
+  await flows(near);
+  t.ok(near.running, 'and the open connection never noticed');
 });
 
 t.test('the API server is away, and restarted', async t => {

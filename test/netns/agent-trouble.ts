@@ -122,7 +122,7 @@ const refusals: readonly Refusal[] = [
   },
   {
     name: 'an admin port that is taken',
-    argv: [...run, '--config', stage.configDir, '--cgroup-root', node.cgroup],
+    argv: [...run, '--config', stage.configDir, '--cgroup-root', node.cgroup, '--ready-port', '15321'],
     code: 69,
     says: [/15000/, /in use|EADDRINUSE/],
   },

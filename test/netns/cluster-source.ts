@@ -42,7 +42,6 @@ const control = await FakeControl.start({ services: reports.addTo });
 t.teardown(() => control.stop());
 writeFileSync(path('root.pem'), control.root.pem);
 const runtime = new FakeRuntime(path('cri.sock'));
-await runtime.start();
 t.teardown(() => runtime.stop());
 execFileSync('mkdir', [path('conf')]);
 writeFileSync(
@@ -147,10 +146,17 @@ t.test('the first whole state is the beginning', async t => {
   const web = workload('web', { addresses: ['10.0.0.1'] });
   tell('address', [[web.uid, encodeWorkload(web)]]);
   tell('authorization', []);
-  await eventually(() => source.clusterState().runtime.runtime !== null, { what: 'the runtime' });
   tellPods(nodePod('old'));
   tell('settings', [['mesh', encodeSettings(settings())]]);
+  await eventually(() => source.clusterState().xds.synced, { what: 'the whole mesh' });
+  t.notOk(await Promise.race([beginning, Promise.resolve(null)]), 'nothing begins before it is known what runs');
+  await runtime.start();
   const first = await beginning;
+  t.strictSame(
+    first.wanted.map(({ podUid }) => podUid),
+    ['old'],
+    'so that nobody is taken for gone',
+  );
   updates.push(first);
   t.match(first.delta.workloads, [{ name: 'web' }], 'what came before the end is in it');
   t.match(first.settings, { trustDomain: 'mesh.test' });
@@ -168,8 +174,7 @@ t.test('what is enrolled is reported', async t => {
   const told = await reports.streams.take();
   const full = await told.reports.take();
   t.ok(full.full);
-  const after = full.pods.length > 0 ? full : await told.reports.take();
-  t.match(after.pods, [{ podUid: 'old', enrolled: true }]);
+  t.match(full.pods, [{ podUid: 'old', enrolled: true }], 'and before there was something, nothing was said');
   source.enrolled({
     enrolled: new Set(),
     failures: new Map([['old', new CulvertError('ENROL_FAILED', 'port 15001 is taken')]]),

@@ -18,6 +18,7 @@ import { routeNeeds } from '../../../model/route-needs.ts';
 import type { GatewayAddress } from '../../../model/workload.ts';
 import { partsFeature } from '../../../xds/parts.ts';
 import { serveAds, type AdsServing } from '../../control/serving.ts';
+import { FakeRuntime } from '../../help/fake-runtime.ts';
 import { eventually } from '../../lab/eventually.ts';
 import { port, service, workload } from '../../model/objects.ts';
 import { settings } from './fixtures.ts';
@@ -84,6 +85,9 @@ async function start(t: Test, control: AdsServing, inquiryMs = 30_000): Promise<
   const directory = mkdtempSync(join(tmpdir(), 'culvert-on-demand-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   const path = (name: string): string => join(directory, name);
+  const runtime = new FakeRuntime(path('cri.sock'));
+  await runtime.start();
+  t.teardown(() => runtime.stop());
   writeFileSync(path('root.pem'), control.rootPem);
   writeFileSync(path('token'), 'agent.n1');
   const endpoint = {
@@ -103,7 +107,7 @@ async function start(t: Test, control: AdsServing, inquiryMs = 30_000): Promise<
       buildVersion: '',
       clientFeatures: [partsFeature],
     },
-    criSocket: path('none.sock'),
+    criSocket: runtime.path,
     cni: {
       socket: path('cni.sock'),
       enrolledNamespaces: path('namespaces'),

@@ -78,7 +78,9 @@ t.test('over a connection that is another call’s to end', async t => {
   const reports = new Reports({ endpoint, channel, log });
   reports.start();
   const first = await service.streams.take();
-  t.match(await first.reports.take(), { full: true });
+  t.strictSame(first.reports.left, [], 'nothing is said before anything is known');
+  reports.set([]);
+  t.match(await first.reports.take(), { full: true, pods: [] }, 'that there is nothing is something');
   first.end({ code: status.UNAVAILABLE, details: 'restarting' });
   const second = await service.streams.take();
   t.match(await second.reports.take(), { full: true });
