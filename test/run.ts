@@ -9,9 +9,10 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { obstacle as clusterObstacle } from './lab/cluster/fitness.ts';
+import { loadRecord } from './lab/record.ts';
 
 interface Tier {
   readonly name: string;
@@ -20,8 +21,17 @@ interface Tier {
   readonly jobs: number;
   /** Seconds for one file. */
   readonly timeout: number;
+  /** Most of its files run in one cluster after the other, instead of each making one. */
+  readonly cluster?: SharedCluster;
   /** Why it cannot run on this machine, or null. */
   readonly obstacle: () => string | null;
+}
+
+interface SharedCluster {
+  /** Files that need none, or one of another kind: they come before it is up. */
+  readonly apart: readonly string[];
+  /** Files that leave too much behind for others. */
+  readonly last: readonly string[];
 }
 
 interface Count {
@@ -73,6 +83,10 @@ const tiers: readonly Tier[] = [
     jobs: 1,
     // The first one builds Kubernetes.
     timeout: 1800,
+    cluster: {
+      apart: ['chart.ts', 'dual-stack.ts', 'lab-parts.ts'],
+      last: ['conformance.ts', 'uninstall.ts'],
+    },
     obstacle: () => needsRoot() ?? clusterObstacle(),
   },
 ];
@@ -138,6 +152,39 @@ const linesOfFailure = 25;
 
 async function run(tier: Tier): Promise<Count> {
   const files = testFiles(tier);
+  const { cluster } = tier;
+  if (cluster === undefined) return runFiles(tier, files);
+  const named = (names: readonly string[]): string[] => files.filter(file => names.includes(basename(file)));
+  const others = files.filter(file => ![...cluster.apart, ...cluster.last].includes(basename(file)));
+  const first = await runFiles(tier, named(cluster.apart));
+  // One that was kept by somebody is used, and left to them.
+  const isOurs = loadRecord(clusterName())?.owner !== null;
+  // Where it does not come up, each file makes its own and says why it can not.
+  if (isOurs) await lab(['up', '--cgroups=unified', '--product']);
+  const second = await runFiles(tier, others);
+  const third = await runFiles(tier, named(cluster.last));
+  if (isOurs) await lab(['down']);
+  return add(first, second, third);
+}
+
+function clusterName(): string {
+  return process.env['CULVERT_KUBE_CLUSTER'] || 'kube';
+}
+
+/** What people call to have a cluster, with its output among ours. */
+async function lab(args: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, [join(here, 'lab/cluster/main.ts'), ...args], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  await new Promise<void>(resolve => child.once('close', () => resolve()));
+}
+
+function add(...counts: readonly Count[]): Count {
+  const of = (key: keyof Count): number => counts.reduce((all, count) => all + count[key], 0);
+  return { pass: of('pass'), fail: of('fail'), skip: of('skip') };
+}
+
+async function runFiles(tier: Tier, files: readonly string[]): Promise<Count> {
   if (files.length === 0) return { pass: 0, fail: 0, skip: 0 };
   const work = mkdtempSync(join(tmpdir(), 'culvert-test-'));
   const report = join(work, 'report.tap');

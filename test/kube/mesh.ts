@@ -46,6 +46,8 @@ const redirection = String.raw`jsonpath={.metadata.annotations.culvert\.dev/redi
 
 export class Mesh {
   readonly cluster: Cluster;
+  /** A cluster that is kept has seen other tests. */
+  readonly #since = Date.now();
 
   private constructor(cluster: Cluster) {
     this.cluster = cluster;
@@ -207,12 +209,13 @@ export class Mesh {
     return new Map([...sums].sort(([one], [other]) => one - other));
   }
 
-  /** Access lines of a node, also of agents that are gone. */
+  /** Access lines of a node since this test began, also of agents that are gone. */
   lines(node: string): AccessLine[] {
     return podLogs(this.cluster.node(node), { namespace: system, name: agentName })
       .flatMap(({ lines }) => lines)
       .filter(line => line.includes('"component":"access"'))
-      .map(line => JSON.parse(line) as AccessLine);
+      .map(line => JSON.parse(line) as AccessLine)
+      .filter(({ time }) => Date.parse(String(time)) >= this.#since);
   }
 
   /** Waits for an access line of a node with these fields. */

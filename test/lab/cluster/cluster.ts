@@ -9,7 +9,7 @@
  * swept as a lab is. In the machine's own namespace there is nothing but one end of a cable, by which the API server
  * is reached. `main.ts` is the same for people.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CulvertError } from '../../../base/errors.ts';
 import { podSubnet } from '../addresses.ts';
@@ -158,13 +158,18 @@ export class Cluster implements AsyncDisposable {
     return daemon;
   }
 
-  /** Gives the images of archives to every node. */
+  /** Gives the images of archives, which are named by what is in them, to every node that has not had them last. */
   async load(archives: readonly string[]): Promise<void> {
+    const note = join(this.directory, 'loaded');
+    const loaded = existsSync(note) ? readFileSync(note, 'utf8').split('\n') : [];
+    const fresh = archives.filter(archive => !loaded.includes(archive));
     await Promise.all(
       this.nodes.map(async node => {
-        for (const archive of archives) await node.load(archive);
+        for (const archive of fresh) await node.load(archive);
       }),
     );
+    const isReplaced = (before: string): boolean => fresh.some(archive => stemOf(archive) === stemOf(before));
+    writeFileSync(note, [...loaded.filter(archive => !isReplaced(archive)), ...fresh].join('\n'));
   }
 
   /** Starts a program in a pod, by way of the API server and the kubelet, and returns at once. */
@@ -307,6 +312,11 @@ export class Cluster implements AsyncDisposable {
 export function defaultName(): string {
   const chosen = process.env['CULVERT_KUBE_CLUSTER'];
   return chosen === undefined || chosen === '' ? 'kube' : chosen;
+}
+
+/** What of an archive's name stays when other things are in it. */
+function stemOf(archive: string): string {
+  return archive.replace(/-[0-9a-f]+\.tar$/, '');
 }
 
 function labOptions({ name, nodes, ipv6 }: Settings): { name: string; nodes: string[]; ipv6: boolean } {
