@@ -5,10 +5,11 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../../base/errors.ts';
-import { controlName } from '../../daemonset/names.ts';
+import { agentName, controlName } from '../../daemonset/names.ts';
 import { authorizationPolicy, from, peerAuthentication } from '../../test/help/policies.ts';
 import { Mesh, system } from '../../test/kube/mesh.ts';
 import { players, Stage } from '../../test/kube/stage.ts';
+import type { Kubectl } from '../../test/lab/cluster/kubectl.ts';
 import { echoPort, talkPod } from '../../test/lab/cluster/talk.ts';
 import { eventually } from '../../test/lab/eventually.ts';
 import { table } from '../table.ts';
@@ -105,8 +106,11 @@ async function main(): Promise<void> {
   await cluster.answers();
   const times: [string, string][] = [['the API server answers', since()]];
   await kubectl.text('scale', `deployment/${controlName}`, `--namespace=${system}`, '--replicas=2');
-  await mesh.rolledOut();
-  times.push(['control plane and agents are ready', since()]);
+  await kubectl.rolledOut(system, `deployment/${controlName}`, convergeMs);
+  times.push(['the control plane is ready', since()]);
+  await kubectl.rolledOut(system, `daemonset/${agentName}`, convergeMs);
+  times.push(['all agents are ready', since()]);
+  say(`restarts of agents: ${(await restarts(kubectl)).join(', ')}`);
   await eventually(async () => (await Promise.all(talks.map(talk => talk.isAsItShould()))).every(Boolean), {
     timeoutMs: convergeMs,
     what: 'everybody to be answered or refused as before',
@@ -137,6 +141,15 @@ async function main(): Promise<void> {
   const head = left(['while both are away', 'until an agent is killed', 'and after that']);
   process.stdout.write(`\n${table(head, shown)}\n\n${table(left(['after they are back', '']), times)}\n`);
   await stage.clear();
+}
+
+/** How often the agent of each node was started anew. */
+async function restarts(kubectl: Kubectl): Promise<string[]> {
+  const count =
+    'jsonpath={range .items[*]}{.spec.nodeName} {.status.containerStatuses[0].restartCount};{end}';
+  const selector = '--selector=app.kubernetes.io/component=agent';
+  const said = await kubectl.text('get', 'pods', `--namespace=${system}`, selector, `--output=${count}`);
+  return said.split(';').filter(line => line !== '');
 }
 
 /** Everybody asks again and again. */
