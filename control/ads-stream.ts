@@ -71,6 +71,9 @@ interface Sub {
   readonly again: () => void;
 }
 
+/** Answers under way to types that are not served: a client that asks for more at once reads none. */
+const maxUnknown = 16;
+
 export class AdsStream {
   readonly caller: Caller;
   readonly #call: AdsCall;
@@ -82,7 +85,8 @@ export class AdsStream {
   #cancelPause: () => void = () => {};
   /** When what waits for this client changed first; null when nothing does. */
   #changedAt: number | null = null;
-  #isAnsweringUnknown = false;
+  /** Types that are not served and whose answers have not left yet. */
+  readonly #unknown = new Set<string>();
   #takesParts = false;
   #ended = false;
 
@@ -232,12 +236,10 @@ export class AdsStream {
     metrics.requests.inc({ type: 'unknown' });
     onUnknownType(typeUrl);
     // Not its answers, or the two would never stop answering each other; and not more than it reads.
-    if (responseNonce !== '' || this.#isAnsweringUnknown) return;
-    this.#isAnsweringUnknown = true;
+    if (responseNonce !== '' || this.#unknown.has(typeUrl) || this.#unknown.size >= maxUnknown) return;
+    this.#unknown.add(typeUrl);
     const names = resourceNamesSubscribe.filter(name => name !== '*');
-    this.#call.write(encodeNothing(typeUrl, names), () => {
-      this.#isAnsweringUnknown = false;
-    });
+    this.#call.write(encodeNothing(typeUrl, names), () => this.#unknown.delete(typeUrl));
   }
 
   #subscriptionOf(type: ServedType): Sub | null {

@@ -23,7 +23,12 @@ export interface LightAgentOptions {
   readonly onCurrent: (agent: LightAgent) => void;
 }
 
-export const lightTypes: readonly string[] = Object.values(resourceTypes);
+export const lightTypes: readonly string[] = [
+  resourceTypes.settings,
+  resourceTypes.nodePod,
+  resourceTypes.authorization,
+  resourceTypes.address,
+];
 /** As the channel of a real agent has it. */
 const windowBytes = 4 << 20;
 const discoveryPath = protocols.services.discovery.DeltaAggregatedResources.path;

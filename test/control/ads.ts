@@ -259,6 +259,15 @@ t.test('types that are not served are answered, and said once', async t => {
   t.equal((await client.next()).typeUrl, address);
   t.equal(serving.lines.filter(({ msg }) => msg.includes('there is nothing of')).length, 1);
   t.equal(client.unread, 0, 'its answer is not answered');
+
+  const types = ['Listener', 'RouteConfiguration', 'Secret'].map(kind => `type.googleapis.com/envoy.${kind}`);
+  for (const type of types) client.send({ typeUrl: type });
+  const answered = [await client.next(), await client.next(), await client.next()];
+  t.strictSame(
+    answered.map(({ typeUrl }) => typeUrl),
+    types,
+    'each of several that are asked for at one time',
+  );
 });
 
 t.test('nothing is answered to who may not ask', async t => {

@@ -149,7 +149,10 @@ t.test('the first whole state is the beginning', async t => {
   tellPods(nodePod('old'));
   tell('settings', [['mesh', encodeSettings(settings())]]);
   await eventually(() => source.clusterState().xds.synced, { what: 'the whole mesh' });
-  t.notOk(await Promise.race([beginning, Promise.resolve(null)]), 'nothing begins before it is known what runs');
+  t.notOk(
+    await Promise.race([beginning, Promise.resolve(null)]),
+    'nothing begins before it is known what runs',
+  );
   await runtime.start();
   const first = await beginning;
   t.strictSame(
