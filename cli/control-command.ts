@@ -24,7 +24,7 @@ import { keepBlocksApart, releaseMemory } from '../native/native.ts';
 /** Between two times that memory is given back. */
 const releaseMs = 30_000;
 /**
- * What each connection has of large buffers (TLS 64 kB to read into and 16 kB to write through, HTTP/2 16 kB for a frame)
+ * What each connection has of large buffers (TLS 64 kB to read into, HTTP/2 16 kB for a frame)
  * is used by the first page for most of its life, and responses under way would leave holes of their size.
  */
 const largeBytes = 14 << 10;

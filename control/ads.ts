@@ -45,9 +45,9 @@ export const adsLimits: AdsLimits = {
   // Each of some twenty pushes a second has an answer for each type.
   requests: { perSecond: 400, burst: 2_000 },
   maxResponseBytes: 64 << 20,
-  // TLS writes through a buffer that keeps its largest size: 16 kB, unless a response is more than one record.
-  partBytes: 11 << 10,
-  largeBytes: 9 << 10,
+  // TLS writes through a buffer that keeps its largest size, and each part takes a tenth of a millisecond, whatever is in it.
+  partBytes: 28 << 10,
+  largeBytes: 24 << 10,
   answerMs: 60_000,
   firstRequestMs: 30_000,
 };
