@@ -29,7 +29,7 @@ export function policyTls(policy: TlsPolicy, context: PolicyContext): PolicyTls 
   const { validation, options } = policy.value.spec;
   const refuse = (field: string, why: string, code = 'invalid-tls-policy'): PolicyTls => {
     context.say('error', code, field, `${why}: what is sent there is answered with 503`);
-    return { refusal: `${objectName(policy)}: ${why}` };
+    return { refusal: why };
   };
   const { unknown, hostname: sni, subjectAltNames, caCertificateRefs, wellKnownCACertificates } = validation;
   const [member] = unknown;

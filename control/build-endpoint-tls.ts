@@ -68,10 +68,15 @@ export function endpointTlsOf(
 }
 
 /** What is in force for a port (null: for those that nobody names) where the author of a rule says nothing. */
-export function tlsOtherwise({ otherwise }: TlsAuthor, port: number | null): EndpointTls | string | null {
+export function tlsOtherwise(
+  { otherwise, source }: TlsAuthor,
+  port: number | null,
+): EndpointTls | string | null {
   const found = otherwise.find(each => each.port === port) ?? otherwise.find(each => each.port === null);
   if (found === undefined) return null;
-  return 'tls' in found.result ? found.result.tls : found.result.refusal;
+  if ('tls' in found.result) return found.result.tls;
+  // Who says it is said where somebody else's rule is in force.
+  return source === '' ? found.result.refusal : `${found.name}: ${found.result.refusal}`;
 }
 
 /** The Secret of a rule that names one, `namespace/name`. */

