@@ -66,8 +66,13 @@ export class AccessLog {
   }
 
   write(record: AccessRecord): void {
+    this.writeLine(accessLine(record));
+  }
+
+  /** The same for a line that is whole. */
+  writeLine(line: string): void {
     this.#lines += 1;
-    this.#file.write(accessLine(record));
+    this.#file.write(line);
   }
 
   get lines(): number {
@@ -96,8 +101,18 @@ export class AccessLog {
   }
 }
 
-/** The record as a line of JSON with its newline; fields without a value are left out. */
-export function accessLine(r: AccessRecord): string {
+/** What connections of one kind have alike in their lines: all but time, client's port, bytes and duration. */
+export interface AccessFrame {
+  readonly level: string;
+  /** From the client's address to the bytes. */
+  readonly who: string;
+  /** From the duration to the end. */
+  readonly outcome: string;
+}
+
+export function accessFrame(
+  r: Omit<AccessRecord, 'time' | 'bytesSent' | 'bytesReceived' | 'durationMs'>,
+): AccessFrame {
   const { source, destination } = r;
   const failed = r.code !== null;
   const level = failed
@@ -106,9 +121,7 @@ export function accessLine(r: AccessRecord): string {
       : 'error'
     : 'info';
   const message = failed ? 'connection failed' : 'connection complete';
-  return (
-    `{"level":"${level}","time":"${isoTime(r.time)}","component":"access"` +
-    `,"src.addr":${quote(source.address)}` +
+  const who =
     field(',"src.workload":', source.workload) +
     field(',"src.namespace":', source.namespace) +
     field(',"src.identity":', source.identity) +
@@ -119,8 +132,8 @@ export function accessLine(r: AccessRecord): string {
     field(',"dst.workload":', destination.workload) +
     field(',"dst.namespace":', destination.namespace) +
     field(',"dst.identity":', destination.identity) +
-    `,"direction":"${r.direction}","security":"${r.security}"` +
-    `,"bytes_sent":${r.bytesSent},"bytes_recv":${r.bytesReceived},"duration":"${Math.round(r.durationMs * 1000) / 1000}ms"` +
+    `,"direction":"${r.direction}","security":"${r.security}"`;
+  const outcome =
     field(',"policy":', r.policy) +
     (r.rule === null ? '' : `,"rule":${r.rule}`) +
     field(',"reason":', r.reason) +
@@ -129,8 +142,28 @@ export function accessLine(r: AccessRecord): string {
     field(',"side":', r.side) +
     field(',"fix":', r.fix) +
     field(',"id":', r.id) +
-    `,"msg":"${message}"}\n`
+    `,"msg":"${message}"}\n`;
+  return { level, who, outcome };
+}
+
+/** A line of JSON with its newline. @param source `ip:port` */
+export function framedLine(
+  { level, who, outcome }: AccessFrame,
+  time: number,
+  source: string,
+  sent: number,
+  received: number,
+  durationMs: number,
+): string {
+  return (
+    `{"level":"${level}","time":"${isoTime(time)}","component":"access","src.addr":${quote(source)}${who}` +
+    `,"bytes_sent":${sent},"bytes_recv":${received},"duration":"${Math.round(durationMs * 1000) / 1000}ms"${outcome}`
   );
+}
+
+/** The record as a line; fields without a value are left out. */
+export function accessLine(r: AccessRecord): string {
+  return framedLine(accessFrame(r), r.time, r.source.address, r.bytesSent, r.bytesReceived, r.durationMs);
 }
 
 function originFields({ address, identity }: NonNullable<AccessRecord['origin']>): string {

@@ -191,29 +191,56 @@ function decodeService(bytes: Buffer): Endpoint | null {
   return port === 0 || address === null ? null : { address, port };
 }
 
+/** `blocks`: one end turned blocking and has read all; it shall leave the join. */
+export type PathEventKind = 'opened' | 'closed' | 'blocks';
+
+const eventKinds: readonly (PathEventKind | null)[] = [null, 'opened', 'closed', 'blocks'];
+
+/** The records of `path_events` in order, each read when it is asked for. */
+export class PathEvents {
+  readonly count: number;
+  readonly #bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+    this.count = Math.floor(bytes.length / pathSizes.pathEvent);
+  }
+
+  /** Null for one that this agent does not know. */
+  kind(index: number): PathEventKind | null {
+    return eventKinds[this.#bytes.readUInt32LE(index * pathSizes.pathEvent + 16)] ?? null;
+  }
+
+  /** Of the opener's end; of the end itself where it blocks. */
+  id(index: number): bigint {
+    return this.#bytes.readBigUInt64LE(index * pathSizes.pathEvent);
+  }
+
+  /** CLOCK_MONOTONIC. */
+  atNs(index: number): bigint {
+    return this.#bytes.readBigUInt64LE(index * pathSizes.pathEvent + 8);
+  }
+
+  passage(index: number): Passage {
+    const at = index * pathSizes.pathEvent;
+    return decodePassage(this.id(index), this.#bytes.subarray(at + 24, at + pathSizes.pathEvent));
+  }
+}
+
 export type PathEvent =
   | { readonly kind: 'opened' | 'closed'; readonly atNs: bigint; readonly passage: Passage }
-  /** One end turned blocking and has read all: it shall leave the join. */
   | { readonly kind: 'blocks'; readonly end: bigint };
 
-const [eventOpened, eventClosed, eventBlocks] = [1, 2, 3];
-
-/** The records of `path_events` in order. */
+/** All of them at once. */
 export function decodePathEvents(bytes: Buffer): PathEvent[] {
-  const events: PathEvent[] = [];
-  for (let at = 0; at + pathSizes.pathEvent <= bytes.length; at += pathSizes.pathEvent) {
-    const id = bytes.readBigUInt64LE(at);
-    const kind = bytes.readUInt32LE(at + 16);
-    if (kind === eventBlocks) events.push({ kind: 'blocks', end: id });
-    if (kind !== eventOpened && kind !== eventClosed) continue;
-    const passage = decodePassage(id, bytes.subarray(at + 24, at + pathSizes.pathEvent));
-    events.push({
-      kind: kind === eventOpened ? 'opened' : 'closed',
-      atNs: bytes.readBigUInt64LE(at + 8),
-      passage,
-    });
+  const events = new PathEvents(bytes);
+  const decoded: PathEvent[] = [];
+  for (let at = 0; at < events.count; at += 1) {
+    const kind = events.kind(at);
+    if (kind === 'blocks') decoded.push({ kind, end: events.id(at) });
+    else if (kind !== null) decoded.push({ kind, atNs: events.atNs(at), passage: events.passage(at) });
   }
-  return events;
+  return decoded;
 }
 
 /** Key of `passages` and `joined`. */

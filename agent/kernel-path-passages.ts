@@ -9,16 +9,17 @@ import { CulvertError, describeError } from '../base/errors.ts';
 import * as native from '../native/native.ts';
 import { judge } from './authorise.ts';
 import type { Connection } from './connections.ts';
+import { BriefPassages } from './kernel-path-brief.ts';
 import {
   decodeGrantSerial,
   decodePassage,
-  decodePathEvents,
   encodePassageId,
   encodeSlot,
   type Passage,
-  type PathEvent,
+  PathEvents,
 } from './kernel-path-abi.ts';
 import type { Service } from '../model/service.ts';
+import type { Observer } from './observe.ts';
 import type { Pod } from './pod.ts';
 import type { Maps } from './redirect-programs.ts';
 import { clientOf, workloadOf, type ShardContext } from './shard-context.ts';
@@ -45,6 +46,7 @@ interface Entry {
 export class Passages {
   readonly #context: ShardContext;
   readonly #maps: PassageMaps;
+  readonly #observer: Observer;
   #reader: native.RingbufReader | null = null;
   readonly #open = new Map<bigint, Entry>();
   #timers: readonly NodeJS.Timeout[] = [];
@@ -54,8 +56,9 @@ export class Passages {
   /** Ends of passages whose pods are not known: after a start, pods come one after the other. */
   #ownerless: { readonly passage: Passage; readonly atNs: bigint }[] = [];
 
-  constructor(context: ShardContext, maps: PassageMaps) {
+  constructor(context: ShardContext, maps: PassageMaps, observer: Observer) {
     this.#context = context;
+    this.#observer = observer;
     this.#maps = maps;
   }
 
@@ -79,7 +82,7 @@ export class Passages {
   /** Takes in what has happened; to be called before anything is decided about all connections. */
   look(): void {
     const bytes = this.#reader?.read() ?? null;
-    if (bytes !== null) this.#follow(decodePathEvents(bytes));
+    if (bytes !== null) this.#follow(bytes);
     if (this.#scanSoon) this.scan();
   }
 
@@ -116,21 +119,36 @@ export class Passages {
     this.#open.clear();
   }
 
-  #follow(events: readonly PathEvent[]): void {
+  #follow(bytes: Buffer): void {
+    const events = new PathEvents(bytes);
+    const brief = new BriefPassages(bytes);
     const over = new Set<bigint>();
-    for (const event of events) if (event.kind === 'closed') over.add(event.passage.id);
-    for (const event of events) {
-      if (event.kind === 'blocks') native.mapDelete(this.#maps.joined, encodePassageId(event.end));
-      else if (event.kind === 'closed') this.#closed(event.passage, event.atNs);
-      else if (!over.has(event.passage.id)) this.#begin(event.passage);
+    for (let at = 0; at < events.count; at += 1) if (events.kind(at) === 'closed') over.add(events.id(at));
+    for (let at = 0; at < events.count; at += 1) {
+      const kind = events.kind(at);
+      const id = events.id(at);
+      if (kind === 'blocks') native.mapDelete(this.#maps.joined, encodePassageId(id));
+      else if (kind === 'opened' && !over.has(id)) this.#begin(events.passage(at));
+      else if (kind === 'closed' && (this.#open.has(id) || !brief.add(at))) {
+        const ended = this.#closed(events.passage(at), events.atNs(at));
+        if (ended !== null) brief.learn(at, ended, this.#observer.kindOf(ended));
+      }
     }
   }
 
-  #closed(passage: Passage, atNs: bigint): void {
+  /** Returns the connection where there was nothing about its end that others like it need not have as well. */
+  #closed(passage: Passage, atNs: bigint): Connection | null {
     const entry = this.#open.get(passage.id) ?? this.#begin(passage);
-    if (entry !== null && this.#isRevoked(passage)) this.#endRevoked(entry, passage, atNs);
-    else if (entry !== null) this.#end(entry, passage, atNs);
-    else if (this.#isStarting && this.#isOwnerless(passage)) this.#ownerless.push({ passage, atNs });
+    if (entry === null) {
+      if (this.#isStarting && this.#isOwnerless(passage)) this.#ownerless.push({ passage, atNs });
+      return null;
+    }
+    if (this.#isRevoked(passage)) {
+      this.#endRevoked(entry, passage, atNs);
+      return null;
+    }
+    this.#end(entry, passage, atNs);
+    return errorOf(passage) === null ? entry.connection : null;
   }
 
   /** Opens the record. Null where the pods are not known (yet). */

@@ -6,7 +6,7 @@
 import type { CulvertError } from '../base/errors.ts';
 import { reportTrouble, type Logger } from '../base/log.ts';
 import { formatHostPort } from '../model/address.ts';
-import { AccessLog } from './access-log.ts';
+import { AccessLog, accessFrame, framedLine, type AccessFrame } from './access-log.ts';
 import type { Connection, ConnectionObserver, Party } from './connections.ts';
 import type { ShardMetrics } from './shard-metrics.ts';
 import type { Reporter, ResponseFlag, TrafficPeers } from '../model/traffic-labels.ts';
@@ -64,6 +64,16 @@ export class Observer implements ConnectionObserver {
     if (this.accessLogEnabled && this.#access !== null) this.#writeLine(this.#access, connection, error);
   }
 
+  /** What connections like this one, which was well until its end, add to the books. */
+  kindOf(connection: Connection): ConnectionKind {
+    const access = this.accessLogEnabled ? this.#access : null;
+    return new ConnectionKind(
+      reporters(connection).map(reporter => this.#metrics.traffic.handle(peers(connection, reporter))),
+      access,
+      accessFrame(whatIsAlike(connection, null)),
+    );
+  }
+
   /** Adds what open connections have carried since the last time. */
   countOpen(connections: readonly Connection[]): void {
     for (const connection of connections) {
@@ -95,29 +105,62 @@ export class Observer implements ConnectionObserver {
   #writeLine(access: AccessLog, c: Connection, error: CulvertError | null): void {
     const inbound = c.direction === 'inbound';
     access.write({
+      ...whatIsAlike(c, error),
       time: Date.now(),
-      direction: c.direction,
-      source: accessParty(c.source),
-      destination: {
-        ...accessParty(c.destination),
-        hboneAddress: c.hboneAddress,
-        service: c.service?.hostname ?? null,
-      },
       bytesSent: inbound ? c.down : c.up,
       bytesReceived: inbound ? c.up : c.down,
       durationMs: performance.now() - c.startedNs,
-      policy: c.decision?.policy ?? null,
-      rule: c.decision?.rule ?? null,
-      reason: c.decision?.reason ?? null,
-      code: error?.code ?? null,
-      error: error?.message ?? null,
-      side: error?.side ?? null,
-      fix: error?.fix ?? null,
-      security: c.security,
-      id: c.traceId,
-      origin: c.origin,
     });
   }
+}
+
+/**
+ * Connections that differ in the client's port, bytes and times only, and that are over when they are heard of: their books
+ * are kept without an object for each. Good for the turn of the event loop that it was made in.
+ */
+export class ConnectionKind {
+  readonly #handles: Handles;
+  readonly #access: AccessLog | null;
+  readonly #frame: AccessFrame;
+
+  constructor(handles: Handles, access: AccessLog | null, frame: AccessFrame) {
+    this.#handles = handles;
+    this.#access = access;
+    this.#frame = frame;
+  }
+
+  /** One of them. @param source `ip:port` of the client */
+  add(source: string, up: number, down: number, durationMs: number): void {
+    for (const handle of this.#handles) {
+      handle.opened += 1;
+      handle.closed += 1;
+      handle.received += up;
+      handle.sent += down;
+    }
+    this.#access?.writeLine(framedLine(this.#frame, Date.now(), source, up, down, durationMs));
+  }
+}
+
+function whatIsAlike(c: Connection, error: CulvertError | null): Parameters<typeof accessFrame>[0] {
+  return {
+    direction: c.direction,
+    source: accessParty(c.source),
+    destination: {
+      ...accessParty(c.destination),
+      hboneAddress: c.hboneAddress,
+      service: c.service?.hostname ?? null,
+    },
+    policy: c.decision?.policy ?? null,
+    rule: c.decision?.rule ?? null,
+    reason: c.decision?.reason ?? null,
+    code: error?.code ?? null,
+    error: error?.message ?? null,
+    side: error?.side ?? null,
+    fix: error?.fix ?? null,
+    security: c.security,
+    id: c.traceId,
+    origin: c.origin,
+  };
 }
 
 function accessParty(party: Party): {

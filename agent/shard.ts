@@ -99,7 +99,8 @@ export class Shard {
       count: code => this.#metrics.event(code),
     };
     this.#dns = new PodDns(this.#context, start.dnsServersMap);
-    this.#passages = start.index === 0 ? new Passages(this.#context, start.passageMaps) : null;
+    this.#passages =
+      start.index === 0 ? new Passages(this.#context, start.passageMaps, this.#observer) : null;
     setInterval(() => this.#observer.countOpen(this.#context.connections.all()), countEveryMs).unref();
   }
 

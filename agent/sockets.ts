@@ -1,8 +1,8 @@
 /**
  * TCP sockets that live inside one pod's network namespace, made ahead in small batches.
  *
- * Entering a namespace happens on the addon's own thread; asking for eight sockets at a time leaves one hand-over in
- * eight connections. A socket stays in the namespace that it was made in, whoever connects it.
+ * Entering a namespace happens on the addon's own thread; asking for eight sockets and more at a time leaves one
+ * hand-over in as many connections. A socket stays in the namespace that it was made in, whoever connects it.
  */
 import net from 'node:net';
 import * as native from '../native/native.ts';
@@ -11,7 +11,9 @@ import type { Leg } from './leg.ts';
 import { dialError, dialLeg, dialTimeout } from './leg-dial.ts';
 import type { LegLoop } from './leg-loop.ts';
 
-const batch = 8;
+const firstBatch = 8;
+/** Where they are used up as fast as they are made. */
+const largestBatch = 64;
 /** Unused sockets are given back after this. */
 const idleMs = 10_000;
 /** Seconds before the first probe and between the others. */
@@ -33,6 +35,7 @@ export class PodSockets {
   readonly #stock: Record<4 | 6, number[]> = { 4: [], 6: [] };
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
+  #batch = firstBatch;
 
   /** @param netnsFd namespace descriptor; stays the caller's */
   constructor(netnsFd: number, legs: LegLoop) {
@@ -45,10 +48,11 @@ export class PodSockets {
     const stock = this.#stock[family];
     const spare = stock.pop();
     if (spare !== undefined) return spare;
-    const [first, ...rest] = native.tcpSockets(this.#netnsFd, family, batch);
+    const [first, ...rest] = native.tcpSockets(this.#netnsFd, family, this.#batch);
     if (first === undefined)
       throw new CulvertError('SOCKET_UNAVAILABLE', 'the kernel made no socket in the pod namespace');
     stock.push(...rest);
+    if (this.#timer !== null) this.#batch = Math.min(this.#batch * 2, largestBatch);
     this.#timer ??= setTimeout(() => this.#release(), idleMs).unref();
     return first;
   }
@@ -111,6 +115,7 @@ export class PodSockets {
   #release(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    this.#batch = firstBatch;
     for (const family of [4, 6] as const) {
       for (const fd of this.#stock[family].splice(0)) native.close(fd);
     }

@@ -87,6 +87,11 @@ export class TrafficMetrics {
     });
   }
 
+  /** The handle of a pair; good until the next snapshot. */
+  handle(peers: TrafficPeers): TrafficHandle {
+    return this.#find(peers);
+  }
+
   /** Counts a connection as open; `close` ends it, also after `fail`. */
   open(peers: TrafficPeers): TrafficHandle {
     const handle = this.#find(peers);

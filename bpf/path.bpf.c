@@ -168,6 +168,18 @@ static __always_inline bool joins(void)
 	return config && config->flags & CULVERT_PATH_JOINS;
 }
 
+/* In the middle of a passage: nobody needs to know of its programs where nothing is joined. */
+static __always_inline void watch(struct bpf_sock *sk, const struct culvert_passage_sock *own)
+{
+	struct culvert_grant *grant;
+
+	if (!joins())
+		return;
+	grant = granted(own->slot, own->serial);
+	if (grant && !(grant->seen & CULVERT_SEEN_UNFIT))
+		look_at(sk, own, grant);
+}
+
 /* The opener is established; its peer not yet. */
 static __always_inline void on_opened(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
@@ -182,7 +194,7 @@ static __always_inline void on_opened(struct bpf_sock_ops *ops, struct bpf_sock 
 	passage = passage_of(own);
 	if (!passage)
 		return;
-	if (tcp && reader_of((struct sock *)tcp) == READER_READY)
+	if (tcp && joins() && reader_of((struct sock *)tcp) == READER_READY)
 		own->flags |= CULVERT_SOCK_READY;
 	grant = granted(own->slot, own->serial);
 	if (!grant) {
@@ -315,14 +327,11 @@ static __always_inline void on_progress(struct bpf_sock_ops *ops, struct bpf_soc
 {
 	struct culvert_passage_sock *own = bpf_sk_storage_get(&passage_sock, sk, 0, 0);
 	struct culvert_passage *passage;
-	struct culvert_grant *grant;
 	__u64 now = bpf_ktime_get_ns();
 
 	if (!own || own->role == CULVERT_PASSAGE_NONE || own->role == CULVERT_PASSAGE_ALLOWED)
 		return;
-	grant = granted(own->slot, own->serial);
-	if (grant && !(grant->seen & CULVERT_SEEN_UNFIT))
-		look_at(sk, own, grant);
+	watch(sk, own);
 	if (now - own->told_ns < TELL_EVERY_NS)
 		return;
 	own->told_ns = now;
@@ -334,7 +343,6 @@ static __always_inline void on_progress(struct bpf_sock_ops *ops, struct bpf_soc
 static __always_inline void on_state(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	struct culvert_passage_sock *own = bpf_sk_storage_get(&passage_sock, sk, 0, 0);
-	struct culvert_grant *grant;
 
 	if (!own || own->role == CULVERT_PASSAGE_NONE || own->role == CULVERT_PASSAGE_ALLOWED)
 		return;
@@ -345,9 +353,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ops, struct bpf_sock *
 	/* Its program ends it, so it is still there to be looked at. */
 	if (ops->args[1] != BPF_TCP_FIN_WAIT1 && ops->args[1] != BPF_TCP_LAST_ACK)
 		return;
-	grant = granted(own->slot, own->serial);
-	if (grant && !(grant->seen & CULVERT_SEEN_UNFIT))
-		look_at(sk, own, grant);
+	watch(sk, own);
 }
 
 SEC("sockops")

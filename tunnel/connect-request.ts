@@ -11,8 +11,17 @@ import type { Workload } from '../model/workload.ts';
 
 export type Headers = readonly (readonly [name: string, value: string])[];
 
+/** One for each connection, of the same few workloads. */
+const baggageOf = new WeakMap<Workload, string>();
+
 /** `baggage` of a workload; empty members are left out. */
 export function baggage(workload: Workload): string {
+  let text = baggageOf.get(workload);
+  if (text === undefined) baggageOf.set(workload, (text = makeBaggage(workload)));
+  return text;
+}
+
+function makeBaggage(workload: Workload): string {
   const members: [string, string][] = [
     ['k8s.cluster.name', workload.clusterId],
     ['k8s.namespace.name', workload.namespace],
