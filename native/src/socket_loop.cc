@@ -168,12 +168,12 @@ Napi::Value SocketLoopListen(const Napi::CallbackInfo& info) {
   Loop* loop = LoopOf(info);
   if (loop == nullptr) return env.Undefined();
 
+  loop->owned.insert(fd);
   // What is accepted inherits it.
   int on = 1;
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) return Throw(env, errno, "setsockopt(TCP_NODELAY)");
   // Level-triggered: who is not accepted now is told of again.
   if (auto failure = Watch(loop, fd, EPOLLIN)) return Throw(env, *failure);
-  loop->owned.insert(fd);
   return env.Undefined();
 }
 
