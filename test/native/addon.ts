@@ -53,6 +53,11 @@ t.test('a wrong argument is a TypeError that names it', async t => {
   });
   t.throws(() => call('attachCgroup', 0, 0, 'connect5'), { message: 'attachType connect5 is unknown' });
   t.throws(() => call('ringbufOpen', 0, null), { message: 'onRecords must be a function' });
+  t.throws(() => call('socketLoopOpen', new Uint8Array(8), () => {}), {
+    message: 'events must be a Uint32Array of pairs',
+  });
+  t.throws(() => call('socketLoopAdopt', {}, 3), { message: 'loop must be a socket loop' });
+  t.throws(() => call('receive', 0, new Uint8Array(4), 5), { message: /^at must be an integer from 0 to 4/ });
   t.throws(() => call('objectLoad', {}), { message: 'object must be a BPF object' });
   t.throws(() => call('ringbufClose', {}), { message: 'ringbuf must be a ring buffer' });
   t.throws(

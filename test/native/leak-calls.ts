@@ -47,6 +47,10 @@ const loopback = { address: '127.0.0.1', port: 0, backlog: 1, reusePort: true, v
 const [probe = -1] = native.tcpSockets(own, 4, 1);
 t.teardown(() => native.close(probe));
 
+const loop = new native.SocketLoop(new Uint32Array(8), () => {});
+t.teardown(() => loop.close());
+const inbox = Buffer.alloc(8);
+
 let failures = 0;
 const fails = (act: () => unknown) => {
   try {
@@ -65,6 +69,22 @@ const acts: readonly (readonly [calls: number, act: () => void])[] = [
       const fd = native.tcpListener(place.fd, loopback);
       native.socketAddress(fd);
       native.close(fd);
+    },
+  ],
+  [
+    13,
+    () => {
+      const listener = native.tcpListener(place.fd, loopback);
+      const { port } = native.socketAddress(listener);
+      loop.listen(listener);
+      const [client = -1] = native.tcpSockets(place.fd, 4, 1);
+      loop.adopt(client);
+      native.connect(client, '127.0.0.1', port);
+      const { fd = -1 } = loop.accept(listener) ?? {};
+      loop.watch(fd);
+      native.send(client, inbox);
+      native.receive(fd, inbox, 0);
+      for (const each of [fd, client, listener]) loop.release(each);
     },
   ],
   [2, () => native.close(native.udpSocket(place.fd, loopback))],
@@ -155,8 +175,9 @@ async function work(until: number): Promise<Mark> {
 }
 
 try {
-  parentPort?.postMessage(await work(calls / 4), []);
-  parentPort?.postMessage(await work(calls + calls / 4), []);
+  const warm = await work(calls / 4);
+  parentPort?.postMessage(warm, []);
+  parentPort?.postMessage(await work(warm.calls + calls), []);
 } finally {
   for (const end of ends) end();
 }

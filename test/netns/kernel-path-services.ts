@@ -42,8 +42,8 @@ for _ in range(int(sys.argv[3])):
         peer = None
         try:
             s.connect((sys.argv[1], int(sys.argv[2])))
-            peer = s.getpeername()[0]
             name = s.recv(64).decode() or 'EOF'
+            peer = s.getpeername()[0]
         except OSError as error:
             name = errno.errorcode.get(error.errno, str(error))
         answers.append([name, peer])
