@@ -8,6 +8,7 @@ import * as native from '../native/native.ts';
 import { denied, judge } from './authorise.ts';
 import type { Connection } from './connections.ts';
 import { learnAdmission } from './learn-admission.ts';
+import { joining } from './leg-join.ts';
 import type { Leg } from './leg.ts';
 import type { Pod } from './pod.ts';
 import type { ShardContext } from './shard-context.ts';
@@ -38,6 +39,7 @@ export function deliver(
       return;
     }
     abort = dial(context, pod, connection, (dialError, leg) => {
+      if (leg !== null) leg.joining = joining(context, pod, leg.fd, connection.destination);
       if (cutBy === null) done(dialError, leg);
       else leg?.reset();
     });

@@ -25,6 +25,7 @@ export const pathSizes = {
   pathEvent: 200,
   choice: 28,
   service: 1832,
+  leg: 48,
 } as const;
 
 /** Number of grants, and so of verdicts: CULVERT_MAX_VERDICTS. */
@@ -241,6 +242,20 @@ export function decodePathEvents(bytes: Buffer): PathEvent[] {
     else if (kind !== null) decoded.push({ kind, atNs: events.atNs(at), passage: events.passage(at) });
   }
   return decoded;
+}
+
+/** What leg.bpf.c answers when both sockets are joined. */
+export const legJoined = 1;
+
+/** What leg.bpf.c is given. `id` is even, and the key of the application's socket in `joined`. */
+export function encodeLeg(id: bigint, application: Endpoint, agent: Endpoint): Buffer {
+  const bytes = Buffer.alloc(pathSizes.leg);
+  bytes.writeBigUInt64LE(id, 0);
+  encodeAddress(application.address).copy(bytes, 8);
+  encodeAddress(agent.address).copy(bytes, 24);
+  bytes.writeUInt16BE(application.port, 40);
+  bytes.writeUInt16BE(agent.port, 42);
+  return bytes;
 }
 
 /** Key of `passages` and `joined`. */

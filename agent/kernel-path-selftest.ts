@@ -18,6 +18,7 @@ import {
   encodeSlot,
   type Passage,
 } from './kernel-path-abi.ts';
+import { proveLegs } from './leg-join-selftest.ts';
 import { encodeCookie, encodeIndex, encodePod } from './redirect-abi.ts';
 import { countOf } from './redirect-counters.ts';
 import { closeAll } from './redirect-pins.ts';
@@ -28,8 +29,12 @@ import { createMaps, withPathPrograms, type Maps } from './redirect-programs.ts'
 export interface PathFitness {
   readonly direct: boolean;
   readonly joins: boolean;
+  /** Also of legs. */
+  readonly legs: boolean;
   readonly problem: string | null;
 }
+
+const nothing = { direct: false, joins: false, legs: false } as const;
 
 const loopback = '127.0.0.1';
 const limit = 65_536;
@@ -59,7 +64,7 @@ export async function pathFitness(agentCgroup: string): Promise<PathFitness> {
       }
     });
   } catch (error) {
-    return { direct: false, joins: false, problem: describeError(error) };
+    return { ...nothing, problem: describeError(error) };
   } finally {
     if (maps !== null) closeAll(maps);
     native.close(netns);
@@ -72,16 +77,21 @@ async function test(maps: Maps, netns: number): Promise<PathFitness> {
     await stage.passage(false);
     stage.destroyed = await stage.destroy();
   } catch (error) {
-    return { direct: false, joins: false, problem: describeError(error) };
+    return { ...nothing, problem: describeError(error) };
   }
   if (!stage.destroyed)
-    return { direct: false, joins: false, problem: 'connections of others cannot be ended (SOCK_DESTROY)' };
+    return { ...nothing, problem: 'connections of others cannot be ended (SOCK_DESTROY)' };
   try {
     await stage.passage(true);
     await stage.revoked();
-    return { direct: true, joins: true, problem: null };
   } catch (error) {
-    return { direct: true, joins: false, problem: `no joins: ${describeError(error)}` };
+    return { ...nothing, direct: true, problem: `no joins: ${describeError(error)}` };
+  }
+  try {
+    await proveLegs(maps, netns);
+    return { direct: true, joins: true, legs: true, problem: null };
+  } catch (error) {
+    return { direct: true, joins: true, legs: false, problem: `no joined legs: ${describeError(error)}` };
   }
 }
 

@@ -22,7 +22,7 @@ import type { Pods } from './pods.ts';
 import type { Redirect } from './redirect.ts';
 import { encodeIndex } from './redirect-abi.ts';
 import { attachToCgroup } from './redirect-hooks.ts';
-import { withPathPrograms } from './redirect-programs.ts';
+import { loadLegProgram, withPathPrograms } from './redirect-programs.ts';
 
 export interface PathState {
   readonly mode: PathMode;
@@ -51,14 +51,17 @@ export interface KernelPathOptions {
 export class KernelPath {
   readonly mode: PathMode;
   readonly problem: string | null;
+  /** What joins legs; null without joins. */
+  readonly legProgram: number | null;
   readonly #verdicts: Verdicts;
   readonly #services: ServiceTable;
   /** Verdicts of an earlier agent stay as they are until pods and mesh are known. */
   #settled = false;
 
-  private constructor(redirect: Redirect, mode: PathMode, problem: string | null) {
-    this.mode = mode;
-    this.problem = problem;
+  private constructor(redirect: Redirect, state: Pick<PathState, 'mode' | 'problem'>, legProgram: number | null) {
+    this.mode = state.mode;
+    this.problem = state.problem;
+    this.legProgram = legProgram;
     this.#verdicts = new Verdicts(redirect.maps);
     this.#services = new ServiceTable(redirect.maps);
     redirect.onRetire = cookie => {
@@ -70,17 +73,19 @@ export class KernelPath {
   /** Tests the kernel and puts the programs in place. Never throws: what can't be is `off`, with its reason. */
   static async open(options: KernelPathOptions): Promise<KernelPath> {
     const { redirect, wanted, limit, graceMs, log } = options;
-    let { mode, problem } = wanted === 'off' ? { mode: wanted, problem: null } : await fitMode(options);
+    let { mode, problem, legs } = wanted === 'off' ? left : await fitMode(options);
+    let legProgram: number | null = null;
     if (mode !== 'off') {
       try {
         await attach(options);
+        if (legs) legProgram = loadLegProgram(redirect.maps);
       } catch (error) {
         [mode, problem] = ['off', describeError(error)];
       }
     }
     const config: PathConfig = { enabled: mode !== 'off', joins: mode === 'join', limit, graceMs };
     native.mapUpdate(redirect.maps.path_config, encodeIndex(0), encodePathConfig(config), 'any');
-    const path = new KernelPath(redirect, mode, problem);
+    const path = new KernelPath(redirect, { mode, problem }, legProgram);
     if (mode === 'off') {
       path.#services.clear();
       path.#verdicts.clear();
@@ -97,6 +102,11 @@ export class KernelPath {
       servicesLeftOut: this.#services.leftOut,
       problem: this.problem,
     };
+  }
+
+  /** Shards have ended, or never began. */
+  close(): void {
+    if (this.legProgram !== null) native.close(this.legProgram);
   }
 
   /** Whether the verdicts are this agent's. */
@@ -154,11 +164,19 @@ function stateOf({ mesh, config, parts }: Agent): NodeState {
   return { mesh, node: config.node, ports: config.podPorts, pods };
 }
 
-async function fitMode(options: KernelPathOptions): Promise<{ mode: PathMode; problem: string | null }> {
-  const fitness: PathFitness = await pathFitness(options.agentCgroup);
-  if (!fitness.direct) return { mode: 'off', problem: fitness.problem };
-  if (options.wanted === 'direct') return { mode: 'direct', problem: null };
-  return { mode: fitness.joins ? 'join' : 'direct', problem: fitness.problem };
+interface Fit {
+  readonly mode: PathMode;
+  readonly legs: boolean;
+  readonly problem: string | null;
+}
+
+const left: Fit = { mode: 'off', legs: false, problem: null };
+
+async function fitMode(options: KernelPathOptions): Promise<Fit> {
+  const { direct, joins, legs, problem }: PathFitness = await pathFitness(options.agentCgroup);
+  if (!direct) return { ...left, problem };
+  if (options.wanted === 'direct') return { ...left, mode: 'direct' };
+  return { mode: joins ? 'join' : 'direct', legs, problem };
 }
 
 async function attach({ redirect, cgroupRoot }: KernelPathOptions): Promise<void> {

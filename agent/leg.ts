@@ -9,6 +9,7 @@
 import { getSystemErrorName } from 'node:util';
 import * as native from '../native/native.ts';
 import { ByteQueue } from '../tunnel/h2/byte-queue.ts';
+import type { Joining } from './leg-join.ts';
 import type { LegLoop } from './leg-loop.ts';
 
 const { in: canRead, out: canWrite, error, hangUp, peerEnded } = native.readyBits;
@@ -46,6 +47,8 @@ const endAsked = 1 << 3;
 const closed = 1 << 4;
 /** It has ended, or broken: a read that brought little is not the last. */
 const endInSight = 1 << 5;
+/** By the kernel with the application's: what came by TCP is read behind what came by the join, and not with it. */
+const joined = 1 << 6;
 
 let inbox = Buffer.allocUnsafeSlow(inboxBytes);
 /** Bytes of it that somebody keeps. */
@@ -62,6 +65,8 @@ export class Leg {
   readonly fd: number;
   readonly #loop: LegLoop;
   #handlers = nobody;
+  /** Asked about all that passes as long as the leg may be joined. */
+  #joining: Joining | null = null;
   /** Written, and not yet taken by the kernel. */
   #queue: ByteQueue | null = null;
   #flags = 0;
@@ -74,6 +79,11 @@ export class Leg {
 
   get closed(): boolean {
     return (this.#flags & closed) !== 0;
+  }
+
+  /** May be joined, as `joining` decides. */
+  set joining(joining: Joining | null) {
+    this.#joining = joining;
   }
 
   /** Begins to read. @param atOnce something may be there already: it is handed over before this returns */
@@ -98,6 +108,7 @@ export class Leg {
     let rest = chunk;
     if (this.#queue === null) {
       const sent = native.send(this.fd, chunk);
+      if (this.#joining !== null) this.#passed(this.#joining, sent);
       if (sent === chunk.length) return true;
       if (sent < 0 && sent !== EAGAIN) {
         this.#fail(sent);
@@ -147,7 +158,8 @@ export class Leg {
       if (count > 0) {
         const full = count === inboxBytes - kept;
         if (this.#handlers.data(this, inbox.subarray(kept, kept + count))) keep(count);
-        if (full || (this.#flags & endInSight) !== 0) continue;
+        if (this.#joining !== null) this.#passed(this.#joining, count);
+        if (full || (this.#flags & (endInSight | joined)) !== 0) continue;
         this.#flags &= ~unread;
         return;
       }
@@ -157,6 +169,14 @@ export class Leg {
       return;
     }
     this.#loop.later(this);
+  }
+
+  #passed(joining: Joining, bytes: number): void {
+    if (this.closed) return;
+    const joins = joining(bytes);
+    if (joins === undefined) return;
+    this.#joining = null;
+    if (joins) this.#flags |= joined;
   }
 
   #onEnd(): void {

@@ -5,6 +5,7 @@
 import net from 'node:net';
 import { describeError } from '../base/errors.ts';
 import { acceptTunnel } from './inbound.ts';
+import { joining } from './leg-join.ts';
 import { acceptOutbound } from './outbound.ts';
 import { acceptPlaintext } from './plaintext.ts';
 import { backlog, type ListenerSet } from './pod-listeners.ts';
@@ -17,13 +18,18 @@ import { reset } from './socket-handle.ts';
 /** Starts to accept on the three listeners of each set. */
 export function listen(context: ShardContext, pod: Pod, sets: readonly ListenerSet[]): void {
   for (const { outbound, plaintext, hbone } of sets) {
-    adopt(context, pod, outbound, acceptOutbound);
+    adopt(context, pod, outbound, acceptFromPod);
     adopt(context, pod, plaintext, acceptPlaintext);
     adoptTunnels(context, pod, hbone);
   }
 }
 
 type Accept = (context: ShardContext, pod: Pod, client: Leg, from: SocketAddress) => void;
+
+const acceptFromPod: Accept = (context, pod, client, from) => {
+  client.joining = joining(context, pod, client.fd, from);
+  acceptOutbound(context, pod, client, from);
+};
 
 /** Connections of applications. */
 function adopt(context: ShardContext, pod: Pod, fd: number, accept: Accept): void {

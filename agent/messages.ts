@@ -24,6 +24,7 @@ export interface ShardStart {
   readonly passageMaps: PassageMaps;
   /** Whether connections between pods of this node can become the kernel's. */
   readonly kernelPath: boolean;
+  readonly legProgram: number | null;
 }
 
 /** One enrolled pod as a shard sees it. The shard owns the listeners from then on. */

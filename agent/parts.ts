@@ -82,7 +82,8 @@ export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
     graceMs: config.limits.verdictGraceMs,
     log: agent.log,
   });
-  const shards = openShards(agent, redirect, kernelPath.mode !== 'off');
+  undo.push(() => kernelPath.close());
+  const shards = openShards(agent, redirect, kernelPath);
   undo.push(() => shards.stop());
   const pods = openPods(agent, { source, redirect, shards, certificates, keeper });
   undo.push(() => pods.close());
@@ -171,7 +172,7 @@ function cgroupOf({ config }: Agent, cgroupRoot: string, undo: Undo[]): string {
   return path;
 }
 
-function openShards(agent: Agent, redirect: Redirect, kernelPath: boolean): Shards {
+function openShards(agent: Agent, redirect: Redirect, { mode, legProgram }: KernelPath): Shards {
   const { config, log, ledger } = agent;
   return new Shards({
     count: config.shards,
@@ -181,7 +182,8 @@ function openShards(agent: Agent, redirect: Redirect, kernelPath: boolean): Shar
       peerNameMap: redirect.peerNameMap,
       dnsServersMap: redirect.dnsServersMap,
       passageMaps: redirect.maps,
-      kernelPath,
+      kernelPath: mode !== 'off',
+      legProgram,
     },
     hangMs: config.limits.shardHangMs,
     log,

@@ -69,6 +69,8 @@ export const counterNames = [
   'path_service',
   'path_handed',
   'path_refusing',
+  'leg_joined',
+  'leg_apart',
 ] as const;
 
 export type CounterName = (typeof counterNames)[number];

@@ -159,6 +159,12 @@ export async function withPathPrograms<T>(
   return await use({ passages: path.programFd('on_passage'), join: join.programFd('on_write') });
 }
 
+/** Loads the program that joins legs (leg-join.ts); the descriptor is the caller's. */
+export function loadLegProgram(maps: Maps): number {
+  using leg = load('leg', {}, maps);
+  return native.duplicate(leg.programFd('join_leg'));
+}
+
 /** Loads the sk_lookup program of one pod's namespace and hands it to `use`. */
 export function withLookup(
   maps: Maps,

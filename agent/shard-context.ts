@@ -23,6 +23,8 @@ export interface ShardContext {
   readonly config: AgentConfig;
   readonly originalDestinationMap: number;
   readonly peerNameMap: number;
+  /** What joins legs (leg-join.ts); null where the kernel path has no joins. */
+  readonly legProgram: number | null;
   readonly log: Logger;
   readonly mesh: Mesh;
   readonly certificates: CurrentCertificates;

@@ -64,6 +64,7 @@ export class Shard {
       config,
       originalDestinationMap: start.originalDestinationMap,
       peerNameMap: start.peerNameMap,
+      legProgram: start.legProgram,
       log: this.#log,
       mesh,
       certificates: new CurrentCertificates(),

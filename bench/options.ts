@@ -9,7 +9,8 @@ import { CulvertError } from '../base/errors.ts';
  * `cross-node` goes through two routers and a switch, as in a cluster; `cross-node-bridge` has pods of two nodes on one
  * bridge, the shortest wire between two agents, where the mesh's share of the whole is the largest. `same-node` is the
  * kernel path as it is by default, `same-node-service` the same by a Service's address, `same-node-join` with joined
- * sockets, and `same-node-agent` goes through the agent.
+ * sockets, and `same-node-agent` goes through the agent. `cross-node-join` has
+ * the legs between applications and agents joined.
  */
 export const pathNames = [
   'no-mesh',
@@ -18,6 +19,7 @@ export const pathNames = [
   'same-node-join',
   'same-node-agent',
   'cross-node',
+  'cross-node-join',
   'cross-node-bridge',
   'cross-node-1-shard',
   'cross-node-2-shards',

@@ -70,6 +70,15 @@ function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
       measures: [...compared, 'memory', 'soak'],
     },
     'cross-node': { ...far, agents: pinned, measures: [...compared, 'memory', 'soak'] },
+    'cross-node-join': {
+      ...far,
+      direct: { ...plain.far, waits: false },
+      culvert: { ...meshed.far, waits: false },
+      agents: { ...pinned, kernelPath: 'join' },
+      carriage: 'tunnel, joined legs',
+      // What moves much at a time, or little, has no joined legs.
+      measures: ['rtt', 'http'],
+    },
     'cross-node-bridge': {
       ...far,
       direct: plain.bridged,

@@ -6,13 +6,15 @@ import type { AgentProcess } from '../test/lab/agent-process.ts';
 import { eventually } from '../test/lab/eventually.ts';
 
 /** How connections of a path must have been carried. */
-export type Carriage = 'tunnel' | 'kernel' | 'short circuit';
+export type Carriage = 'tunnel' | 'tunnel, joined legs' | 'kernel' | 'short circuit';
 
 export interface Count {
   readonly all: number;
   readonly tunnelled: number;
   /** Set up by the kernel alone, both ways. */
   readonly kernel: number;
+  /** Joined beside the client. */
+  readonly legs: number;
 }
 
 /** Connections that the agent beside the client has opened so far. */
@@ -23,6 +25,7 @@ export async function countOf(agent: AgentProcess): Promise<Count> {
     all: await agent.metric(metric, { reporter: 'source' }),
     tunnelled: await agent.metric(metric, tunnelled),
     kernel: await agent.metric('culvert_redirect_decisions_total', { decision: 'path_accepted' }),
+    legs: await agent.metric('culvert_redirect_decisions_total', { decision: 'leg_joined' }),
   };
 }
 
@@ -38,6 +41,7 @@ export async function witness(
     const tunnelled = now.tunnelled - before.tunnelled;
     const kernel = now.kernel - before.kernel;
     if (carriage === 'kernel') return kernel;
+    if (carriage === 'tunnel, joined legs') return Math.min(tunnelled, now.legs - before.legs);
     return carriage === 'tunnel' ? tunnelled : now.all - before.all - tunnelled - kernel;
   };
   // Shards report to the main thread now and then.

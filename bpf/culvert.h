@@ -274,6 +274,7 @@ struct culvert_passage {
 #define CULVERT_PASSAGE_ALLOWED 1 /* connect hook: a verdict was found */
 #define CULVERT_PASSAGE_OPENER 2  /* sockops, at the SYN */
 #define CULVERT_PASSAGE_SERVER 3  /* sockops, when accepted */
+#define CULVERT_PASSAGE_LEG 4     /* no passage: an application's socket or the agent's beside it, see culvert_leg */
 
 /* Where the next write of an end goes; NEVER: to TCP for good. */
 #define CULVERT_MODE_TCP 0
@@ -300,6 +301,22 @@ struct culvert_passage_sock {
 	__u64 sent;
 	__u64 told_ns; /* when `sent` last reached the passage */
 };
+
+/*
+ * What the agent gives leg.bpf.c, behind room for an Ethernet header: a connection inside a pod, between an application
+ * and the agent, by its four numbers.
+ */
+struct culvert_leg {
+	__u64 id; /* in `joined`: even, of the application's socket; the agent's is one more */
+	struct culvert_address application;
+	struct culvert_address agent;
+	__u16 application_port;
+	__u16 agent_port;
+	__u32 reserved;
+};
+
+#define CULVERT_LEG_APART 0
+#define CULVERT_LEG_JOINED 1
 
 #define CULVERT_EVENT_OPENED 1
 #define CULVERT_EVENT_CLOSED 2
@@ -372,7 +389,9 @@ struct culvert_path_event {
 	_(path_untold)              /* an event found no room; the agent looks into `passages` */          \
 	_(path_service)             /* connect() to a Service, endpoint drawn here: left to the kernel path */ \
 	_(path_handed)              /* the same, but the agent must carry it: it was told which endpoint */  \
-	_(path_refusing)            /* the endpoint has refused lately: the agent may try another */
+	_(path_refusing)            /* the endpoint has refused lately: the agent may try another */          \
+	_(leg_joined)               /* an application's socket and the agent's beside it are joined */        \
+	_(leg_apart)                /* not joined: it blocks, has a protocol of its own on it, or is gone */
 
 enum culvert_counter {
 #define CULVERT_ENUM(name) culvert_##name,

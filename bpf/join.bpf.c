@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * sk_msg, on the sockets in `joined`: each write of one end of a passage goes straight into the other's receive queue,
- * or by TCP where that would be wrong. Runs once for each write.
+ * sk_msg, on the sockets in `joined`: each write of one end of a passage, or of a leg (leg.bpf.c), goes straight into the
+ * other's receive queue, or by TCP where that would be wrong. Runs once for each write.
  *
  * Back-pressure: the kernel lets a join queue grow without end, so when more than the limit waits there unread, writes
  * go by TCP, which holds the writer back as always. Order: a reader takes all of its join queue before its TCP queue. So
@@ -106,7 +106,7 @@ static __always_inline __u32 limit(void)
 	return config && config->limit ? config->limit : DEFAULT_LIMIT;
 }
 
-/* Whether this write may go into the join. */
+/* Whether this write may go into the join. A leg has no grant: its programs are known by this socket alone. */
 static __always_inline bool may_join(struct culvert_passage_sock *own, struct bpf_sock *sk, struct culvert_grant *grant)
 {
 	struct tcp_sock *me = bpf_skc_to_tcp_sock(sk);
@@ -115,13 +115,14 @@ static __always_inline bool may_join(struct culvert_passage_sock *own, struct bp
 
 	if (!me || !peer || !is_there(peer, own, me))
 		return false;
-	if (grant->seen & CULVERT_SEEN_UNFIT && reader_of(peer) != READER_BLOCKS)
+	if (grant && grant->seen & CULVERT_SEEN_UNFIT && reader_of(peer) != READER_BLOCKS)
 		return false;
 	switch (reader_of(peer)) {
 	case READER_NONE:
 		return false;
 	case READER_BLOCKS:
-		see(grant, CULVERT_SEEN_UNFIT);
+		if (grant)
+			see(grant, CULVERT_SEEN_UNFIT);
 		own->mode = CULVERT_MODE_LEAVING;
 		count(culvert_path_to_tcp);
 		return false;
@@ -129,7 +130,8 @@ static __always_inline bool may_join(struct culvert_passage_sock *own, struct bp
 		break;
 	}
 	if (has_upper_protocol(peer) || has_upper_protocol((struct sock *)me)) {
-		see(grant, CULVERT_SEEN_UNFIT);
+		if (grant)
+			see(grant, CULVERT_SEEN_UNFIT);
 		return false;
 	}
 	queued = waiting(peer);
@@ -175,7 +177,7 @@ SEC("sk_msg")
 int on_write(struct sk_msg_md *msg)
 {
 	struct culvert_passage_sock *own;
-	struct culvert_grant *grant;
+	struct culvert_grant *grant = 0;
 	struct bpf_sock *sk = msg->sk;
 	__u64 peer_id;
 
@@ -184,10 +186,13 @@ int on_write(struct sk_msg_md *msg)
 	own = bpf_sk_storage_get(&passage_sock, sk, 0, 0);
 	if (!own || !(own->flags & CULVERT_SOCK_JOINED) || own->role < CULVERT_PASSAGE_OPENER)
 		return SK_PASS;
-	grant = granted(own->slot, own->serial);
-	if (!grant) {
-		count(culvert_path_revoked);
-		return SK_DROP;
+	/* What is carried over a leg the agent itself ends. */
+	if (own->role != CULVERT_PASSAGE_LEG) {
+		grant = granted(own->slot, own->serial);
+		if (!grant) {
+			count(culvert_path_revoked);
+			return SK_DROP;
+		}
 	}
 	if (own->mode == CULVERT_MODE_LEAVING)
 		let_leave(own, sk);
@@ -208,6 +213,8 @@ int on_write(struct sk_msg_md *msg)
 		own->mode = CULVERT_MODE_JOIN;
 		count(culvert_path_to_join);
 	}
+	if (own->role == CULVERT_PASSAGE_LEG)
+		return SK_PASS;
 	own->sent += msg->size;
 	tell_sent(own);
 	return SK_PASS;

@@ -36,6 +36,12 @@ static __always_inline __u16 remote_port(struct bpf_sock_ops *ops)
 	return bpf_htons(bpf_ntohl(ops->remote_port));
 }
 
+/* Of a passage under way; not allowed only, and no leg. */
+static __always_inline bool is_end(const struct culvert_passage_sock *own)
+{
+	return own->role == CULVERT_PASSAGE_OPENER || own->role == CULVERT_PASSAGE_SERVER;
+}
+
 static __always_inline struct culvert_passage *passage_of(const struct culvert_passage_sock *own)
 {
 	__u64 id = opener_of(own->id);
@@ -46,6 +52,21 @@ static __always_inline struct culvert_passage *passage_of(const struct culvert_p
 static __always_inline void call_back(struct bpf_sock_ops *ops, __u32 flags)
 {
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | flags);
+}
+
+static __always_inline bool joins(void)
+{
+	__u32 zero = 0;
+	struct culvert_path_config *config = bpf_map_lookup_elem(&path_config, &zero);
+
+	return config && config->flags & CULVERT_PATH_JOINS;
+}
+
+/* Gives the socket a cookie, by which it will be known if it is joined: what nobody has asked for there is none. */
+static __always_inline void name(struct bpf_sock_ops *ops)
+{
+	if (joins())
+		bpf_get_socket_cookie(ops);
 }
 
 /* A socket of another life: it was in the join, was disconnected, and is connected again. */
@@ -158,14 +179,6 @@ static __always_inline void establish(struct bpf_sock_ops *ops, struct bpf_sock 
 		end->state = CULVERT_END_HERE | CULVERT_END_JOINED;
 	}
 	call_back(ops, may_join ? BPF_SOCK_OPS_STATE_CB_FLAG : BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG);
-}
-
-static __always_inline bool joins(void)
-{
-	__u32 zero = 0;
-	struct culvert_path_config *config = bpf_map_lookup_elem(&path_config, &zero);
-
-	return config && config->flags & CULVERT_PATH_JOINS;
 }
 
 /* In the middle of a passage: nobody needs to know of its programs where nothing is joined. */
@@ -329,7 +342,7 @@ static __always_inline void on_progress(struct bpf_sock_ops *ops, struct bpf_soc
 	struct culvert_passage *passage;
 	__u64 now = bpf_ktime_get_ns();
 
-	if (!own || own->role == CULVERT_PASSAGE_NONE || own->role == CULVERT_PASSAGE_ALLOWED)
+	if (!own || !is_end(own))
 		return;
 	watch(sk, own);
 	if (now - own->told_ns < TELL_EVERY_NS)
@@ -344,7 +357,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ops, struct bpf_sock *
 {
 	struct culvert_passage_sock *own = bpf_sk_storage_get(&passage_sock, sk, 0, 0);
 
-	if (!own || own->role == CULVERT_PASSAGE_NONE || own->role == CULVERT_PASSAGE_ALLOWED)
+	if (!own || !is_end(own))
 		return;
 	if (ops->args[1] == BPF_TCP_CLOSE) {
 		on_closed(ops, sk, own);
@@ -369,11 +382,13 @@ int on_passage(struct bpf_sock_ops *ops)
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		sk = ops->sk;
+		name(ops);
 		if (sk)
 			on_opened(ops, sk);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		sk = ops->sk;
+		name(ops);
 		if (sk)
 			on_accepted(ops, sk);
 		break;

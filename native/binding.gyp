@@ -28,6 +28,7 @@
       'src/ringbuf.cc',
       'src/ringread.cc',
       'src/rodata.cc',
+      'src/run.cc',
       'src/socket.cc',
       'src/socket_loop.cc',
       'src/storage.cc',

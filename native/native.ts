@@ -538,3 +538,10 @@ export interface TestRunResult {
 
 /** Runs a program once on a made-up context (BPF_PROG_TEST_RUN), for program types that support it: sk_lookup does. */
 export const testRun: (programFd: number, context: Uint8Array | null) => TestRunResult = native('testRun');
+
+/**
+ * Runs a program of type tc once in a network namespace, with `payload` behind the Ethernet header of its packet; returns what
+ * the program does. The namespace is entered by the addon's own thread, for which the caller waits.
+ */
+export const runProgram: (programFd: number, netnsFd: number, payload: Uint8Array) => number =
+  native('runProgram');

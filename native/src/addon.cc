@@ -96,8 +96,9 @@ constexpr Export kExports[] = {
     {"ringbufReader", RingbufReader},
     {"ringbufRead", RingbufRead},
     {"ringbufEnd", RingbufEnd},
-    // tests of programs
+    // programs that are attached nowhere
     {"testRun", TestRun},
+    {"runProgram", RunProgram},
 };
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {

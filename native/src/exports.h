@@ -106,3 +106,6 @@ Napi::Value RingbufEnd(const Napi::CallbackInfo& info);
 
 // test_run.cc
 Napi::Value TestRun(const Napi::CallbackInfo& info);
+
+// run.cc
+Napi::Value RunProgram(const Napi::CallbackInfo& info);

@@ -9,6 +9,7 @@ import {
   decodePathEvents,
   decodeVerdict,
   decodeVerdictKey,
+  encodeLeg,
   encodePathConfig,
   encodeVerdict,
   encodeVerdictKey,
@@ -46,13 +47,14 @@ int main(void) {
   SIZE(pathConfig, culvert_path_config) SIZE(verdictKey, culvert_verdict_key) SIZE(verdict, culvert_verdict)
   SIZE(grant, culvert_grant) SIZE(opening, culvert_opening) SIZE(passageEnd, culvert_passage_end)
   SIZE(passage, culvert_passage) SIZE(passageSock, culvert_passage_sock) SIZE(pathEvent, culvert_path_event)
-  SIZE(choice, culvert_choice) SIZE(service, culvert_service)
+  SIZE(choice, culvert_choice) SIZE(service, culvert_service) SIZE(leg, culvert_leg)
   AT(culvert_path_config, limit) AT(culvert_path_config, flags) AT(culvert_verdict_key, port)
   AT(culvert_verdict, slot) AT(culvert_passage, source_netns) AT(culvert_passage, opened_ns) AT(culvert_passage, slot)
   AT(culvert_passage, end) AT(culvert_passage_end, received) AT(culvert_passage_end, state)
   AT(culvert_passage_end, error) AT(culvert_path_event, kind) AT(culvert_path_event, passage)
   AT(culvert_passage, service_port) AT(culvert_passage, service) AT(culvert_service, count) AT(culvert_service, choice)
   AT(culvert_choice, port) AT(culvert_choice, flags) AT(culvert_choice, share) AT(culvert_choice, other)
+  AT(culvert_leg, agent) AT(culvert_leg, application_port)
   AT(culvert_kubelet, cgroup) AT(culvert_kubelet, pid_device) AT(culvert_kubelet, pid_inode)
   AT(culvert_kubelet, pid) AT(culvert_kubelet, name)
   AT(culvert_pod, ip6) AT(culvert_pod, flags) AT(culvert_pod, generation)
@@ -148,6 +150,11 @@ t.test('the kernel path is where the header has it', async t => {
   const verdict = { destination: 9n, slot: 5, serial: 6 };
   t.equal(encodeVerdict(verdict).readUInt32LE(at('culvert_verdict.slot')), 5);
   t.same(decodeVerdict(encodeVerdict(verdict)), verdict);
+
+  const leg = encodeLeg(42n, { address: 'fd00::1', port: 1 }, { address: 'fd00::2', port: 2 });
+  t.equal(leg.readBigUInt64LE(0), 42n);
+  t.equal(decodeAddress(leg.subarray(at('culvert_leg.agent')).subarray(0, 16)), 'fd00::2');
+  t.equal(leg.readUInt16BE(at('culvert_leg.application_port')), 1);
 
   const event = Buffer.alloc(pathSizes.pathEvent);
   event.writeBigUInt64LE(40n, 0);

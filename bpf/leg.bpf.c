@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Joins a leg: an application's socket and the agent's beside it, inside one pod. Attached nowhere; the agent runs it
+ * (BPF_PROG_TEST_RUN) in the pod's network namespace for a connection over which a few messages have gone. From then on
+ * join.bpf.c decides about each write, with the same rules as for passages.
+ *
+ * Only the agent's own sockets can be handed to the kernel by descriptor, so both are looked for by their addresses.
+ * An application's socket that blocks is never joined (see join.bpf.c). Kernel 5.15, with BTF.
+ */
+#include <linux/pkt_cls.h>
+#include "kernel.h"
+#include "passage.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define ETHERNET_HEADER 14
+#define ESTABLISHED 1
+
+/* The socket that is connected from `own` to `peer`; the caller releases it. */
+static __always_inline struct bpf_sock *socket_of(struct __sk_buff *ctx, const struct culvert_address *own, __u16 own_port,
+						  const struct culvert_address *peer, __u16 peer_port)
+{
+	/* As a packet that comes to it would have them. */
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *found;
+	__u32 size;
+
+	if (is_v4(own)) {
+		tuple.ipv4.saddr = peer->word[3];
+		tuple.ipv4.daddr = own->word[3];
+		tuple.ipv4.sport = peer_port;
+		tuple.ipv4.dport = own_port;
+		size = sizeof(tuple.ipv4);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, peer->word, sizeof(peer->word));
+		__builtin_memcpy(tuple.ipv6.daddr, own->word, sizeof(own->word));
+		tuple.ipv6.sport = peer_port;
+		tuple.ipv6.dport = own_port;
+		size = sizeof(tuple.ipv6);
+	}
+	found = bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (found && found->state != ESTABLISHED) {
+		bpf_sk_release(found);
+		return 0;
+	}
+	return found;
+}
+
+static __always_inline bool is_fit(struct tcp_sock *tcp)
+{
+	return reader_of((struct sock *)tcp) == READER_READY && !has_upper_protocol((struct sock *)tcp);
+}
+
+/* Says on a socket whose it is. False where it has no cookie: sockops has not seen it. */
+static __always_inline bool mark(struct bpf_sock *sk, __u64 id, struct tcp_sock *peer)
+{
+	__u64 cookie = BPF_CORE_READ((struct sock *)peer, __sk_common.skc_cookie.counter);
+	struct culvert_passage_sock *own;
+
+	own = bpf_sk_storage_get(&passage_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!own || own->flags & CULVERT_SOCK_JOINED || !cookie)
+		return false;
+	own->id = id;
+	own->role = CULVERT_PASSAGE_LEG;
+	own->mode = CULVERT_MODE_TCP;
+	own->flags = CULVERT_SOCK_JOINED;
+	own->peer = (__u64)peer;
+	own->peer_cookie = cookie;
+	return true;
+}
+
+static __always_inline bool join(struct bpf_sock *application, struct bpf_sock *agent, __u64 id)
+{
+	struct tcp_sock *theirs = bpf_skc_to_tcp_sock(application), *ours = bpf_skc_to_tcp_sock(agent);
+	__u64 own = id + 1;
+
+	if (!theirs || !ours || !is_fit(theirs) || !is_fit(ours))
+		return false;
+	if (!mark(application, id, ours) || !mark(agent, own, theirs))
+		return false;
+	/* The agent waits for this program and writes nothing meanwhile, so its end comes first. */
+	if (bpf_map_update_elem(&joined, &own, agent, BPF_NOEXIST))
+		return false;
+	if (!bpf_map_update_elem(&joined, &id, application, BPF_NOEXIST))
+		return true;
+	bpf_map_delete_elem(&joined, &own);
+	return false;
+}
+
+SEC("tc")
+int join_leg(struct __sk_buff *ctx)
+{
+	struct culvert_leg leg;
+	struct bpf_sock *application, *agent;
+	bool joins = false;
+
+	if (bpf_skb_load_bytes(ctx, ETHERNET_HEADER, &leg, sizeof(leg)))
+		return CULVERT_LEG_APART;
+	application = socket_of(ctx, &leg.application, leg.application_port, &leg.agent, leg.agent_port);
+	if (application) {
+		agent = socket_of(ctx, &leg.agent, leg.agent_port, &leg.application, leg.application_port);
+		if (agent) {
+			joins = join(application, agent, leg.id);
+			bpf_sk_release(agent);
+		}
+		bpf_sk_release(application);
+	}
+	count(joins ? culvert_leg_joined : culvert_leg_apart);
+	return joins ? CULVERT_LEG_JOINED : CULVERT_LEG_APART;
+}
