@@ -170,6 +170,11 @@ await check('same node by a Service, drawn by the kernel', async () => {
     { timeoutMs: patience, what: 'a draw' },
   );
 });
+await check('other node, with joined legs', async () => {
+  const before = await decided(a, 'leg_joined');
+  await pattern(client, far.addresses.v4, '--nonblocking', '--pauses');
+  must((await decided(a, 'leg_joined')) > before, 'no leg was joined');
+});
 await check('policy refuses', async () => {
   writeObjects(join(configDir, 'deny.yaml'), [deny]);
   await eventually(async () => (await b.admin('/config_dump')).includes('deny-client'), {
