@@ -58,7 +58,11 @@ export class KernelPath {
   /** Verdicts of an earlier agent stay as they are until pods and mesh are known. */
   #settled = false;
 
-  private constructor(redirect: Redirect, state: Pick<PathState, 'mode' | 'problem'>, legProgram: number | null) {
+  private constructor(
+    redirect: Redirect,
+    state: Pick<PathState, 'mode' | 'problem'>,
+    legProgram: number | null,
+  ) {
     this.mode = state.mode;
     this.problem = state.problem;
     this.legProgram = legProgram;

@@ -224,7 +224,7 @@ struct culvert_verdict {
 /* What was seen of the programs at both ends of a verdict; only what is known to be fit is ever joined. */
 #define CULVERT_SEEN_OPENER 1u /* an opener whose socket does not block */
 #define CULVERT_SEEN_SERVER 2u /* a server whose socket does not block */
-#define CULVERT_SEEN_UNFIT 4u  /* a socket that blocks, or came to block, or has a protocol of its own on it */
+#define CULVERT_SEEN_UNFIT 4u  /* a socket that blocks, or came to block, or is more than plain TCP */
 
 /* Entry of `grants`. */
 struct culvert_grant {
@@ -391,7 +391,7 @@ struct culvert_path_event {
 	_(path_handed)              /* the same, but the agent must carry it: it was told which endpoint */  \
 	_(path_refusing)            /* the endpoint has refused lately: the agent may try another */          \
 	_(leg_joined)               /* an application's socket and the agent's beside it are joined */        \
-	_(leg_apart)                /* not joined: it blocks, has a protocol of its own on it, or is gone */
+	_(leg_apart)                /* not joined: it blocks, is more than plain TCP, or is gone */
 
 enum culvert_counter {
 #define CULVERT_ENUM(name) culvert_##name,

@@ -129,7 +129,7 @@ static __always_inline bool may_join(struct culvert_passage_sock *own, struct bp
 	case READER_READY:
 		break;
 	}
-	if (has_upper_protocol(peer) || has_upper_protocol((struct sock *)me)) {
+	if (!is_plain(peer) || !is_plain((struct sock *)me)) {
 		if (grant)
 			see(grant, CULVERT_SEEN_UNFIT);
 		return false;

@@ -105,4 +105,21 @@ static __always_inline bool has_upper_protocol(struct sock *sk)
 	return BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_ulp_ops);
 }
 
+/* Its place in the enumeration is the running kernel's. */
+enum sock_flags { SOCK_ZEROCOPY };
+
+/* Writes with MSG_ZEROCOPY wait for word that their memory is free again, which only TCP gives. */
+static __always_inline bool wants_notices(struct sock *sk)
+{
+	__u64 bit = bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY);
+
+	return BPF_CORE_READ(sk, __sk_common.skc_flags) & (1ULL << (bit & 63));
+}
+
+/* Whether a program that does not block is served rightly by the join on this socket. */
+static __always_inline bool is_plain(struct sock *sk)
+{
+	return !has_upper_protocol(sk) && !wants_notices(sk);
+}
+
 #endif

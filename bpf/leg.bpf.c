@@ -48,7 +48,7 @@ static __always_inline struct bpf_sock *socket_of(struct __sk_buff *ctx, const s
 
 static __always_inline bool is_fit(struct tcp_sock *tcp)
 {
-	return reader_of((struct sock *)tcp) == READER_READY && !has_upper_protocol((struct sock *)tcp);
+	return reader_of((struct sock *)tcp) == READER_READY && is_plain((struct sock *)tcp);
 }
 
 /* Says on a socket whose it is. False where it has no cookie: sockops has not seen it. */

@@ -66,6 +66,9 @@ while True:
 const talks = `
 import select, socket, sys
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)
+if 'zerocopy' in sys.argv:
+    SO_ZEROCOPY = 60
+    s.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
 said = 0
 while not select.select([sys.stdin], [], [], 0.01)[0]:
     said += 1
@@ -94,8 +97,14 @@ const [client, server] = [stage.pod('client'), stage.pod('server')];
 const port = 7000;
 const serving = server.spawn(tools.pattern, ['server', String(port), 'nonblocking']);
 const blocking = server.spawn(tools.pattern, ['server', String(port + 1)]);
+const echo = server.spawn('python3', ['-c', echoes, String(port + 3)]);
 const silent = server.spawn('python3', ['-c', neverReads, String(port + 2)]);
-await Promise.all([serving.listensOn(port), blocking.listensOn(port + 1), silent.listensOn(port + 2)]);
+await Promise.all([
+  serving.listensOn(port),
+  blocking.listensOn(port + 1),
+  silent.listensOn(port + 2),
+  echo.listensOn(port + 3),
+]);
 
 /** What the kernel of a node has decided so often until now. */
 function decided(node: string, decision: string): Promise<number> {
@@ -161,6 +170,17 @@ t.test('programs whose sockets block stay on TCP', async t => {
   t.same(apart, [4, 4]);
 });
 
+t.test('a program that waits for word of its memory stays on TCP', async t => {
+  const { joined, apart } = await legs(async () => {
+    const talking = client.spawn('python3', ['-c', talks, server.address, String(port + 3), 'zerocopy']);
+    await talking.says(/\.{20}/);
+    talking.stdin.end();
+    t.same(await talking.exited, { code: 0, signal: null }, talking.stderr());
+  });
+  t.same(joined, [0, 1], 'its peer does not');
+  t.same(apart, [1, 0]);
+});
+
 t.test('a reader that never reads holds its writer back, and nobody else', { timeout: 60_000 }, async t => {
   let taken = 0;
   const { joined } = await legs(async () => {
@@ -174,8 +194,6 @@ t.test('a reader that never reads holds its writer back, and nobody else', { tim
 });
 
 t.test('an agent that another one replaces carries its joined legs to their end', async t => {
-  const echo = server.spawn('python3', ['-c', echoes, String(port + 3)]);
-  await echo.listensOn(port + 3);
   const before = await decided(nodeA, 'leg_joined');
   const talking = client.spawn('python3', ['-c', talks, server.address, String(port + 3)]);
   await eventually(async () => (await decided(nodeA, 'leg_joined')) > before, { what: 'a joined leg' });
