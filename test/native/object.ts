@@ -16,6 +16,22 @@ t.test('globals have the values given by symbol, each in its size', async t => {
   t.equal(context.readBigInt64LE(32), -7n);
 });
 
+t.test('a program of type tc runs in a namespace, with what it is given', async t => {
+  const object = sample(t, {});
+  const own = native.openNetns('/proc/self/ns/net');
+  t.teardown(() => native.close(own));
+  const program = object.programFd('first_word');
+  t.equal(native.runProgram(program, own, u32(0x0102_0304)), 0x0102_0304);
+  t.match(
+    failure(() => native.runProgram(program, program, u32(1))),
+    { code: 'EINVAL', syscall: 'setns(CLONE_NEWNET)' },
+  );
+  t.match(
+    failure(() => native.runProgram(own, own, u32(1))),
+    { syscall: 'bpf(BPF_PROG_TEST_RUN)' },
+  );
+});
+
 t.test('a value that does not fit, or a symbol that is none, is refused', async t => {
   const path = compile(t, 'sample');
   const open = (rodata: Record<string, number | bigint>) =>

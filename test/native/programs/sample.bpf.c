@@ -156,3 +156,13 @@ int refused(struct bpf_sock_addr *ctx)
 
 	return *value == 1;
 }
+
+/* For runProgram: says what it was given. */
+SEC("tc")
+int first_word(struct __sk_buff *ctx)
+{
+	__u32 word = 0;
+
+	bpf_skb_load_bytes(ctx, 14, &word, sizeof(word));
+	return word;
+}
