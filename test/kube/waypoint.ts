@@ -4,7 +4,9 @@ import { podLogs } from '../lab/cluster/pod-logs.ts';
 import { eventually } from '../lab/eventually.ts';
 import type { KubernetesObject } from '../lab/kubernetes.ts';
 import { installGatewayApi } from './gateway-suite.ts';
-import { Mesh } from './mesh.ts';
+import { controlName } from '../../daemonset/names.ts';
+import { makeRoot } from '../tunnel/pki.ts';
+import { Mesh, system } from './mesh.ts';
 import { Stage, players } from './stage.ts';
 
 const mesh = await Mesh.up('kustomize');
@@ -95,6 +97,55 @@ await t.test('a TCPRoute leads connections elsewhere, and says that it does', as
     await eventually(() => answers('far'), { what: 'an answer of far' });
   });
   t.strictSame(failed, []);
+});
+
+await t.test('a Secret is read once its namespace permits it, and until then nothing is sent', async t => {
+  const { namespace } = stage;
+  const rule = (name: string, host: string): KubernetesObject => ({
+    apiVersion: 'culvert.dev/v1',
+    kind: 'DestinationRule',
+    metadata: { name, namespace },
+    spec: { host, trafficPolicy: { tls: { mode: 'SIMPLE', credentialName: `${name}-tls` } } },
+  });
+  const refused = async (code: string): Promise<void> => {
+    await stage.ask('client', 'far');
+    const lines = mesh.cluster.nodes.flatMap(node => podLogs(node, { namespace, name: 'waypoint' }));
+    if (!lines.some(log => log.lines.some(line => line.includes(`"${code}"`))))
+      throw new Error(`no ${code} yet`);
+  };
+  const data = { 'ca.crt': Buffer.from(makeRoot().pem).toString('base64') };
+  await kubectl.apply([
+    { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'far-tls', namespace }, data },
+    rule('far', 'far'),
+  ]);
+  await eventually(() => refused('TLS_UNAVAILABLE').then(() => true), {
+    timeoutMs: 30_000,
+    what: 'a refusal',
+  });
+  t.not((await stage.ask('client', 'far')).code, 0, 'nothing is answered');
+  const metadata = { name: 'culvert-credentials', namespace };
+  const rbac = 'rbac.authorization.k8s.io';
+  await kubectl.apply([
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'Role',
+      metadata,
+      rules: [{ apiGroups: [''], resources: ['secrets'], verbs: ['get'], resourceNames: ['far-tls'] }],
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'RoleBinding',
+      metadata,
+      roleRef: { apiGroup: rbac, kind: 'Role', name: metadata.name },
+      subjects: [{ kind: 'ServiceAccount', name: controlName, namespace: system }],
+    },
+    // Whatever else is named has all of them read at once.
+    rule('near', 'elsewhere'),
+  ]);
+  // The endpoint speaks no TLS: that it was asked for some says that the Secret is there.
+  await eventually(() => refused('UPSTREAM_TLS_FAILED').then(() => true), { timeoutMs: 60_000, what: 'TLS' });
+  await kubectl.text('delete', 'destinationrule.culvert.dev', 'far', 'near', here);
+  await eventually(async () => (await stage.ask('client', 'far')).code === 0, { what: 'an answer again' });
 });
 
 await t.test('its pods are replaced and nobody notices', async t => {
