@@ -49,7 +49,7 @@ async function canary(act: WaypointStage, report: Report): Promise<void> {
   const shares = `${byOld} answers of v1, ${byNew} of v2`;
   // One in ten, give or take more than four standard deviations.
   const isFair = byOld + byNew === many && byNew >= many / 30 && byNew <= many / 5;
-  say(report, 'front', `curl ${url}?[1-${many}]`, report.expect(isFair, shares, shares));
+  say(report, 'front', `curl '${url}?[1-${many}]'`, report.expect(isFair, shares, shares));
 }
 
 /** The same requests without the retry and with it. */
@@ -57,7 +57,7 @@ async function retry(act: WaypointStage, report: Report): Promise<void> {
   const cart = `${url}cart?[1-${few}]`;
   const route = routeObject(true);
   const before = statuses(await ask(act, 'front', cart, '-w', '%{http_code}\n'));
-  say(report, 'front', `curl ${cart}`, report.expect(before.includes('503'), before, before));
+  say(report, 'front', `curl '${cart}'`, report.expect(before.includes('503'), before, before));
   await act.apply('route.yaml', [route]);
   const [, rule] = rulesOf(route) as readonly { readonly retry?: unknown }[];
   report.row('route.yaml', `and in its second rule: ${inline({ retry: rule?.retry })}`);
@@ -72,7 +72,7 @@ async function retry(act: WaypointStage, report: Report): Promise<void> {
   );
   const saved = lines.filter(({ attempts }) => attempts === 2).length;
   const how = `${after}, ${saved} of them at the second try`;
-  say(report, 'front', `curl ${cart}`, report.expect(!after.includes('503') && saved > 0, how, how));
+  say(report, 'front', `curl '${cart}'`, report.expect(!after.includes('503') && saved > 0, how, how));
 }
 
 /** Of all callers only batch may do what is below /admin. */
