@@ -12,7 +12,7 @@ BPF := bpf/build/.built
 CNI := native/cni/build/culvert-cni
 KEEPER := native/keeper/build/culvert-keeper
 
-.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube conformance bench bench-control soak-restarts soak-flips image lint format gen check-gen asan clean distclean packages
+.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube conformance bench bench-control soak-restarts soak-flips soak-bytes image lint format gen check-gen asan clean distclean packages
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -89,6 +89,10 @@ soak-restarts: build ## agents replaced 200 times and killed 50 times under load
 soak-flips: build ## a policy flipped 1 000 times under load: what still arrives (root)
 	$(Q)sh native/packages.sh lab
 	$(Q)$(NODE) bench/soak-flips.ts
+
+soak-bytes: build ## bytes over joined sockets for an hour while agents and policies change: what was wrong (root)
+	$(Q)sh native/packages.sh lab
+	$(Q)$(NODE) bench/soak-bytes.ts
 
 conformance: build ## all mesh tests of the conformance suite of Gateway API, ten times (root, Go; RUNS=n)
 	$(Q)sh native/packages.sh kube

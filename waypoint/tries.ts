@@ -5,10 +5,10 @@
  * A try is repeated only while nothing of a response has been passed on, and the body can be sent again.
  */
 import type { Duplex } from 'node:stream';
-import { CulvertError } from '../base/errors.ts';
+import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { headerOf, type HeaderList } from '../model/http-head.ts';
 import { backoffMs, defaultRetry, isWorthRetry, type TryResult } from '../model/retries.ts';
-import type { Way } from './balance.ts';
+import { pickWay, type Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import type { ForwardPlan } from './filters.ts';
 import type { Incoming } from './incoming.ts';
@@ -19,7 +19,6 @@ import { outcomeOf } from './outcome.ts';
 import { versionFor } from './outgoing-version.ts';
 import { send } from './pools.ts';
 import { sendUpgrade } from './upgrade-out.ts';
-import { Ways } from './ways.ts';
 
 /** Doing it twice is as doing it once (RFC 9110 §9.2.2). */
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
@@ -37,7 +36,7 @@ export class Tries implements OutgoingHandlers {
   readonly #incoming: Incoming;
   readonly #plan: ForwardPlan;
   readonly #owner: TriesOwner;
-  readonly #ways: Ways;
+  readonly #tried = new Set<string>();
   #call: OutgoingCall | null = null;
   #way: Way | null = null;
   /** Of the try that comes. */
@@ -46,6 +45,7 @@ export class Tries implements OutgoingHandlers {
   #further: Slot | null = null;
   #leave: () => void = () => {};
   #attempts = 0;
+  #cookie: string | null = null;
   /** The try that runs has not ended. */
   #running = false;
   #responded = false;
@@ -55,7 +55,6 @@ export class Tries implements OutgoingHandlers {
 
   constructor(context: WaypointContext, incoming: Incoming, plan: ForwardPlan, owner: TriesOwner) {
     this.#context = context;
-    this.#ways = new Ways(context);
     this.#incoming = incoming;
     this.#plan = plan;
     this.#owner = owner;
@@ -72,7 +71,7 @@ export class Tries implements OutgoingHandlers {
 
   /** By which the client comes to this endpoint again; null: none. */
   get cookie(): string | null {
-    return this.#ways.cookie;
+    return this.#cookie;
   }
 
   start(): void {
@@ -165,7 +164,22 @@ export class Tries implements OutgoingHandlers {
 
   /** The way of the next try, or why there is none. */
   #pick(): Way | CulvertError {
-    return this.#ways.pick(this.#plan, this.#incoming.client, this.#way);
+    const { destination, retry, session } = this.#plan;
+    const { client } = this.#incoming;
+    const elsewhere = retry?.remoteLocalities === true ? (this.#way?.workload ?? null) : null;
+    for (;;) {
+      try {
+        const asker = { client, head: this.#plan.head, exclude: this.#tried, elsewhere };
+        const uid = session?.endpoint ?? null;
+        const { way, cookie } = pickWay(this.#context, destination, { ...asker, session: uid });
+        this.#cookie ??= cookie;
+        return way;
+      } catch (thrown) {
+        // All have been tried: another round is better than no answer.
+        if (this.#tried.size === 0) return asCulvertError(thrown, 'NO_HEALTHY_ENDPOINT');
+        this.#tried.clear();
+      }
+    }
   }
 
   #send(way: Way): void {
@@ -198,7 +212,7 @@ export class Tries implements OutgoingHandlers {
       this.#further = way.upstream.load.retry();
       if (this.#further === null) return false;
     }
-    this.#ways.tried(way);
+    this.#tried.add(way.workload.uid);
     const next = this.#pick();
     // Any answer is better than none.
     if (next instanceof CulvertError) return false;
