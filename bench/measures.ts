@@ -5,7 +5,8 @@
  */
 import { CulvertError } from '../base/errors.ts';
 import type { MeasureName } from './options.ts';
-import { eventLoadPort, httpPort, loadPort, nonblocking, type Pair, type Stage } from './stage.ts';
+import { eventLoadPort, httpPort, loadPort, nonblocking } from './stage-objects.ts';
+import type { Pair, Stage } from './stage.ts';
 
 /** A result, and how many connections it took: what the agents' metrics must have counted. */
 export interface Taken {
@@ -23,6 +24,8 @@ export interface Measure {
 /** Connections that are opened at the same time where "concurrent" is said. */
 export const concurrentClients = 16;
 export const httpConnections = 64;
+/** Requests a second where the time of an answer is looked at, not how many there can be. */
+export const pacedRate = 1_000;
 
 export const measures: readonly Measure[] = [
   {
@@ -71,6 +74,18 @@ export const measures: readonly Measure[] = [
       const flags = ['-t1', `-c${httpConnections}`, `-d${Math.ceil(seconds)}s`];
       const { stdout } = await pair.client.run('wrk', [...flags, url], { cpus: stage.cpus });
       return { value: requestsPerSecond(stdout), connections: httpConnections };
+    },
+  },
+  {
+    name: 'paced',
+    title: `HTTP, ${pacedRate} requests a second, p99`,
+    unit: 'µs',
+    take: async (stage, pair, seconds) => {
+      const args = [httpPort, Math.max(2, seconds), pacedRate, httpConnections].map(String);
+      const { stdout } = await pair.client.run(stage.tools.paced, [stage.addressOf(pair), ...args], {
+        cpus: stage.cpus,
+      });
+      return { value: field(JSON.parse(stdout), 'p99_us'), connections: httpConnections };
     },
   },
 ];

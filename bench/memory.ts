@@ -9,7 +9,8 @@ import type { AgentProcess } from '../test/lab/agent-process.ts';
 import type { LabProcess } from '../test/lab/process.ts';
 import type { Row } from './compare.ts';
 import { concurrentClients } from './measures.ts';
-import { idlePort, loadPort, type Pair, type Stage } from './stage.ts';
+import { idlePort, loadPort } from './stage-objects.ts';
+import type { Pair, Stage } from './stage.ts';
 
 /** Time for garbage and pages to be given back before memory is read. */
 const settleMs = 3_000;

@@ -9,8 +9,8 @@ import { CulvertError } from '../base/errors.ts';
  * `cross-node` goes through two routers and a switch, as in a cluster; `cross-node-bridge` has pods of two nodes on one
  * bridge, the shortest wire between two agents, where the mesh's share of the whole is the largest. `same-node` is the
  * kernel path as it is by default, `same-node-service` the same by a Service's address, `same-node-join` with joined
- * sockets, and `same-node-agent` goes through the agent. `cross-node-join` has
- * the legs between applications and agents joined.
+ * sockets, and `same-node-agent` goes through the agent. `cross-node-join` has the legs between applications and agents
+ * joined, `waypoint` is `cross-node` with a waypoint on the server's node.
  */
 export const pathNames = [
   'no-mesh',
@@ -21,12 +21,22 @@ export const pathNames = [
   'cross-node',
   'cross-node-join',
   'cross-node-bridge',
+  'waypoint',
   'cross-node-1-shard',
   'cross-node-2-shards',
 ] as const;
 export type PathName = (typeof pathNames)[number];
 
-export const measureNames = ['rtt', 'stream', 'connect', 'http', 'connects', 'memory', 'soak'] as const;
+export const measureNames = [
+  'rtt',
+  'stream',
+  'connect',
+  'http',
+  'connects',
+  'paced',
+  'memory',
+  'soak',
+] as const;
 export type MeasureName = (typeof measureNames)[number];
 
 export interface BenchOptions {
@@ -51,7 +61,7 @@ export interface BenchOptions {
 export const variables: Readonly<Record<string, { readonly default: string; readonly meaning: string }>> = {
   PATHS: { default: pathNames.join(','), meaning: 'what to compare with no mesh' },
   MEASURES: {
-    default: 'rtt,stream,connect,http,connects,memory',
+    default: 'rtt,stream,connect,http,connects,paced,memory',
     meaning: `any of ${measureNames.join(', ')}`,
   },
   ROUNDS: { default: '6', meaning: 'pairs of runs per measure, besides the first, which does not count' },

@@ -24,6 +24,8 @@ interface Path {
   /** Null: no agent is part of it. */
   readonly agents: AgentSetting | null;
   readonly carriage: Carriage;
+  /** Whether a waypoint stands between. */
+  readonly waypoint?: boolean;
   /** What is worth measuring on it. */
   readonly measures: readonly MeasureName[];
 }
@@ -50,7 +52,7 @@ function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
     },
     'same-node-service': {
       direct: plain.near,
-      culvert: { ...meshed.near, byService: true },
+      culvert: { ...meshed.near, service: 'near' },
       agents: pinned,
       carriage: 'kernel',
       measures: ['connect', 'connects'],
@@ -79,6 +81,13 @@ function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
       // What moves much at a time, or little, has no joined legs.
       measures: ['rtt', 'http'],
     },
+    waypoint: {
+      ...far,
+      culvert: { ...meshed.far, service: 'routed' },
+      agents: pinned,
+      waypoint: true,
+      measures: ['http', 'paced'],
+    },
     'cross-node-bridge': {
       ...far,
       direct: plain.bridged,
@@ -101,6 +110,7 @@ async function runPath(name: PathName, path: Path, stage: Stage, options: BenchO
   // What an agent holds that has done nothing is only told by one that has done nothing.
   if (wanted('memory')) await stage.stopAgents();
   const agents = path.agents === null ? [] : await stage.agents(path.agents);
+  if (path.waypoint === true) await stage.waypoint();
   const rows: Row[] = [];
   const add = (row: Row): void => {
     rows.push(row);

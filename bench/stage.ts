@@ -6,31 +6,26 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { AgentProcess } from '../test/lab/agent-process.ts';
-import { enrolled, type KubernetesObject, serviceObject } from '../test/lab/kubernetes.ts';
+import { enrolled } from '../test/lab/kubernetes.ts';
 import { Lab } from '../test/lab/lab.ts';
 import type { LabPod } from '../test/lab/pod.ts';
+import type { LabProcess } from '../test/lab/process.ts';
 import { CulvertError } from '../base/errors.ts';
 import { nginxConfiguration } from './nginx.ts';
 import { type BenchOptions } from './options.ts';
+import { eventLoadPort, httpPort, loadPort, nonblocking, stageObjects, vips } from './stage-objects.ts';
 import { buildTools, type Tools } from './tools/build.ts';
 
-export const loadPort = 7001;
-/** The same program with sockets that don't block: the kernel joins no others. */
-export const eventLoadPort = 7003;
-export const nonblocking = { NONBLOCKING: '1' } as const;
-export const idlePort = 7002;
-export const httpPort = 8080;
-
-/** Of the Service with the meshed pod `near`. */
-const vips = ['10.96.0.10', 'fd00:10:96::10'] as const;
+const launcher = fileURLToPath(new URL('../cli/culvert', import.meta.url));
 
 /** A client and the server that it talks to. */
 export interface Pair {
   readonly client: LabPod;
   readonly server: LabPod;
-  /** Dials the Service that has this server alone for an endpoint. */
-  readonly byService?: boolean;
+  /** The Service that is dialled, which has this server alone for an endpoint. */
+  readonly service?: 'near' | 'routed';
   /** Whether the load programs wait in read() and write(), or in poll() as event loops do. */
   readonly waits: boolean;
 }
@@ -57,6 +52,7 @@ export class Stage implements AsyncDisposable {
   readonly #ipv6: boolean;
   #agents: readonly AgentProcess[] = [];
   #setting: AgentSetting | null = null;
+  #waypoint: LabProcess | null = null;
 
   private constructor(lab: Lab, tools: Tools, options: BenchOptions) {
     this.lab = lab;
@@ -64,15 +60,10 @@ export class Stage implements AsyncDisposable {
     this.cpus = options.cpus;
     this.#ipv6 = options.ipv6;
     this.#configDir = join(lab.directory, 'config');
-    const pod = (name: string): LabPod => {
-      const found = lab.allPods.find(candidate => candidate.name === name);
-      if (found === undefined) throw new CulvertError('BENCH_STAGE', `no pod ${name}`);
-      return found;
-    };
     const pairs = (kind: string): Pairs => {
       const to = (server: keyof Pairs): Pair => ({
-        client: pod(`${kind}-client`),
-        server: pod(`${kind}-${server}`),
+        client: this.#pod(`${kind}-client`),
+        server: this.#pod(`${kind}-${server}`),
         waits: true,
       });
       return { near: to('near'), far: to('far'), bridged: to('bridged') };
@@ -96,10 +87,17 @@ export class Stage implements AsyncDisposable {
         }),
       ),
     );
-    const lab = await Lab.create({ name: 'bench', nodes: ['node-a', 'node-b'], pods });
+    const waypoint = {
+      name: 'waypoint',
+      node: 'node-b',
+      namespace: 'bench',
+      serviceAccount: 'waypoint',
+      labels: { app: 'waypoint', 'culvert.dev/dataplane-mode': 'none' },
+    };
+    const lab = await Lab.create({ name: 'bench', nodes: ['node-a', 'node-b'], pods: [...pods, waypoint] });
     try {
       const stage = new Stage(lab, tools, options);
-      lab.writeConfig(stage.#configDir, { objects: [nearService()] });
+      lab.writeConfig(stage.#configDir, { objects: stageObjects() });
       const pairs = [stage.meshed, stage.plain].flatMap(kind => Object.values(kind));
       for (const { server } of pairs) await stage.#serve(server);
       return stage;
@@ -110,8 +108,8 @@ export class Stage implements AsyncDisposable {
   }
 
   /** What a client dials, in the family that is measured. */
-  addressOf({ server, byService = false }: Pair): string {
-    const [v4, v6] = byService ? vips : [server.address, server.address6];
+  addressOf({ server, service }: Pair): string {
+    const [v4, v6] = service === undefined ? [server.address, server.address6] : vips[service];
     return this.#ipv6 ? v6 : v4;
   }
 
@@ -139,6 +137,21 @@ export class Stage implements AsyncDisposable {
     return agents;
   }
 
+  /** The waypoint of the Service `routed`, on the same CPU, with an access log as agents have one. */
+  async waypoint(): Promise<void> {
+    const pod = this.#pod('waypoint');
+    if (this.#waypoint?.running === true) return;
+    const args = ['--config', this.#configDir, '--name', 'bench/waypoint', '--access-log'];
+    this.#waypoint = pod.spawn(
+      launcher,
+      ['waypoint', 'run', ...args, join(this.lab.directory, 'waypoint.log')],
+      {
+        cpus: this.cpus,
+      },
+    );
+    await this.#waypoint.listensOn(15008);
+  }
+
   async stopAgents(): Promise<void> {
     await Promise.all(this.#agents.map(agent => agent.stop()));
     this.#agents = [];
@@ -147,6 +160,12 @@ export class Stage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lab.dispose();
+  }
+
+  #pod(name: string): LabPod {
+    const found = this.lab.allPods.find(candidate => candidate.name === name);
+    if (found === undefined) throw new CulvertError('BENCH_STAGE', `no pod ${name}`);
+    return found;
   }
 
   async #serve(pod: LabPod): Promise<void> {
@@ -165,14 +184,4 @@ export class Stage implements AsyncDisposable {
       nginx.listensOn(httpPort),
     ]);
   }
-}
-
-function nearService(): KubernetesObject {
-  return serviceObject({
-    name: 'near',
-    namespace: 'bench',
-    selector: { app: 'near' },
-    clusterIPs: vips,
-    ports: [loadPort, eventLoadPort, idlePort, httpPort].map(port => ({ name: `tcp-${port}`, port })),
-  });
 }

@@ -11,6 +11,8 @@ export interface Tools {
   readonly load: string;
   /** Proves that bytes and ends arrive as they were sent. */
   readonly pattern: string;
+  /** Answers at a steady rate of requests. */
+  readonly paced: string;
   /** Holds many connections that do nothing. */
   readonly idle: string;
 }
@@ -20,8 +22,13 @@ const output = (name: string): string => fileURLToPath(new URL(`../build/${name}
 
 /** Compiles what is out of date and returns where the programs are. Needs a C compiler as `cc`. */
 export async function buildTools(): Promise<Tools> {
-  const [load, pattern, idle] = await Promise.all([built('load'), built('pattern'), built('idle')]);
-  return { load, pattern, idle };
+  const [load, pattern, paced, idle] = await Promise.all([
+    built('load'),
+    built('pattern'),
+    built('paced'),
+    built('idle'),
+  ]);
+  return { load, pattern, paced, idle };
 }
 
 async function built(name: string): Promise<string> {

@@ -3,6 +3,7 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
@@ -38,6 +39,22 @@ t.test('load fails when the server is not there or ends', async t => {
   for (const mode of ['rtt', 'stream', 'connect'])
     await t.rejects(load(mode, '127.0.0.1', port, '1'), { code: 1 });
   await t.rejects(load('rtt', '127.0.0.1', await freePort(), '1'), { code: 1, stderr: /refused/ });
+});
+
+t.test('paced counts every answer, and fails on a wrong one', async t => {
+  let status = 200;
+  const server = http.createServer((_, answer) =>
+    answer.writeHead(status, { 'content-length': 2 }).end('ok'),
+  );
+  t.teardown(() => server.close());
+  const port = String(await listening(server));
+  const { stdout } = await run(tools.paced, ['127.0.0.1', port, '0.5', '200', '4']);
+  const told = JSON.parse(stdout) as Record<string, unknown>;
+  t.match(told, { measure: 'paced' });
+  t.ok(Math.abs(n(told, 'count') - 90) <= 1);
+  t.ok(0 < n(told, 'p50_us') && n(told, 'p50_us') <= n(told, 'p99_us'));
+  status = 503;
+  await t.rejects(run(tools.paced, ['127.0.0.1', port, '0.5', '200', '4']), { code: 1, stderr: /503/ });
 });
 
 t.test('pattern passes on a good path, with every way to end', async t => {
@@ -206,4 +223,10 @@ function flip(chunk: Buffer, index: number): Buffer {
   const copy = Buffer.from(chunk);
   if (index >= 0 && index < copy.length) copy.writeUInt8(copy.readUInt8(index) ^ 4, index);
   return copy;
+}
+
+async function listening(server: net.Server): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as net.AddressInfo).port;
 }
