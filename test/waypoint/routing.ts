@@ -1,5 +1,6 @@
 /** Requests through a whole waypoint: routes, filters, weights, and what the backend gets. */
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
 import { okay, route, World } from './world.ts';
@@ -231,17 +232,21 @@ t.test('timeouts', async t => {
 
 t.test('a waypoint that drains ends what is idle, and lets the rest end', async t => {
   await using world = await World.create();
-  await world.serveHttp('web', (_request, response) => setTimeout(() => response.end('slow'), 100));
+  const arrived = Promise.withResolvers<ServerResponse>();
+  await world.serveHttp('web', (request, response) => {
+    if (request.url === '/slow') arrived.resolve(response);
+    else response.end('quick');
+  });
   const idle = await world.connect();
   idle.write('GET / HTTP/1.1\r\nhost: web\r\n\r\n');
   await once(idle, 'data');
   const slow = world.raw('GET /slow HTTP/1.1\r\nhost: web\r\n\r\n');
-  await eventually(() => world.waypoint.tunnels > 0, { what: 'a tunnel' });
-  await new Promise(resolve => setTimeout(resolve, 20));
+  const response = await arrived.promise;
   const drained = world.waypoint.drain();
   idle.resume();
   await once(idle, 'end');
   idle.end();
+  response.end('slow');
   t.match(await slow, /connection: close\r\n(.*\r\n)*\r\nslow$/i);
   await drained;
   t.equal(world.waypoint.tunnels, 0);
