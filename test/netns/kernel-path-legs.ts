@@ -72,13 +72,14 @@ if 'zerocopy' in sys.argv:
 said = 0
 while not select.select([sys.stdin], [], [], 0.01)[0]:
     said += 1
-    words = b'%8d' % said
-    s.sendall(words)
+    words = b'%8d' % said * (700 if 'long' in sys.argv else 1)
+    for _ in range(3):
+        s.sendall(words)
     heard = b''
-    while len(heard) < len(words):
-        heard += s.recv(8) or sys.exit(f'ended after {said} words')
-    if heard != words:
-        sys.exit(f'{words} came back as {heard}')
+    while len(heard) < 3 * len(words):
+        heard += s.recv(65536) or sys.exit(f'ended after {said} words')
+    if heard != 3 * words:
+        sys.exit(f'word {said} came back wrong')
     print('.', end='', flush=True)
 `;
 
@@ -168,6 +169,15 @@ t.test('programs whose sockets block stay on TCP', async t => {
   const { joined, apart } = await legs(run);
   t.same(joined, [0, 0]);
   t.same(apart, [4, 4]);
+});
+
+t.test('messages of which a part goes by TCP arrive whole', async t => {
+  const turns = await decided(nodeA, 'path_to_tcp');
+  const talking = client.spawn('python3', ['-c', talks, server.address, String(port + 3), 'long']);
+  await talking.says(/\.{60}/, 30_000);
+  talking.stdin.end();
+  t.same(await talking.exited, { code: 0, signal: null }, talking.stderr());
+  t.ok((await decided(nodeA, 'path_to_tcp')) > turns, 'as the limit wants it');
 });
 
 t.test('a program that waits for word of its memory stays on TCP', async t => {
