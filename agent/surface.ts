@@ -102,8 +102,9 @@ export class Surface implements Ports {
       throw error;
     }
     this.#agent.portsTaken();
+    // Readiness is not kept for a crash: the next agent answers there before it takes what was.
     for (const { address, port, fd } of this.#servers)
-      this.#agent.parts.keeper?.keepPort({ address, port, fd });
+      if (port !== config.readyPort) this.#agent.parts.keeper?.keepPort({ address, port, fd });
     this.#timer = setInterval(() => {
       this.#refresh().catch((error: unknown) =>
         log.error({ err: String(error) }, 'metrics could not be collected'),

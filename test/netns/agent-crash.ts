@@ -73,8 +73,8 @@ async function pods(count: number): Promise<void> {
   const directory = `/proc/${stage.agent('node-a').process.pid}/fd`;
   const held = (): number =>
     readdirSync(directory).filter(fd => readlinkSync(`${directory}/${fd}`).startsWith('socket:')).length;
-  // Five for each shard of a pod; three ports, two to talk to the agent, and its standard input.
-  await eventually(() => held() === count * 10 + 6, { what: `the sockets of ${count} pods, not ${held()}` });
+  // Five for each shard of a pod; two ports, two to talk to the agent, and its standard input.
+  await eventually(() => held() === count * 10 + 5, { what: `the sockets of ${count} pods, not ${held()}` });
 }
 
 t.test('agents that crash refuse nobody, and let nobody hang', async t => {
