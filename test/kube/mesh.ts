@@ -75,8 +75,10 @@ export class Mesh {
     const cgroupRoot = settings.cgroups === 'unified' ? '/sys/fs/cgroup' : '/sys/fs/cgroup/unified';
     const set = ['--set', `node.cgroupRoot=${cgroupRoot}`];
     const kubeconfig = `--kubeconfig=${kubectl.kubeconfig}`;
+    // In a shared cluster `culvert upgrade` may have applied the same objects in its own name.
+    const owns = ['--server-side', '--force-conflicts'];
     if (way === 'kustomize')
-      await kubectl.run(['apply', '--server-side', '--kustomize', join(checkout, 'daemonset')]);
+      await kubectl.run(['apply', ...owns, '--kustomize', join(checkout, 'daemonset')]);
     else if (way === 'command') await run(culvert, ['install', kubeconfig, ...set], { timeoutMs: rolloutMs });
     else
       await helm([
