@@ -4,12 +4,13 @@
  */
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { AgentLab } from '../help/agent-lab.ts';
 import { eventually } from '../lab/eventually.ts';
 import { type KubernetesObject, serviceObject } from '../lab/kubernetes.ts';
 import type { LabPod } from '../lab/pod.ts';
+import { makeOddCertificate, makeRoot } from '../tunnel/pki.ts';
 
 if (process.getuid?.() !== 0) {
   t.plan(0, 'network namespaces need root');
@@ -186,6 +187,59 @@ t.test('retries save every request', async t => {
   const { stdout } = await client.run('curl', ['-sS', ...urls.flat()]);
   t.same(new Set(stdout.trim().split('\n')), new Set(['200']));
   await eventually(() => lines().some(({ attempts }) => attempts === 2), { what: 'a second try' });
+});
+
+t.test('TLS goes to the pod that its name says, and nobody on the way opens it', async t => {
+  const root = makeRoot();
+  const secureServer = `const [name, cert, key] = process.argv.slice(1);
+    require('node:https').createServer({ cert, key }, (q, r) => r.end(name)).listen(8443)`;
+  for (const pod of [one, two]) {
+    const host = `${pod.name}.example.org`;
+    const { certificatePem, privateKeyPem } = makeOddCertificate(root, { names: [[2, host]] });
+    pod.spawn(process.execPath, ['-e', secureServer, pod.name, certificatePem, privateKeyPem]);
+  }
+  const secure = (name: string, clusterIP: string, selector: Record<string, string>): KubernetesObject =>
+    serviceObject({
+      name,
+      namespace: 'shop',
+      selector,
+      clusterIPs: [clusterIP],
+      ports: [{ name: 'tls', port: 443, targetPort: 8443 }],
+    });
+  const route = (pod: string, version: string): KubernetesObject => ({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'TLSRoute',
+    metadata: { name: pod, namespace: 'shop' },
+    spec: {
+      parentRefs: [{ group: '', kind: 'Service', name: 'secure' }],
+      hostnames: [`${pod}.example.org`],
+      rules: [{ backendRefs: [{ name: version, port: 443 }] }],
+    },
+  });
+  const target = secure('secure', '10.96.0.30', { app: 'web' });
+  await stage.apply('secure.yaml', [
+    { ...target, metadata: { ...target.metadata, labels: { 'culvert.dev/use-waypoint': 'waypoint' } } },
+    secure('s1', '10.96.0.31', { version: 'v1' }),
+    secure('s2', '10.96.0.32', { version: 'v2' }),
+    route('one', 's1'),
+    route('two', 's2'),
+  ]);
+  writeFileSync(join(stage.lab.directory, 'root.pem'), root.pem);
+  const ask = (name: string): Promise<string> =>
+    curl(
+      '--cacert',
+      join(stage.lab.directory, 'root.pem'),
+      '--resolve',
+      `${name}.example.org:443:10.96.0.30`,
+      `https://${name}.example.org/`,
+    );
+  await eventually(async () => (await ask('one')) === 'one', { what: 'an answer of one' });
+  t.equal(await ask('two'), 'two');
+  t.equal(await ask('three'), '', 'no route is for it');
+  const line = await eventually(() => lines().find(({ sni }) => sni === 'three.example.org'), {
+    what: 'why it was refused',
+  });
+  t.match(line, { code: 'NO_ROUTE', 'src.workload': 'client' });
 });
 
 t.test('without the label nothing passes it', async t => {
