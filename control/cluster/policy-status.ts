@@ -1,15 +1,15 @@
 /**
  * What the status of a BackendTLSPolicy says about each Service that it targets: whether it is in force there, and whether
- * what it refers to exists. Pure; status.ts writes it. Entries of other controllers stay as they are.
+ * what it refers to exists. Pure; status.ts writes it.
  *
  * The ancestor is the Service itself, since no Gateway stands between it and its clients. A Service whose requests pass no
  * waypoint is none of ours: some Gateway may follow the policy.
  */
-import { gatewayController } from '../../model/kinds/gateway.ts';
 import type { Finding } from '../finding.ts';
-import { type Condition, type Verdict, renewed } from './conditions.ts';
+import type { Verdict } from './conditions.ts';
 import { type OwnObject, record } from './own-object.ts';
 import { messageOf, type RouteKnowledge } from './route-status.ts';
+import { renewedEntries } from './status-entries.ts';
 
 /** Gateway API takes no more. */
 const maxAncestors = 16;
@@ -35,36 +35,19 @@ export function policyAncestors(
   knowledge: RouteKnowledge,
   now: string,
 ): readonly unknown[] | null {
-  const { ancestors } = object.status;
-  const present: readonly unknown[] = Array.isArray(ancestors) ? ancestors : [];
-  const others = present.filter(entry => record(entry)['controllerName'] !== gatewayController);
-  const known = new Map(
-    present.filter(entry => !others.includes(entry)).map(entry => [identityOf(entry), entry]),
-  );
-  let isNews = known.size !== present.length - others.length;
-  const ours: { ancestorRef: unknown; controllerName: string; conditions: readonly Condition[] }[] = [];
-  for (const [index, target] of object.targetRefs.entries()) {
-    if (ours.length + others.length >= maxAncestors) break;
+  const wanted = object.targetRefs.flatMap((target, index) => {
     const { group = '', kind, name, sectionName } = record(target);
-    if (kind !== 'ServiceEntry' && !knowledge.hasWaypoint(object.namespace, String(name))) continue;
+    if (kind !== 'ServiceEntry' && !knowledge.hasWaypoint(object.namespace, String(name))) return [];
     const section = sectionName === undefined ? {} : { sectionName };
-    const ancestorRef = { group, kind, namespace: object.namespace, name, ...section };
-    const entry = { ancestorRef, controllerName: gatewayController };
-    const { conditions: before } = record(known.get(identityOf(entry)));
-    const had: readonly unknown[] = Array.isArray(before) ? before : [];
-    const verdicts = [accepted(object, index, knowledge.built), resolved(knowledge.built)];
-    const { conditions, isNews: isOther } = renewed(had, verdicts, object.generation, now);
-    isNews ||= isOther || had.length !== conditions.length;
-    ours.push({ ...entry, conditions });
-  }
-  isNews ||= ours.length !== known.size;
-  return isNews ? [...others, ...ours] : null;
-}
-
-/** Whether two entries are about the same ancestor. */
-function identityOf(entry: unknown): string {
-  const { group, kind, namespace, name, sectionName } = record(record(entry)['ancestorRef']);
-  return JSON.stringify([group, kind, namespace, name, sectionName]);
+    const ref = { group, kind, namespace: object.namespace, name, ...section };
+    return [{ ref, verdicts: [accepted(object, index, knowledge.built), resolved(knowledge.built)] }];
+  });
+  const { generation, status } = object;
+  return renewedEntries(
+    { member: 'ancestorRef', present: status['ancestors'], most: maxAncestors, generation },
+    wanted,
+    now,
+  );
 }
 
 function accepted({ findings }: OwnObject, index: number, built: readonly Finding[]): Verdict {

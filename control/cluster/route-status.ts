@@ -1,14 +1,14 @@
 /**
  * What the status of a route says about each Service that it is bound to: whether it is in force there, and whether what
- * it refers to exists. Pure; status.ts writes it. Entries of other controllers stay as they are, ours go with the parent.
+ * it refers to exists. Pure; status.ts writes it.
  *
  * Rules that can not be done answer with 500 while the others are in force: that is `PartiallyInvalid`, as Gateway API has
  * it. A Service whose requests pass no waypoint has nobody who would follow the route, so there it is not accepted.
  */
-import { gatewayController } from '../../model/kinds/gateway.ts';
 import type { Finding } from '../finding.ts';
-import { type Condition, type Verdict, renewed } from './conditions.ts';
+import type { Verdict } from './conditions.ts';
 import { type OwnObject, record } from './own-object.ts';
+import { renewedEntries } from './status-entries.ts';
 
 /** Findings about one of the parents, not about what the route says. */
 const ofParents: ReadonlySet<string> = new Set(['unknown-parent', 'route-conflict']);
@@ -36,32 +36,15 @@ export function routeParents(
   knowledge: RouteKnowledge,
   now: string,
 ): readonly unknown[] | null {
-  const { parents } = object.status;
-  const present: readonly unknown[] = Array.isArray(parents) ? parents : [];
-  const others = present.filter(entry => record(entry)['controllerName'] !== gatewayController);
-  const known = new Map(
-    present.filter(entry => !others.includes(entry)).map(entry => [identityOf(entry), entry]),
+  const wanted = object.parentRefs.flatMap((ref, index) =>
+    record(ref)['kind'] === 'Service' ? [{ ref, verdicts: verdictsOf(object, index, knowledge) }] : [],
   );
-  let isNews = known.size !== present.length - others.length;
-  const ours: { parentRef: unknown; controllerName: string; conditions: readonly Condition[] }[] = [];
-  for (const [index, parentRef] of object.parentRefs.entries()) {
-    if (record(parentRef)['kind'] !== 'Service' || ours.length + others.length >= maxParents) continue;
-    const entry = { parentRef, controllerName: gatewayController };
-    const { conditions: before } = record(known.get(identityOf(entry)));
-    const had: readonly unknown[] = Array.isArray(before) ? before : [];
-    const verdicts = verdictsOf(object, index, knowledge);
-    const { conditions, isNews: isOther } = renewed(had, verdicts, object.generation, now);
-    isNews ||= isOther || had.length !== conditions.length;
-    ours.push({ ...entry, conditions });
-  }
-  isNews ||= ours.length !== known.size;
-  return isNews ? [...others, ...ours] : null;
-}
-
-/** Whether two entries are about the same parent: by what it names, in whatever order the members are. */
-function identityOf(entry: unknown): string {
-  const { group, kind, namespace, name, sectionName, port } = record(record(entry)['parentRef']);
-  return JSON.stringify([group, kind, namespace, name, sectionName, port]);
+  const { generation, status } = object;
+  return renewedEntries(
+    { member: 'parentRef', present: status['parents'], most: maxParents, generation },
+    wanted,
+    now,
+  );
 }
 
 function verdictsOf(object: OwnObject, index: number, knowledge: RouteKnowledge): Verdict[] {
