@@ -12,7 +12,7 @@ import {
   type OutgoingHandlers,
   type OutgoingRequest,
 } from './outgoing.ts';
-import { sendWithTrailers } from './trailers-out.ts';
+import { sendAlone } from './single-call.ts';
 
 /** `agreed`: what the endpoint chooses in its TLS handshake. */
 export type OutgoingVersion = 'http1' | 'http2' | 'agreed';
@@ -55,7 +55,7 @@ export function send(
     announcesTrailers(request.head.headers)
   ) {
     const dialled = (to: Way) => negotiation.open(to, 'http/1.1');
-    return sendWithTrailers(context, way, request, handlers, dialled);
+    return sendAlone(context, way, { request, upgrade: null, dial: dialled }, handlers);
   }
   return (isHttp2 ? http2 : http1).send(way, request, handlers);
 }

@@ -18,7 +18,8 @@ import { h2Cancel, type OutgoingCall, type OutgoingError, type OutgoingHandlers 
 import { outcomeOf } from './outcome.ts';
 import { versionFor } from './outgoing-version.ts';
 import { send } from './pools.ts';
-import { sendUpgrade } from './upgrade-out.ts';
+import { dial } from './tunnel-out.ts';
+import { sendAlone } from './single-call.ts';
 
 /** Doing it twice is as doing it once (RFC 9110 §9.2.2). */
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
@@ -194,7 +195,8 @@ export class Tries implements OutgoingHandlers {
       trailers: () => body?.trailers ?? [],
     };
     if (upgrade !== null) {
-      this.#call = sendUpgrade(this.#context, way, request, upgrade, this);
+      const dialled = (to: Way) => dial(this.#context, null, to, ['http/1.1']);
+      this.#call = sendAlone(this.#context, way, { request, upgrade, dial: dialled }, this);
       return;
     }
     this.#call = send(this.#context, versionFor(this.#incoming, way), way, request, this);

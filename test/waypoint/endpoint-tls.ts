@@ -135,6 +135,9 @@ void t.test('both prove who they are, with certificates of a Secret', async t =>
   await world.routes(authorities + simple());
   t.equal((await world.request('/')).status, 503, 'without a certificate the server does not take us');
   t.equal((await world.line({ status: 503 }))['code'], 'UPSTREAM_TLS_FAILED');
+  const upgrade = 'GET /chat HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n';
+  t.match(await world.raw(upgrade), /^HTTP\/1.1 503 /, 'nor for another protocol');
+  t.equal((await world.line({ path: '/chat' }))['code'], 'UPSTREAM_TLS_FAILED');
 
   for (const [what, texts] of [
     ['no Secret', null],
