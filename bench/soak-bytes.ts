@@ -71,8 +71,7 @@ async function disturb(stage: KernelPathLab, until: number): Promise<[number, nu
       await old.process.exited;
       replaced += 1;
     } else if (n % 3 === 1) {
-      await agents.agent(node).kill();
-      await agents.serves(await agents.startAgent(node, { waitUntilReady: false }));
+      await agents.crashAgent(node);
       killed += 1;
     } else {
       // Concerns the same pods: their verdicts are judged anew, and stand.
