@@ -62,7 +62,7 @@ export interface WaypointLimits {
   readonly headBytes: number;
   /** Header fields of a request. */
   readonly headFields: number;
-  /** Requests at a time on one HTTP/2 connection. */
+  /** Requests at a time on one connection; of HTTP/1.1, where more come than are answered, about as many. */
   readonly streamsPerConnection: number;
   /** How long a client of a port of unknown protocol may be silent before its server may speak first. */
   readonly detectMs: number;

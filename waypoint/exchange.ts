@@ -3,7 +3,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
-import { CulvertError } from '../base/errors.ts';
+import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { GrpcMessages } from '../model/grpc-messages.ts';
 import { changeHeaders } from '../model/http-filters.ts';
 import { headerOf, type HeaderList, type HttpHead } from '../model/http-head.ts';
@@ -19,7 +19,7 @@ import type { Incoming } from './incoming.ts';
 import { isGrpc, localAnswer } from './local-answer.ts';
 import { matchOf, type Match } from './match.ts';
 import { sendMirrors } from './mirror.ts';
-import { h2Cancel } from './outgoing.ts';
+import { h2Cancel, h2InternalError } from './outgoing.ts';
 import { join } from './relay.ts';
 import { report } from './report.ts';
 import { sessionHeader } from './session.ts';
@@ -66,9 +66,24 @@ class Exchange implements TriesOwner {
   }
 
   start(): void {
-    const verdict = authorise(this.#context, this.#incoming, this.#traced.head);
-    if (verdict instanceof Promise) void verdict.then(later => this.#judged(later));
-    else this.#judged(verdict);
+    try {
+      const verdict = authorise(this.#context, this.#incoming, this.#traced.head);
+      if (!(verdict instanceof Promise)) this.#judged(verdict);
+      else verdict.then(later => this.#judged(later)).catch((thrown: unknown) => this.#mistaken(thrown));
+    } catch (thrown) {
+      this.#mistaken(thrown);
+    }
+  }
+
+  /** A mistake of ours ends the request that it was made with, and nobody else's. */
+  #mistaken(thrown: unknown): void {
+    const error = asCulvertError(thrown, 'WAYPOINT_INTERNAL_ERROR', { side: 'us' });
+    const { code, message: err } = error;
+    this.#context.metrics.refused(code);
+    this.#context.log.error({ code, err, request_id: this.#traced.requestId }, 'request given up');
+    if (this.#finished) return;
+    this.#tries?.abort();
+    this.onBroken(error, h2InternalError);
   }
 
   #judged(verdict: Verdict): void {

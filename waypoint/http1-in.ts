@@ -10,6 +10,7 @@ import { RequestBody } from './body.ts';
 import type { Client, Destination, WaypointContext } from './context.ts';
 import { answer } from './exchange.ts';
 import { endToEnd, type Incoming } from './incoming.ts';
+import { StreamSocket } from './stream-socket.ts';
 import { isAuthority, splitTarget } from './target.ts';
 
 interface Served {
@@ -78,13 +79,16 @@ function makeServer(context: WaypointContext): http.Server {
   );
   // Answered here, as the endpoint is another hop: it gets the body as it comes.
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
-    if (accept(request, response, null)) response.writeContinue();
+    // What was answered at once (a policy denies it) has had its last word.
+    if (accept(request, response, null) && !response.headersSent) response.writeContinue();
   });
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
     refuse(response, 417, 'expectation that is not known');
   });
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
-    endWith(socket, 405, 'Method Not Allowed');
+    const served = servedOf.get(socket);
+    if (served === undefined || served.open > 0 || served.refused) socket.destroy();
+    else endWith(socket, 405, 'Method Not Allowed');
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     if (head.length > 0) socket.unshift(head);
@@ -111,8 +115,13 @@ function makeServer(context: WaypointContext): http.Server {
   return server;
 }
 
-/** A request that asks for another protocol, and is one that may: without a body, whose end would be in doubt. */
-function isUpgrade({ headers, httpVersionMinor }: IncomingMessage): boolean {
+/**
+ * A request that asks for another protocol, and is one that may: without a body, whose end would be in doubt, and with every
+ * request before it answered, since their answers would be in the midst of the other protocol.
+ */
+function isUpgrade({ headers, httpVersionMinor, socket }: IncomingMessage): boolean {
+  const served = servedOf.get(socket);
+  if (served === undefined || served.open > 0 || served.refused) return false;
   const wanted = headers.upgrade?.toLowerCase();
   if (wanted === undefined || wanted.startsWith('h2') || wanted.startsWith('http/')) return false;
   const { 'transfer-encoding': coding, 'content-length': length = '0' } = headers;
@@ -240,6 +249,8 @@ class Http1Request implements Incoming {
   readonly #response: ServerResponse;
   readonly #socket: Duplex;
   readonly #upgraded: Duplex | null;
+  /** HTTP/1.0 knows of no response before the final one. */
+  readonly #hearsInformation: boolean;
   #closed = false;
   onDrain: () => void = () => {};
   onClose: () => void = () => {};
@@ -261,15 +272,19 @@ class Http1Request implements Incoming {
     this.#response = response;
     this.#socket = request.socket;
     this.#upgraded = upgraded;
+    this.#hearsInformation = request.httpVersionMinor > 0;
     response.sendDate = false;
     response.on('drain', () => this.onDrain()).on('error', () => {});
     served.open += 1;
+    if (served.open === served.context.config.limits.streamsPerConnection) holdOf(request.socket)?.hold();
     response.once('close', () => this.#gone());
     upgraded?.once('close', () => this.#gone()).on('error', () => {});
   }
 
   inform(status: number, headers: HeaderList): void {
-    if (this.#response.headersSent || this.#closed || status === 101) return;
+    if (this.#response.headersSent || this.#closed || status === 101 || !this.#hearsInformation) return;
+    // While a response to an earlier request is under way, this would be in the midst of it.
+    if (this.#response.socket === null) return;
     const lines = endToEnd(headers).map((text, at) => (at % 2 === 0 ? `${text}: ` : `${text}\r\n`));
     this.#socket.write(
       `HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? 'Information'}\r\n${lines.join('')}\r\n`,
@@ -318,8 +333,15 @@ class Http1Request implements Incoming {
     if (this.#closed) return;
     this.#closed = true;
     this.#served.open -= 1;
+    if (this.#served.open < this.#served.context.config.limits.streamsPerConnection)
+      holdOf(this.#socket)?.release();
     this.onClose();
   }
+}
+
+/** What keeps a client from sending more requests than are answered; null where nothing does. */
+function holdOf(socket: Duplex): StreamSocket | null {
+  return socket instanceof StreamSocket ? socket : null;
 }
 
 function flush(response: ServerResponse): void {

@@ -15,6 +15,7 @@ export class StreamSocket extends Duplex implements H2StreamHandlers {
   /** Of the chunk that the stream keeps until its window opens. */
   #written: WriteDone | null = null;
   #isReset = false;
+  #isHeld = false;
 
   /** Takes over an open stream; it is to be resumed by the first read. */
   constructor(stream: H2Stream) {
@@ -24,7 +25,19 @@ export class StreamSocket extends Duplex implements H2StreamHandlers {
   }
 
   override _read(): void {
-    this.#stream.resume();
+    if (!this.#isHeld) this.#stream.resume();
+  }
+
+  /** Nothing more is taken from the peer, whoever reads; what has come already goes on. */
+  hold(): void {
+    this.#isHeld = true;
+    this.#stream.pause();
+  }
+
+  release(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    if (!this.#isReset && !this.#stream.closed) this.#stream.resume();
   }
 
   override _write(chunk: Buffer, _encoding: string, done: WriteDone): void {
