@@ -64,7 +64,9 @@ export class Http2Pools {
           call.start(ready);
           return;
         }
-        await this.#open(way);
+        const opened = await this.#open(way);
+        // One that takes no stream at all would be followed by the next, without end.
+        if (opened.served === 0 && !hasRoom(opened)) throw full(way);
       }
     } catch (error) {
       call.fail(asCulvertError(error, 'DIAL_FAILED', { side: 'server' }), false, h2InternalError);

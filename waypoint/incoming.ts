@@ -76,7 +76,8 @@ function tokens(value: string): string[] {
 
 /** Lower-case names, several values as a list: what node:http2 takes. */
 export function fieldsOf(headers: HeaderList): Record<string, string | string[]> {
-  const fields: Record<string, string | string[]> = {};
+  // Of nobody's kind, so that a field may be named `constructor`.
+  const fields = Object.create(null) as Record<string, string | string[]>;
   const list = endToEnd(headers);
   for (let at = 0; at < list.length; at += 2) {
     const name = (list[at] ?? '').toLowerCase();

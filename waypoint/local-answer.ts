@@ -51,8 +51,8 @@ export function localAnswer(
     const isSent = hasBody && head.method !== 'HEAD';
     return { status, headers: [...headers, ...length], body: isSent ? given : null, grpcStatus: null };
   }
-  const text = `${STATUS_CODES[status] ?? 'Error'}: ${reason} (${code})\n`;
-  const body = head.method === 'HEAD' ? null : Buffer.from(text);
+  const text = Buffer.from(`${STATUS_CODES[status] ?? 'Error'}: ${reason} (${code})\n`);
+  const body = head.method === 'HEAD' ? null : text;
   const fields = [
     ...headers,
     'content-type',

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
+import { frame } from '../tunnel/h2/raw-frames.ts';
 import { destination, route, World } from './world.ts';
 
 /** An HTTP/2 server at the port of a pod. */
@@ -178,7 +179,7 @@ t.test('from HTTP/1.1 to a backend of HTTP/2', async t => {
   const { status, headers, text } = await world.request('/x?y=1', {
     method: 'POST',
     body: 'hello',
-    headers: { Cookie: 'c=1', 'X-Mixed': 'Case' },
+    headers: { Cookie: 'c=1', 'X-Mixed': 'Case', constructor: 'plain', ['__proto__']: 'plain' },
   });
   t.equal(status, 201);
   t.same(headers['set-cookie'], ['a=1', 'b=2']);
@@ -188,6 +189,7 @@ t.test('from HTTP/1.1 to a backend of HTTP/2', async t => {
     ':authority': 'web',
     cookie: 'c=1',
     'x-mixed': 'Case',
+    constructor: 'plain',
     body: 'hello',
   });
 });
@@ -256,16 +258,6 @@ t.test('connections to endpoints as the policy says: streams at a time, requests
   t.equal(sessions.size, 3);
   session.destroy();
 });
-
-/** A frame of HTTP/2 (RFC 9113 section 4.1). */
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
 
 /** A field that is in no table (RFC 7541 section 6.2.2). */
 function field(name: string, value: string): Buffer {
