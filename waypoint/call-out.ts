@@ -54,7 +54,7 @@ export async function fetchText(
     throw failure(`${url} is no URL of HTTP`);
   const deadline = AbortSignal.timeout(timeoutMs);
   try {
-    const socket = await within(open(context, parsed, timeoutMs), deadline);
+    const socket = await within(open(context, parsed, timeoutMs, deadline), deadline);
     try {
       return await get(socket, parsed, deadline, maxBytes);
     } finally {
@@ -71,7 +71,12 @@ function failure(message: string): CulvertError {
   return new CulvertError('FETCH_FAILED', message, { side: 'server' });
 }
 
-async function open(context: WaypointContext, url: URL, timeoutMs: number): Promise<Duplex> {
+async function open(
+  context: WaypointContext,
+  url: URL,
+  timeoutMs: number,
+  deadline: AbortSignal,
+): Promise<Duplex> {
   const isSecure = url.protocol === 'https:';
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const port = Number(url.port || (isSecure ? 443 : 80));
@@ -84,6 +89,8 @@ async function open(context: WaypointContext, url: URL, timeoutMs: number): Prom
   const servername = canonicalIp(host) === null ? host : '';
   const secure = tls.connect({ socket: raw, servername, host, ALPNProtocols: ['http/1.1'] });
   return new Promise((resolve, reject) => {
+    // A server that accepts and says nothing more holds nothing of ours.
+    deadline.addEventListener('abort', () => raw.destroy(), { once: true });
     secure.once('secureConnect', () => resolve(secure));
     secure.once('error', error => {
       raw.destroy();

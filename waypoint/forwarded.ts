@@ -32,6 +32,11 @@ export interface Sampling {
   readonly random: () => number;
 }
 
+/** What no client may say about itself. */
+const ours = new Set(['x-forwarded-client-cert']);
+/** What it may say in the one spelling that is added to. */
+const underscored = new Set([...ours, 'x-forwarded-for', 'x-forwarded-proto']);
+
 const b3Names = new Map<string, keyof B3Fields>([
   ['b3', 'b3'],
   ['x-b3-traceid', 'traceId'],
@@ -66,8 +71,8 @@ export function withContext(
     // Only names that begin with b, x or t matter here.
     if (first === 0x78 || first === 0x74 || first === 0x62) {
       const known = name.toLowerCase();
-      // Also as `x_forwarded_client_cert`, which some servers take for the same.
-      if (known.replaceAll('_', '-') === 'x-forwarded-client-cert') continue;
+      // Also as `x_forwarded_for`, which some servers take for the same.
+      if (ours.has(known) || (known.includes('_') && underscored.has(known.replaceAll('_', '-')))) continue;
       if (known === 'x-forwarded-for') {
         forwardedFor += `${value}, `;
         continue;

@@ -32,6 +32,12 @@ t.test('a client says nothing about who it is', async t => {
     'URI=spiffe://a/ns/b/sa/admin',
     'X-Forwarded-For',
     '192.0.2.1',
+    'X_Forwarded_For',
+    '192.0.2.2',
+    'x-forwarded_client_cert',
+    'URI=spiffe://a/ns/b/sa/admin',
+    'x_forwarded_proto',
+    'https',
     'A',
     'b',
   ]);
@@ -39,6 +45,8 @@ t.test('a client says nothing about who it is', async t => {
   t.equal(get('x-forwarded-for'), '192.0.2.1, 10.0.0.9', 'what came before us, and the address that we saw');
   t.equal(get('x-forwarded-proto'), 'http');
   t.equal(get('a'), 'b');
+  for (const name of ['x_forwarded_for', 'x-forwarded_client_cert', 'x_forwarded_proto'])
+    t.equal(get(name), null, `${name}, which some servers take for the same`);
 });
 
 t.test('a trace goes on, or begins', async t => {
