@@ -75,70 +75,40 @@ export interface AgentConfig {
   readonly limits: AgentLimits;
 }
 
-/** Deadlines in milliseconds and caps; each protects the node from one slow or hostile peer. */
-export interface AgentLimits {
-  /** TCP connect to an application or to another agent. */
-  readonly dialMs: number;
-  /** TLS handshake, either side. */
-  readonly tlsHandshakeMs: number;
-  /** HTTP/2 preface and SETTINGS of a peer that finished its handshake. */
-  readonly prefaceMs: number;
-  /** From CONNECT to its answer; longer than `dialMs`, since the peer dials the application in between. */
-  readonly connectMs: number;
-  /** How long a connection waits for its workload's certificate. */
-  readonly certificateWaitMs: number;
-  /** Tunnel without streams is closed after this. */
-  readonly tunnelIdleMs: number;
-  /** Tunnel gets no new streams after this, or sooner when the certificate ends. */
-  readonly tunnelMaxAgeMs: number;
-  readonly pingIntervalMs: number;
-  readonly pingTimeoutMs: number;
-  /** Streams on one tunnel before a second one is opened. */
-  readonly streamsPerTunnel: number;
-  /** Inbound tunnels, and handshakes under way, from one source address to one pod. */
-  readonly tunnelsPerSource: number;
-  readonly handshakesPerSource: number;
-  /** Endpoints tried for one connection to a Service. */
-  readonly endpointAttempts: number;
-  /** An endpoint whose dial failed is passed over for this long, doubled at each failure up to 16 times. */
-  readonly endpointPenaltyMs: number;
-  /** On demand: how long a connection waits for what its destination is. */
-  readonly inquiryMs: number;
-  /** On demand: the same for what can be done without, a name of DNS or the labels of a client. */
-  readonly hintMs: number;
-  /** On demand: connections and queries that wait at once, of one pod and of a shard. */
-  readonly inquiriesPerPod: number;
-  readonly inquiries: number;
-  /** Open connections per pod, all directions together. */
-  readonly connectionsPerPod: number;
-  /** SIGTERM to forced close. */
-  readonly drainMs: number;
-  /** A shard that answers no ping for this long is replaced. */
-  readonly shardHangMs: number;
-  /** BPF treats the agent as gone when its heartbeat is older. */
-  readonly heartbeatTimeoutMs: number;
-  /** After a crash connections wait this long for the next agent, and new ones no longer than `heartbeatTimeoutMs`; 0: none. */
-  readonly absenceMs: number;
-  /** Connections with a verdict begin for this long after the last heartbeat: no longer than a replacement takes. */
-  readonly verdictGraceMs: number;
-  /** Bytes that wait unread in a join before the writer is held back by TCP. */
-  readonly joinBytes: number;
-}
-
-export const defaultLimits: AgentLimits = {
+/**
+ * Deadlines in milliseconds and caps, with what each is unless said otherwise (`--limit`, docs/running.md); each protects the
+ * node from one slow or hostile peer.
+ */
+export const defaultLimits = {
   ...tunnelDefaults,
+  /** Endpoints tried for one connection to a Service. */
   endpointAttempts: 3,
+  /** On demand: how long a connection waits for what its destination is. */
   inquiryMs: 5_000,
+  /** On demand: the same for what can be done without, a name of DNS or the labels of a client. */
   hintMs: 1_000,
+  /** On demand: connections and queries of one pod that wait at once. */
   inquiriesPerPod: 256,
+  /** On demand: the same of a shard. */
   inquiries: 4_096,
+  /** Open connections per pod, all directions together. */
   connectionsPerPod: 50_000,
+  /** A shard that answers no ping for this long is replaced. */
   shardHangMs: 30_000,
+  /** BPF treats the agent as gone when its heartbeat is older. */
   heartbeatTimeoutMs: 10_000,
+  /** After a crash connections wait this long for the next agent, and new ones no longer than `heartbeatTimeoutMs`; 0: none. */
   absenceMs: 8_000,
+  /** Connections with a verdict begin for this long after the last heartbeat: no longer than a replacement takes. */
   verdictGraceMs: 60_000,
+  /** Bytes that wait unread in a join before the writer is held back by TCP. */
   joinBytes: 1_048_576,
 };
+
+export type AgentLimits = { readonly [Name in keyof typeof defaultLimits]: number };
+
+/** Of which 0 means that there is none. */
+export const mayBeZero: readonly (keyof AgentLimits)[] = ['absenceMs'];
 
 export const defaultPodPorts: PodPorts = { outbound: 15001, plaintext: 15006, hbone: 15008, dns: 15053 };
 

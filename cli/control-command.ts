@@ -6,8 +6,7 @@
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
 import { randomBytes } from 'node:crypto';
-import { CulvertError, describeError } from '../base/errors.ts';
-import { logLevels } from '../base/log.ts';
+import { describeError } from '../base/errors.ts';
 import { settle } from '../base/settle.ts';
 import { keepHeapTight } from '../base/tight-heap.ts';
 import {
@@ -20,6 +19,8 @@ import {
 import { Control } from '../control/control.ts';
 import { Surface } from '../control/surface.ts';
 import { keepBlocksApart, releaseMemory } from '../native/native.ts';
+import { OptionChecks } from './option-checks.ts';
+import { listenForEnd } from './until-told.ts';
 
 /** Between two times that memory is given back. */
 const releaseMs = 30_000;
@@ -54,7 +55,8 @@ export async function control(options: ControlOptions): Promise<void> {
   const plane = new Control(config);
   const surface = new Surface(plane);
   await surface.start();
-  const told = untilTold(plane);
+  const ending = listenForEnd(() => plane.drain().catch(() => {}));
+  plane.onShutdownRequest = ending.stop;
   const failed = plane.start().then(
     () => {
       plane.log.info({ port: plane.port, namespace: config.namespace }, 'control plane runs');
@@ -66,7 +68,7 @@ export async function control(options: ControlOptions): Promise<void> {
     (error: unknown) => error,
   );
   // Only what can not be mended by waiting ends a start, or whoever ends it.
-  const problem = await Promise.race([told, failed.then(error => error ?? told)]);
+  const problem = await Promise.race([ending.ended, failed.then(error => error ?? ending.ended)]);
   await surface.stop();
   await plane.stop();
   if (problem !== undefined && problem !== null) {
@@ -77,45 +79,17 @@ export async function control(options: ControlOptions): Promise<void> {
   process.exit(0);
 }
 
-/** Returns when the control plane has drained after a signal or a request on the admin port. */
-async function untilTold(plane: Control): Promise<null> {
-  await new Promise<void>(done => {
-    let told = false;
-    const stop = (): void => {
-      if (told) {
-        done();
-        return;
-      }
-      told = true;
-      plane.drain().then(done, done);
-    };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
-    plane.onShutdownRequest = stop;
-  });
-  return null;
-}
-
 const nameRule = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 /** Checks everything the user wrote; throws one BAD_USAGE with a line per problem. */
 export function controlConfig(options: ControlOptions): ControlConfig {
-  const problems: string[] = [];
-  const port = (name: string, text: string): number => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= 1 && value <= 65_535))
-      problems.push(`--${name} ${text}: a port from 1 to 65535 is needed`);
-    return value;
-  };
+  const checks = new OptionChecks();
+  const { problems } = checks;
   const name = (option: string, text: string): string => {
     if (!nameRule.test(text)) problems.push(`--${option} ${text}: lower-case letters, digits, - and . only`);
     return text;
   };
-  for (const part of options.logLevel.split(',')) {
-    const level = part.includes('=') ? part.slice(part.indexOf('=') + 1) : part;
-    if (!(logLevels as readonly string[]).includes(level))
-      problems.push(`--log-level ${part}: use one of ${logLevels.join(', ')}`);
-  }
+  const logLevel = checks.logLevel(options.logLevel);
   if (isIP(options.address) === 0) problems.push(`--address ${options.address}: an IP address is needed`);
   const namespace = name('namespace', options.namespace);
   const agents = options.agent ?? [`${namespace}/${agentAccount}`];
@@ -132,21 +106,20 @@ export function controlConfig(options: ControlOptions): ControlConfig {
     // A process that starts anew in the same pod is another: the one before may still be writing.
     identity: `${options.identity ?? process.env.POD_NAME ?? hostname()}_${randomBytes(4).toString('hex')}`,
     address: options.address,
-    port: port('port', options.port),
-    metricsPort: port('metrics-port', options.metricsPort),
-    readyPort: port('ready-port', options.readyPort),
-    adminPort: port('admin-port', options.adminPort),
+    port: checks.port('port', options.port),
+    metricsPort: checks.port('metrics-port', options.metricsPort),
+    readyPort: checks.port('ready-port', options.readyPort),
+    adminPort: checks.port('admin-port', options.adminPort),
     agents,
     audiences,
     dnsNames: (options.dnsName ?? []).map(text => name('dns-name', text)),
     waypoints: waypointPods(options, namespace),
-    logLevel: options.logLevel,
+    logLevel,
     limits: defaultControlLimits,
   };
   const ports = [config.port, config.metricsPort, config.readyPort, config.adminPort];
   if (new Set(ports).size !== ports.length) problems.push('the four ports must differ');
-  if (problems.length > 0)
-    throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert control --help' });
+  checks.end('culvert control');
   return config;
 }
 

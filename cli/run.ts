@@ -10,29 +10,22 @@ import { enrolledNamespacesFile } from '../agent/cluster/enrolled-namespaces.ts'
 import {
   defaultLimits,
   defaultShards,
+  mayBeZero,
   pathModes,
   type AgentConfig,
   type PathMode,
   type SourceConfig,
 } from '../agent/config.ts';
 import { serveReadiness, Surface } from '../agent/surface.ts';
-import { CulvertError } from '../base/errors.ts';
 import type { HttpServer } from '../base/http.ts';
-import { logLevels } from '../base/log.ts';
-import { parseHostPort } from '../model/address.ts';
-
 import { changedLimits } from './limits.ts';
 import { requireMachine } from './machine.ts';
+import { logFile, OptionChecks, type SourceOptions } from './option-checks.ts';
+import { listenForEnd, stopSignals } from './until-told.ts';
 
-export interface RunOptions {
-  readonly config?: string;
-  readonly control?: string;
-  readonly controlRoot: string;
-  readonly controlName?: string;
+export interface RunOptions extends SourceOptions {
   readonly ca?: string;
   readonly caRoot?: string;
-  readonly token: string;
-  readonly clusterId: string;
   readonly criSocket?: string;
   readonly cniBinDir?: string;
   readonly cniConfDir?: string;
@@ -44,7 +37,6 @@ export interface RunOptions {
   readonly stateDir?: string;
   readonly cgroupRoot?: string;
   readonly bpffs: string;
-  readonly authority?: string;
   readonly shards?: string;
   readonly adminPort: string;
   readonly metricsAddress: string;
@@ -60,8 +52,6 @@ export interface RunOptions {
   readonly detachOnExit?: boolean;
   readonly kernelPath: string;
 }
-
-const stopSignals = ['SIGTERM', 'SIGINT'] as const;
 
 export async function run(options: RunOptions): Promise<void> {
   const config = agentConfig(options);
@@ -116,105 +106,63 @@ export async function run(options: RunOptions): Promise<void> {
 /** Returns when the agent has drained: after a signal, a request on the admin port, or when another one took its place. */
 async function untilTold(agent: Agent): Promise<void> {
   process.on('SIGHUP', () => agent.reopenLogs());
-  await new Promise<void>(done => {
-    let told = false;
-    const stop = (): void => {
-      if (told) {
-        done();
-        return;
-      }
-      told = true;
-      void agent.drain().then(done);
-    };
-    for (const signal of stopSignals) process.on(signal, stop);
-    agent.onShutdownRequest = stop;
-    agent.onRetired = done;
-  });
+  const ending = listenForEnd(() => agent.drain());
+  agent.onShutdownRequest = ending.stop;
+  agent.onRetired = ending.end;
+  await ending.ended;
 }
 
 /** Checks everything the user wrote; throws one BAD_USAGE with a line per problem. */
 export function agentConfig(options: RunOptions): AgentConfig {
-  const problems: string[] = [];
-  const number = (name: string, text: string, least: number, most: number): number => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= least && value <= most) return value;
-    problems.push(`--${name} ${text}: a whole number from ${least} to ${most} is needed`);
-    return least;
-  };
-  const port = (name: string, text: string): number => number(name, text, 1, 65_535);
+  const checks = new OptionChecks();
+  const { problems } = checks;
   if (!/^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/.test(options.node))
     problems.push(`--node ${options.node}: not a node name`);
-  for (const part of options.logLevel.split(',')) {
-    const level = part.includes('=') ? part.slice(part.indexOf('=') + 1) : part;
-    if (!(logLevels as readonly string[]).includes(level))
-      problems.push(`--log-level ${part}: use one of ${logLevels.join(', ')}`);
-  }
   const podPorts = {
-    outbound: port('outbound-port', options.outboundPort),
-    plaintext: port('plaintext-port', options.plaintextPort),
-    hbone: port('hbone-port', options.hbonePort),
-    dns: port('dns-port', options.dnsPort),
+    outbound: checks.port('outbound-port', options.outboundPort),
+    plaintext: checks.port('plaintext-port', options.plaintextPort),
+    hbone: checks.port('hbone-port', options.hbonePort),
+    dns: checks.port('dns-port', options.dnsPort),
   };
   if (new Set(Object.values(podPorts)).size !== 4) problems.push('the four ports inside pods must differ');
   const stateDir = resolve(options.stateDir ?? `/run/culvert/${options.node}`);
   const config: AgentConfig = {
-    source: source(options, stateDir, problems),
+    source: source(options, stateDir, checks),
     node: options.node,
     stateDir,
     cgroupRoot: options.cgroupRoot === undefined ? null : resolve(options.cgroupRoot),
     bpffs: resolve(options.bpffs),
-    shards: options.shards === undefined ? defaultShards() : number('shards', options.shards, 1, 256),
-    adminPort: port('admin-port', options.adminPort),
+    shards: options.shards === undefined ? defaultShards() : checks.whole('shards', options.shards, 1, 256),
+    adminPort: checks.port('admin-port', options.adminPort),
     metricsAddress: options.metricsAddress,
-    metricsPort: port('metrics-port', options.metricsPort),
-    readyPort: port('ready-port', options.readyPort),
+    metricsPort: checks.port('metrics-port', options.metricsPort),
+    readyPort: checks.port('ready-port', options.readyPort),
     podPorts,
-    accessLog:
-      options.accessLog === '-' || options.accessLog === '' ? options.accessLog : resolve(options.accessLog),
-    logLevel: options.logLevel,
+    accessLog: logFile(options.accessLog),
+    logLevel: checks.logLevel(options.logLevel),
     detachOnExit: options.detachOnExit === true,
     kernelPath: pathMode(options.kernelPath, problems),
-    limits: changedLimits(defaultLimits, options.limit ?? [], problems),
+    limits: changedLimits(defaultLimits, mayBeZero, options.limit ?? [], problems),
   };
-  if (problems.length > 0)
-    throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert run --help' });
+  checks.end('culvert run');
   return config;
 }
 
-/** A directory or a control plane, and never both: nobody could say which of them is right. */
-function source(options: RunOptions, stateDir: string, problems: string[]): SourceConfig {
-  const { config, control, cniBinDir, cniConfDir } = options;
-  if ((config === undefined) === (control === undefined))
-    problems.push('give either --config with a directory, or --control with the address of a control plane');
-  if (control === undefined) {
-    const authority = options.authority === undefined ? null : resolve(options.authority);
-    return { kind: 'directory', directory: resolve(config ?? '.'), authority };
-  }
-  if (parseHostPort(control) === null)
-    problems.push(
-      `--control ${control}: host and port are needed, such as culvert-control.culvert-system.svc:15012`,
-    );
-  if (options.ca !== undefined && parseHostPort(options.ca) === null)
-    problems.push(`--ca ${options.ca}: host and port are needed, such as istio-csr.cert-manager.svc:443`);
+function source(options: RunOptions, stateDir: string, checks: OptionChecks): SourceConfig {
+  const found = checks.source(options);
+  if (found.kind === 'directory') return found;
+  const { ca, cniBinDir, cniConfDir } = options;
+  if (ca !== undefined) checks.hostPort('ca', ca, 'istio-csr.cert-manager.svc:443');
   if ((cniBinDir === undefined) !== (cniConfDir === undefined))
-    problems.push('--cni-bin-dir and --cni-conf-dir go together');
+    checks.problems.push('--cni-bin-dir and --cni-conf-dir go together');
   const install =
     cniBinDir === undefined || cniConfDir === undefined
       ? null
       : { binDir: resolve(cniBinDir), confDir: resolve(cniConfDir) };
   return {
-    kind: 'cluster',
-    control: {
-      address: control,
-      root: resolve(options.controlRoot),
-      token: resolve(options.token),
-      serverName: options.controlName ?? null,
-      clusterId: options.clusterId,
-    },
+    ...found,
     certificates:
-      options.ca === undefined
-        ? null
-        : { address: options.ca, root: resolve(options.caRoot ?? options.controlRoot) },
+      ca === undefined ? null : { address: ca, root: resolve(options.caRoot ?? options.controlRoot) },
     criSocket: options.criSocket === undefined ? null : resolve(options.criSocket),
     cni: {
       socket: resolve(options.cniSocket ?? join(dirname(stateDir), 'cni.sock')),

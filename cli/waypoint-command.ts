@@ -4,24 +4,22 @@
  * SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reopens log files.
  */
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
-import { CulvertError } from '../base/errors.ts';
-import { logDestination, logLevels } from '../base/log.ts';
-import { canonicalIp, parseHostPort } from '../model/address.ts';
-import { defaultWaypointLimits, type SourceConfig, type WaypointConfig } from '../waypoint/config.ts';
+import { logDestination } from '../base/log.ts';
+import { canonicalIp } from '../model/address.ts';
+import {
+  type ClusterConfig,
+  defaultWaypointLimits,
+  mayBeZero,
+  type WaypointConfig,
+} from '../waypoint/config.ts';
 import { WaypointSurface } from '../waypoint/surface.ts';
 import { Waypoint } from '../waypoint/waypoint.ts';
 import { changedLimits } from './limits.ts';
+import { logFile, OptionChecks, type SourceOptions } from './option-checks.ts';
+import { listenForEnd } from './until-told.ts';
 
-export interface WaypointOptions {
-  readonly config?: string;
-  readonly control?: string;
-  readonly controlRoot: string;
-  readonly controlName?: string;
-  readonly token: string;
-  readonly clusterId: string;
+export interface WaypointOptions extends SourceOptions {
   readonly name: string;
-  readonly authority?: string;
   readonly address: string;
   readonly hbonePort: string;
   readonly adminPort: string;
@@ -52,17 +50,9 @@ export async function runWaypoint(options: WaypointOptions): Promise<void> {
     logDestination().reopen();
     waypoint.context.access?.reopen();
   });
-  await new Promise<void>(done => {
-    let told = false;
-    const stop = (): void => {
-      if (told) done();
-      else void waypoint.drain().then(done);
-      told = true;
-    };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
-    surface.onShutdownRequest = stop;
-  });
+  const ending = listenForEnd(() => waypoint.drain());
+  surface.onShutdownRequest = ending.stop;
+  await ending.ended;
   await surface.stop();
   await waypoint.stop();
   process.exit(0);
@@ -76,76 +66,37 @@ export function waypointConfig(
   options: WaypointOptions,
   environment: NodeJS.ProcessEnv = process.env,
 ): WaypointConfig {
-  const problems: string[] = [];
-  const port = (name: string, text: string): number => {
-    const value = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-    if (value < 1 || value > 65_535) problems.push(`--${name} ${text}: a port from 1 to 65535 is needed`);
-    return value;
-  };
+  const checks = new OptionChecks();
+  const { problems } = checks;
   const [, namespace = '', name = ''] = /^([a-z0-9-]+)\/([a-z0-9.-]+)$/.exec(options.name) ?? [];
   if (name === '') problems.push(`--name ${options.name}: namespace/name of a Gateway is needed`);
   if (canonicalIp(options.address) === null)
     problems.push(`--address ${options.address}: an IP address is needed`);
-  for (const part of options.logLevel.split(',')) {
-    if (!(logLevels as readonly string[]).includes(part.slice(part.indexOf('=') + 1)))
-      problems.push(`--log-level ${part}: use one of ${logLevels.join(', ')}`);
-  }
-  const { accessLog } = options;
+  const found = checks.source(options);
   const config: WaypointConfig = {
-    source: source(options, namespace, environment, problems),
+    source: found.kind === 'directory' ? found : { ...found, pod: podOf(namespace, environment) },
     gateway: { namespace, name },
     address: options.address,
-    hbonePort: port('hbone-port', options.hbonePort),
-    adminPort: port('admin-port', options.adminPort),
+    hbonePort: checks.port('hbone-port', options.hbonePort),
+    adminPort: checks.port('admin-port', options.adminPort),
     metricsAddress: options.metricsAddress,
-    metricsPort: port('metrics-port', options.metricsPort),
+    metricsPort: checks.port('metrics-port', options.metricsPort),
     readyAddress: options.readyAddress,
-    readyPort: port('ready-port', options.readyPort),
-    accessLog: accessLog === '-' || accessLog === '' ? accessLog : resolve(accessLog),
-    logLevel: options.logLevel,
-    limits: changedLimits(defaultWaypointLimits, options.limit ?? [], problems),
+    readyPort: checks.port('ready-port', options.readyPort),
+    accessLog: logFile(options.accessLog),
+    logLevel: checks.logLevel(options.logLevel),
+    limits: changedLimits(defaultWaypointLimits, mayBeZero, options.limit ?? [], problems),
   };
-  if (problems.length === 0) return config;
-  throw new CulvertError('BAD_USAGE', problems.join('\n         '), { fix: 'culvert waypoint run --help' });
+  checks.end('culvert waypoint run');
+  return config;
 }
 
-/** A directory or a control plane, and never both: nobody could say which of them is right. */
-function source(
-  options: WaypointOptions,
-  namespace: string,
-  environment: NodeJS.ProcessEnv,
-  problems: string[],
-): SourceConfig {
-  const { config, control, authority } = options;
-  if ((config === undefined) === (control === undefined))
-    problems.push('give either --config with a directory, or --control with the address of a control plane');
-  if (control === undefined) {
-    const directory = resolve(config ?? '.');
-    return {
-      kind: 'directory',
-      directory,
-      authority: authority === undefined ? null : resolve(authority),
-    };
-  }
-  if (parseHostPort(control) === null)
-    problems.push(
-      `--control ${control}: host and port are needed, such as culvert-control.culvert-system.svc:15012`,
-    );
+function podOf(namespace: string, environment: NodeJS.ProcessEnv): ClusterConfig['pod'] {
   return {
-    kind: 'cluster',
-    control: {
-      address: control,
-      root: resolve(options.controlRoot),
-      token: resolve(options.token),
-      serverName: options.controlName ?? null,
-      clusterId: options.clusterId,
-    },
-    pod: {
-      namespace: environment['POD_NAMESPACE'] ?? namespace,
-      name: environment['POD_NAME'] ?? hostname(),
-      address: environment['POD_IP'] ?? '127.0.0.1',
-      serviceAccount: environment['SERVICE_ACCOUNT'] ?? 'default',
-      node: environment['NODE_NAME'] ?? '',
-    },
+    namespace: environment['POD_NAMESPACE'] ?? namespace,
+    name: environment['POD_NAME'] ?? hostname(),
+    address: environment['POD_IP'] ?? '127.0.0.1',
+    serviceAccount: environment['SERVICE_ACCOUNT'] ?? 'default',
+    node: environment['NODE_NAME'] ?? '',
   };
 }

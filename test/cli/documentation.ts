@@ -1,4 +1,4 @@
-/** What the documentation leads to is there: files, headings, commands with their options, and targets of the Makefile. */
+/** What the documentation leads to is there: links, headings, files, commands with their options, and targets of the Makefile. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -38,6 +38,42 @@ t.test('every link inside the repository', async t => {
   }
   t.ok(links > 50, `${links} links`);
 });
+
+t.test('every file that is named', async t => {
+  const folders = readdirSync(root, { withFileTypes: true })
+    .filter(entry => entry.isDirectory() && entry.name !== 'node_modules' && !entry.name.startsWith('.'))
+    .map(({ name }) => name);
+  const files = folders.flatMap(folder =>
+    readdirSync(join(root, folder), { encoding: 'utf8', recursive: true }).map(path => `${folder}/${path}`),
+  );
+  let named = 0;
+  const look = (page: string, name: string, isThere: (file: string) => boolean): void => {
+    named += 1;
+    if (!files.some(isThere)) t.fail(`${page}: there is no ${name}`);
+  };
+  const below = new RegExp(
+    `(?<![\\w./-])(?:${folders.join('|')})/[\\w./*-]*(?:\\.(?:[ch]|cc|ts|py|sh|json|yaml|md)\\b|\\w/)`,
+    'g',
+  );
+  for (const { page, text } of pages) {
+    for (const [path] of text.matchAll(below)) {
+      const fits = pattern(`^${path.replace(/\/$/, '')}$`);
+      const nearby = pattern(`^${join(dirname(page), path).replace(/\/$/, '')}$`);
+      look(page, path, file => fits.test(file) || nearby.test(file));
+    }
+    // By its last name alone, or by the end of that (`-brief.ts` after kernel-path.ts).
+    for (const [name] of text.matchAll(/(?<![\w./*-])-?\w[\w.*-]*\.(?:ts|py|bpf\.c)\b/g)) {
+      const fits = pattern(`${name.startsWith('-') ? '' : '(^|/)'}${name}$`);
+      look(page, name, file => fits.test(file));
+    }
+  }
+  t.ok(named > 100, `${named} files`);
+});
+
+/** As a shell has it: `*` is anything but a slash. */
+function pattern(text: string): RegExp {
+  return new RegExp(text.replaceAll('.', '\\.').replaceAll('*', '[^/]*'));
+}
 
 /** `--help` of a command by its words, or null where there is no such command. */
 const helps = new Map<string, string | null>();
