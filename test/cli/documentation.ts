@@ -3,6 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import t from 'tap';
+import { defaultLimits } from '../../agent/config.ts';
+import { tunnelDefaults } from '../../tunnel/defaults.ts';
+import { defaultWaypointLimits } from '../../waypoint/config.ts';
 
 const root = join(import.meta.dirname, '../..');
 const pages = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'bpf/README.md']
@@ -133,4 +136,25 @@ t.test('every target of make', async t => {
     }
   }
   t.ok(targets > 5, `${targets} targets`);
+});
+
+/** Defaults by name, of the rows of a page that are about these names. */
+function defaultsIn(page: string, names: ReadonlySet<string>): Map<string, number> {
+  const { text = '' } = pages.find(each => each.page === page) ?? {};
+  const found = new Map<string, number>();
+  for (const [, first = '', second = ''] of text.matchAll(/^\| (`[^|]*) \| ([\d, ]+) \|/gm)) {
+    const values = second.split(', ').map(Number);
+    for (const [at, [, name = '']] of [...first.matchAll(/`(\w+)`/g)].entries())
+      if (names.has(name)) found.set(name, values[at] ?? Number.NaN);
+  }
+  return found;
+}
+
+t.test('every deadline and cap, with its default', async t => {
+  const agent = defaultsIn('docs/running.md', new Set(Object.keys(defaultLimits)));
+  t.same(Object.fromEntries(agent), defaultLimits);
+  const waypoint = defaultsIn('docs/waypoint.md', new Set(Object.keys(defaultWaypointLimits)));
+  t.same({ ...tunnelDefaults, ...Object.fromEntries(waypoint) }, defaultWaypointLimits);
+  const { text = '' } = pages.find(({ page }) => page === 'docs/waypoint.md') ?? {};
+  for (const name of Object.keys(tunnelDefaults)) t.ok(text.includes(`\`${name}\``), name);
 });
