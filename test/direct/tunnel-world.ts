@@ -32,27 +32,35 @@ export interface Certified {
   readonly server: IssuedCertificate;
 }
 
-/** Certificates for both ends from the authority in `directory`, made there when missing. */
-export async function certify(directory: string): Promise<Certified> {
-  const authority = Authority.open({ path: join(directory, 'authority.pem') });
-  const issued = new Map<string, IssuedCertificate>();
-  const both = new Promise<void>(resolve => {
-    const certificates = new Certificates({
-      source: authority,
-      onCertificate: (identity, certificate) => {
-        issued.set(identity, certificate);
-        if (issued.size < 2) return;
-        certificates.close();
-        resolve();
-      },
-    });
-    certificates.hold(clientIdentity);
-    certificates.hold(serverIdentity);
-  });
-  await both;
+/** Certificates of the authority in a file, made there when missing; in the order of the identities. */
+export async function issue<const Identities extends readonly string[]>(
+  path: string,
+  identities: Identities,
+): Promise<{ [Index in keyof Identities]: IssuedCertificate }> {
+  const authority = Authority.open({ path });
+  const issued = await Promise.all(
+    identities.map(
+      identity =>
+        new Promise<IssuedCertificate>(resolve => {
+          const certificates = new Certificates({
+            source: authority,
+            onCertificate: (_identity, certificate) => {
+              certificates.close();
+              resolve(certificate);
+            },
+          });
+          certificates.hold(identity);
+        }),
+    ),
+  );
   authority.close();
-  const [client, server] = [issued.get(clientIdentity), issued.get(serverIdentity)];
-  if (client === undefined || server === undefined) throw new Error('no certificates');
+  return issued as { [Index in keyof Identities]: IssuedCertificate };
+}
+
+/** Certificates for both ends from the authority in `directory`. */
+export async function certify(directory: string): Promise<Certified> {
+  const path = join(directory, 'authority.pem');
+  const [client, server] = await issue(path, [clientIdentity, serverIdentity]);
   return { client, server };
 }
 

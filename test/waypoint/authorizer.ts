@@ -3,7 +3,8 @@ import type http from 'node:http';
 import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js';
 import t from 'tap';
 import { loadProtocol } from '../../proto/load.ts';
-import { authorization, route, World, type WorldOptions } from './world.ts';
+import { World, type WorldOptions } from './world.ts';
+import { authorization, route } from './world-objects.ts';
 
 interface Check {
   readonly attributes: {

@@ -7,7 +7,6 @@ import { writeFileSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-
 import { createLogger } from '../../base/log.ts';
 import { defaultAudiences } from '../../control/control-config.ts';
 import { Control } from '../../control/control.ts';
@@ -16,12 +15,13 @@ import type { ControlEndpoint } from '../../xds/channel.ts';
 import { requestCertificate } from '../../tunnel/certificate-exchange.ts';
 import { systemClock } from '../../tunnel/clock.ts';
 import { defaultWaypointLimits, type WaypointLimits } from '../../waypoint/config.ts';
-import { StreamSocket } from '../../waypoint/stream-socket.ts';
 import { dialTcp } from '../../waypoint/tunnel-out.ts';
 import { Waypoint } from '../../waypoint/waypoint.ts';
 import { FakeApi } from '../control/cluster/fake-api.ts';
 import { until } from '../control/cluster/until.ts';
 import { poolOf } from '../direct/tunnel-world.ts';
+import { request, throughTunnel } from './application.ts';
+import { vip } from './world-objects.ts';
 
 /** What of a test is needed here. */
 export interface Test {
@@ -32,7 +32,6 @@ export interface Test {
 createLogger({ component: 'control', level: 'silent' });
 const namespace = 'culvert-system';
 const gatewayApi = 'gateway.networking.k8s.io/v1';
-export const vip = '10.96.0.10';
 export const waypointIdentity = 'spiffe://cluster.local/ns/shop/sa/wp';
 
 /** Tokens are `<pod uid> <pod name> <namespace>:<account>`, of pods of node-a. */
@@ -246,34 +245,9 @@ export class ClusterWorld {
       signer.close();
     });
     return async (path, headers = {}) => {
-      const tunnel = await pool.acquire({
-        address: '127.0.0.1',
-        port: waypoint.port,
-        sourceIdentity: 'client',
-        expectedIdentities: [waypointIdentity],
-      });
-      const socket = await new Promise<StreamSocket>((resolve, reject) => {
-        const stream = tunnel.connection.connect(`${vip}:80`, [], {
-          onHeaders: status => {
-            if (status !== 200) reject(new Error(`status ${status}`));
-            stream.pause();
-            resolve(new StreamSocket(stream).on('error', () => {}));
-          },
-          onData: () => {},
-          onEnd: () => {},
-          onDrain: () => {},
-          onReset: (code, cause) => reject(cause ?? new Error(`reset ${code}`)),
-        });
-      });
-      const request = http.get({
-        path,
-        headers: { host: 'web', connection: 'close', ...headers },
-        createConnection: () => socket,
-      });
-      const [response] = (await once(request, 'response')) as [http.IncomingMessage];
-      let text = '';
-      for await (const chunk of response) text += String(chunk);
-      return `${response.statusCode} ${text}`;
+      const way = { port: waypoint.port, waypointIdentity, authority: `${vip}:80` };
+      const { status, text } = await request(await throughTunnel(pool, way), path, { headers });
+      return `${status} ${text}`;
     };
   }
 }

@@ -9,7 +9,8 @@ import { resourceTypes } from '../../xds/codec.ts';
 import { discoveryNode } from '../../xds/node.ts';
 import { until } from '../control/cluster/until.ts';
 import { pino } from 'pino';
-import { ClusterWorld, vip, waypointIdentity } from './cluster-world.ts';
+import { ClusterWorld, waypointIdentity } from './cluster-world.ts';
+import { vip } from './world-objects.ts';
 
 const prefix = (value: string): object => ({ path: { type: 'PathPrefix', value } });
 

@@ -10,7 +10,8 @@ import { discoveryNode } from '../../xds/node.ts';
 import { eventually } from '../lab/eventually.ts';
 import { until } from '../control/cluster/until.ts';
 import { makeRoot } from '../tunnel/pki.ts';
-import { ClusterWorld, vip } from './cluster-world.ts';
+import { ClusterWorld } from './cluster-world.ts';
+import { vip } from './world-objects.ts';
 import { certificateFor, webName } from './tls-servers.ts';
 
 const root = makeRoot();

@@ -7,7 +7,8 @@ import { eventually } from '../lab/eventually.ts';
 import { EndpointTlsStore } from '../../waypoint/endpoint-tls.ts';
 import { secure } from '../../waypoint/tls-out.ts';
 import { certificateFor, secret, serveTls, serveTlsEcho, webName } from './tls-servers.ts';
-import { destination, World, type WorldOptions } from './world.ts';
+import { World, type WorldOptions } from './world.ts';
+import { destination } from './world-objects.ts';
 
 const root = makeRoot();
 const good = certificateFor(root, webName);

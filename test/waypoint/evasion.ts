@@ -6,7 +6,8 @@ import { once } from 'node:events';
 import { posix } from 'node:path';
 import http2 from 'node:http2';
 import t from 'tap';
-import { authorization, okay, World } from './world.ts';
+import { okay, World } from './world.ts';
+import { authorization } from './world-objects.ts';
 
 function unescaped(path: string): string {
   return path.replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) =>

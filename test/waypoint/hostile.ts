@@ -14,7 +14,8 @@ import {
   SETTINGS,
   settings,
 } from '../tunnel/h2/raw-frames.ts';
-import { okay, route, World } from './world.ts';
+import { okay, World } from './world.ts';
+import { route } from './world-objects.ts';
 
 const preface = Buffer.concat([clientPreface, settings()]);
 /** POST http web / (RFC 7541: three fields of the static table, and one by name). */

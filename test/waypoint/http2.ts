@@ -6,7 +6,8 @@ import { Duplex } from 'node:stream';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
 import { frame } from '../tunnel/h2/raw-frames.ts';
-import { destination, route, World } from './world.ts';
+import { World } from './world.ts';
+import { destination, route } from './world-objects.ts';
 
 /** An HTTP/2 server at the port of a pod. */
 async function serveHttp2(

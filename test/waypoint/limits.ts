@@ -3,7 +3,8 @@ import grpc from '@grpc/grpc-js';
 import t from 'tap';
 import { loadProtocol } from '../../proto/load.ts';
 import { eventually } from '../lab/eventually.ts';
-import { route, World } from './world.ts';
+import { World } from './world.ts';
+import { route } from './world-objects.ts';
 
 function limit(spec: string, name = 'l'): string {
   return `apiVersion: culvert.dev/v1

@@ -7,7 +7,8 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
-import { authorization, World } from './world.ts';
+import { World } from './world.ts';
+import { authorization } from './world-objects.ts';
 
 const end = '\r\n\r\n';
 const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nhost: web${more}${end}`;

@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import t from 'tap';
-import { authorization, route, World } from './world.ts';
+import { World } from './world.ts';
+import { authorization, route } from './world-objects.ts';
 
 t.test('a path is denied, for HTTP/1.1 and HTTP/2, and the access log says by what', async t => {
   const objects = authorization('no-admin', 'DENY', '[{to: [{operation: {paths: ["/admin*"]}}]}]');

@@ -4,7 +4,8 @@ import http from 'node:http';
 import type { Duplex } from 'node:stream';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
-import { destination, route, World } from './world.ts';
+import { World } from './world.ts';
+import { destination, route } from './world-objects.ts';
 
 /** The pods that answered so many requests, with how many each. */
 async function spread(

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
-import { okay, route, World } from './world.ts';
+import { okay, World } from './world.ts';
+import { route } from './world-objects.ts';
 
 t.test('without routes a request goes to the service it was for', async t => {
   await using world = await World.create();

@@ -1,7 +1,8 @@
 /** Sessions through a whole waypoint: the endpoint that answered first answers again. */
 import t from 'tap';
 import { markOf, ticketOf } from '../../waypoint/session.ts';
-import { route, World } from './world.ts';
+import { World } from './world.ts';
+import { route } from './world-objects.ts';
 
 const pods = ['a', 'b', 'c', 'd'];
 const split =

@@ -9,7 +9,8 @@ import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
 import { makeOddCertificate, makeRoot } from '../tunnel/pki.ts';
 import { helloFor, message, nameOf, records } from './hello-help.ts';
-import { authorization, destination, route, World, type WorldOptions } from './world.ts';
+import { World, type WorldOptions } from './world.ts';
+import { authorization, destination, route } from './world-objects.ts';
 
 const root = makeRoot();
 const dnsName = 2;

@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import t from 'tap';
 import { detect } from '../../waypoint/sniff.ts';
-import { okay, route, World } from './world.ts';
+import { okay, World } from './world.ts';
+import { route } from './world-objects.ts';
 
 t.test('first bytes', async t => {
   const cases: readonly [string, string | null][] = [

@@ -4,7 +4,8 @@ import { Registry } from 'prom-client';
 import t from 'tap';
 import { loadProtocol } from '../../proto/load.ts';
 import { eventually } from '../lab/eventually.ts';
-import { route, World } from './world.ts';
+import { World } from './world.ts';
+import { route } from './world-objects.ts';
 
 const otlp = loadProtocol('trace.proto').message<Exported>('culvert.otlp.ExportTraceServiceRequest');
 

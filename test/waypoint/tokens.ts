@@ -7,7 +7,8 @@ import { exportJWK, SignJWT, type JWTPayload } from 'jose';
 import t from 'tap';
 import { keySetsOf } from '../../waypoint/key-sets.ts';
 import { eventually } from '../lab/eventually.ts';
-import { authorization, World } from './world.ts';
+import { World } from './world.ts';
+import { authorization } from './world-objects.ts';
 
 interface Signer {
   readonly alg: string;

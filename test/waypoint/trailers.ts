@@ -6,7 +6,8 @@ import https from 'node:https';
 import t, { type Test } from 'tap';
 import { makeRoot, type TestCertificate } from '../tunnel/pki.ts';
 import { certificateFor, secret, webName } from './tls-servers.ts';
-import { destination, route, World, type WorldOptions } from './world.ts';
+import { World, type WorldOptions } from './world.ts';
+import { destination, route } from './world-objects.ts';
 
 interface Seen {
   readonly body: string;

@@ -11,16 +11,14 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { Registry } from 'prom-client';
 import { defaultWaypointLimits, type WaypointLimits } from '../../waypoint/config.ts';
-import { StreamSocket } from '../../waypoint/stream-socket.ts';
 import { dialTcp } from '../../waypoint/tunnel-out.ts';
 import { Waypoint } from '../../waypoint/waypoint.ts';
-import { Authority } from '../../tunnel/authority.ts';
-import { Certificates, type IssuedCertificate } from '../../tunnel/certificates.ts';
 import type { TunnelPool } from '../../tunnel/pool.ts';
 import { eventually } from '../lab/eventually.ts';
-import { poolOf } from '../direct/tunnel-world.ts';
+import { issue, poolOf } from '../direct/tunnel-world.ts';
+import { type Answer, request, throughTunnel } from './application.ts';
+import { meshOf, type PodPlace, vip } from './world-objects.ts';
 
-export const vip = '10.96.0.10';
 const waypointIdentity = 'spiffe://cluster.local/ns/shop/sa/waypoint';
 
 export interface WorldOptions {
@@ -50,7 +48,7 @@ export class World implements AsyncDisposable {
   readonly directory: string;
   readonly waypoint: Waypoint;
   readonly #pool: TunnelPool;
-  readonly #pods: ReadonlyMap<string, { address: string; port: number }>;
+  readonly #pods: ReadonlyMap<string, PodPlace>;
   readonly #servers = new Set<net.Server>();
   readonly #sockets = new Set<net.Socket>();
   readonly #accessLog: string;
@@ -59,7 +57,7 @@ export class World implements AsyncDisposable {
     directory: string,
     waypoint: Waypoint,
     pool: TunnelPool,
-    pods: ReadonlyMap<string, { address: string; port: number }>,
+    pods: ReadonlyMap<string, PodPlace>,
     accessLog: string,
   ) {
     this.directory = directory;
@@ -84,7 +82,7 @@ export class World implements AsyncDisposable {
       `culvert-waypoint-${process.pid}-${Math.random().toString(36).slice(2)}`,
     );
     mkdirSync(directory, { recursive: true });
-    const pods = new Map<string, { address: string; port: number }>();
+    const pods = new Map<string, PodPlace>();
     for (const [index, name] of names.entries())
       pods.set(name, { address: `10.0.1.${index + 1}`, port: await freePort() });
     writeFileSync(join(directory, 'mesh.yaml'), meshOf(pods, appProtocol));
@@ -111,7 +109,7 @@ export class World implements AsyncDisposable {
       now,
     );
     await waypoint.start();
-    const certificate = await certify(authority, `spiffe://cluster.local/ns/${namespace}/sa/client`);
+    const [certificate] = await issue(authority, [`spiffe://cluster.local/ns/${namespace}/sa/client`]);
     await eventually(() => waypoint.ready.ready, { what: 'the waypoint' });
     return new World(directory, waypoint, poolOf(certificate, defaultWaypointLimits), pods, accessLog);
   }
@@ -171,27 +169,11 @@ export class World implements AsyncDisposable {
 
   /** A connection through a tunnel to an authority, as an application in the mesh has it. */
   async connect(authority = `${vip}:80`): Promise<Duplex> {
-    const tunnel = await this.#pool.acquire({
-      address: '127.0.0.1',
+    return throughTunnel(this.#pool, {
       port: this.waypoint.port,
-      sourceIdentity: 'client',
-      expectedIdentities: [waypointIdentity],
-    });
-    return new Promise((resolve, reject) => {
-      const stream = tunnel.connection.connect(authority, [['forwarded', 'for="127.0.0.1:4711"']], {
-        onHeaders: status => {
-          if (status !== 200) {
-            reject(new Error(`status ${status}`));
-            return;
-          }
-          stream.pause();
-          resolve(new StreamSocket(stream).on('error', () => {}));
-        },
-        onData: () => {},
-        onEnd: () => {},
-        onDrain: () => {},
-        onReset: (code, cause) => reject(cause ?? new Error(`reset ${code}`)),
-      });
+      waypointIdentity,
+      authority,
+      fields: [['forwarded', 'for="127.0.0.1:4711"']],
     });
   }
 
@@ -212,26 +194,9 @@ export class World implements AsyncDisposable {
   async request(
     path: string,
     options: http.RequestOptions & { body?: string; authority?: string } = {},
-  ): Promise<{
-    status: number;
-    headers: http.IncomingHttpHeaders;
-    text: string;
-    trailers: NodeJS.Dict<string>;
-  }> {
-    const { body, authority, ...rest } = options;
-    const socket = await this.connect(authority);
-    const request = http.request({
-      path,
-      ...rest,
-      headers: { host: 'web', connection: 'close', ...(rest.headers as http.OutgoingHttpHeaders) },
-      createConnection: () => socket,
-    });
-    request.end(body);
-    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
-    let text = '';
-    for await (const chunk of response) text += String(chunk);
-    socket.destroy();
-    return { status: response.statusCode ?? 0, headers: response.headers, text, trailers: response.trailers };
+  ): Promise<Answer> {
+    const { authority, ...rest } = options;
+    return request(await this.connect(authority), path, rest);
   }
 
   /** Of the configuration that is in force. */
@@ -293,7 +258,7 @@ export class World implements AsyncDisposable {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  #placeOf(pod: string): { address: string; port: number } {
+  #placeOf(pod: string): PodPlace {
     const place = this.#pods.get(pod);
     if (place === undefined) throw new Error(`no pod ${pod}`);
     return place;
@@ -305,64 +270,6 @@ export function okay(socket: net.Socket): void {
   socket
     .on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'))
     .on('end', () => socket.end());
-}
-
-/** A route that is bound to the Service web. */
-export function route(rules: string, kind = 'HTTPRoute', name = 'r'): string {
-  return `apiVersion: gateway.networking.k8s.io/v1
-kind: ${kind}
-metadata: { name: ${name}, namespace: shop }
-spec:
-  parentRefs: [{ group: "", kind: Service, name: web }]
-  rules:
-${rules.trim().replaceAll(/^/gm, '  ')}
----
-`;
-}
-
-interface AuthorizationOptions {
-  readonly target?: string;
-  readonly namespace?: string;
-  readonly metadata?: string;
-  readonly provider?: string;
-}
-
-/** An AuthorizationPolicy that is attached to the Service web. */
-export function authorization(
-  name: string,
-  action: string,
-  rules: string,
-  options: AuthorizationOptions = {},
-): string {
-  const {
-    target = 'group: "", kind: Service, name: web',
-    namespace = 'shop',
-    metadata = '',
-    provider,
-  } = options;
-  return `apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: { name: ${name}, namespace: ${namespace}, ${metadata} }
-spec:
-  targetRefs: [{ ${target} }]
-  action: ${action}
-  ${provider === undefined ? '' : `provider: { name: ${provider} }`}
-  rules: ${rules}
----
-`;
-}
-
-/** A DestinationRule of the Service web. */
-export function destination(policy: string, more = ''): string {
-  return `apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: { name: d, namespace: shop }
-spec:
-  host: web
-  trafficPolicy: ${policy}
-${more}
----
-`;
 }
 
 function describe(pod: string): http.RequestListener {
@@ -378,61 +285,6 @@ function describe(pod: string): http.RequestListener {
   };
 }
 
-function meshOf(pods: ReadonlyMap<string, { address: string; port: number }>, appProtocol?: string): string {
-  const objects: object[] = [
-    {
-      apiVersion: 'v1',
-      kind: 'Namespace',
-      metadata: { name: 'shop', labels: { 'culvert.dev/use-waypoint': 'wp' } },
-    },
-    {
-      apiVersion: 'gateway.networking.k8s.io/v1',
-      kind: 'Gateway',
-      metadata: { name: 'wp', namespace: 'shop', labels: { 'culvert.dev/waypoint-for': 'all' } },
-      spec: {
-        gatewayClassName: 'culvert-waypoint',
-        listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }],
-      },
-    },
-    service('wp', '10.96.0.2', { app: 'wp' }, 15008, undefined),
-    pod('wp', '10.0.0.1', { app: 'wp' }, 'waypoint', 15008),
-    service('web', vip, { web: 'yes' }, 80, appProtocol),
-  ];
-  for (const [index, [name, { address, port }]] of [...pods].entries()) {
-    if (name !== 'web') objects.push(service(name, `10.96.1.${index + 1}`, { app: name }, 80, appProtocol));
-    objects.push(pod(name, address, { app: name, web: 'yes' }, 'web', port));
-  }
-  return objects.map(object => JSON.stringify(object)).join('\n---\n');
-}
-
-function service(
-  name: string,
-  clusterIP: string,
-  selector: object,
-  port: number,
-  appProtocol?: string,
-): object {
-  const ports = [{ name: 'port', port, targetPort: port === 80 ? 'port' : port, appProtocol }];
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace: 'shop' },
-    spec: { clusterIP, selector, ports },
-  };
-}
-
-function pod(name: string, podIP: string, labels: object, serviceAccountName: string, port: number): object {
-  const containers = [{ name: 'app', ports: [{ name: 'port', containerPort: port }] }];
-  const spec = { nodeName: 'node-1', serviceAccountName, containers };
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, namespace: 'shop', labels },
-    spec,
-    status: { podIP },
-  };
-}
-
 async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -440,20 +292,4 @@ async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   return port;
-}
-
-async function certify(path: string, identity: string): Promise<IssuedCertificate> {
-  const authority = Authority.open({ path });
-  const issued = await new Promise<IssuedCertificate>(resolve => {
-    const certificates = new Certificates({
-      source: authority,
-      onCertificate: (_identity, certificate) => {
-        certificates.close();
-        resolve(certificate);
-      },
-    });
-    certificates.hold(identity);
-  });
-  authority.close();
-  return issued;
 }
