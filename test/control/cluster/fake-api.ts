@@ -1,5 +1,5 @@
 /**
- * A small API server for tests: real HTTP, objects in memory, lists in pages, watches with bookmarks and history, status
+ * A small API server for tests: real HTTP over objects in memory, lists in pages, watches with bookmarks and history, status
  * subresources, merge patches with preconditions. And everything that goes wrong with real ones, on request: forgotten
  * versions, silence, garbage, refusals, connections that break.
  */
@@ -8,33 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KubeApi } from '../../../control/cluster/api.ts';
-
-export interface FakeObject {
-  [member: string]: unknown;
-  metadata: {
-    [member: string]: unknown;
-    name: string;
-    namespace?: string;
-    uid?: string;
-    resourceVersion?: string;
-  };
-}
-
-interface Resource {
-  readonly kind: string;
-  readonly plural: string;
-  readonly apiVersion: string;
-  readonly namespaced: boolean;
-  readonly status: boolean;
-  readonly objects: Map<string, FakeObject>;
-}
-
-interface Event {
-  readonly version: number;
-  readonly plural: string;
-  readonly type: string;
-  readonly object: FakeObject;
-}
+import { type FakeObject, FakeObjects, keyOf, merge, type Resource } from './fake-objects.ts';
 
 interface Watch {
   readonly resource: Resource;
@@ -44,32 +18,9 @@ interface Watch {
 /** Answers a request in the server's place; true when it has. */
 export type Interceptor = (request: http.IncomingMessage, response: http.ServerResponse) => boolean;
 
-const core = [
-  'v1',
-  [
-    ['Namespace', 'namespaces', false],
-    ['Node', 'nodes', false],
-    ['Pod', 'pods', true],
-    ['Service', 'services', true],
-    ['ServiceAccount', 'serviceaccounts', true],
-    ['Secret', 'secrets', true],
-    ['ConfigMap', 'configmaps', true],
-  ],
-] as const;
-const others = [
-  ['discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices', true],
-  ['coordination.k8s.io/v1', 'Lease', 'leases', true],
-] as const;
-
-export class FakeApi implements AsyncDisposable {
+export class FakeApi extends FakeObjects implements AsyncDisposable {
   readonly #server = http.createServer((request, response) => void this.#serve(request, response));
-  readonly #resources = new Map<string, Resource>();
-  readonly #history: Event[] = [];
   readonly #watches = new Set<Watch>();
-  #version = 100;
-  /** Versions before this one are forgotten. */
-  #forgotten = 0;
-  #uid = 0;
   /** Requests as `METHOD path`, queries without their values' order changed. */
   readonly requests: string[] = [];
   intercept: Interceptor = () => false;
@@ -80,9 +31,7 @@ export class FakeApi implements AsyncDisposable {
   opened = 0;
 
   constructor() {
-    for (const [kind, plural, namespaced] of core[1]) this.serve(core[0], kind, plural, namespaced);
-    for (const [apiVersion, kind, plural, namespaced] of others)
-      this.serve(apiVersion, kind, plural, namespaced);
+    super();
     this.#server.on('connection', () => (this.connections += 1));
     this.#server.keepAliveTimeout = 60_000;
   }
@@ -119,66 +68,6 @@ export class FakeApi implements AsyncDisposable {
     return path;
   }
 
-  /** The server has another kind from now on. */
-  serve(apiVersion: string, kind: string, plural: string, namespaced: boolean, status = true): void {
-    const key = `${apiVersion}/${plural}`;
-    if (!this.#resources.has(key))
-      this.#resources.set(key, { kind, plural, apiVersion, namespaced, status, objects: new Map() });
-  }
-
-  /** And has it no more. */
-  unserve(apiVersion: string, plural: string): void {
-    this.#resources.delete(`${apiVersion}/${plural}`);
-  }
-
-  /** Makes or replaces an object of a plural name. */
-  put(
-    plural: string,
-    object: Omit<FakeObject, 'metadata'> & { metadata: Record<string, unknown> & { name: string } },
-    apiVersion?: string,
-  ): FakeObject {
-    const resource = this.#named(plural, apiVersion);
-    const key = keyOf(object.metadata.namespace as string | undefined, object.metadata.name);
-    const before = resource.objects.get(key);
-    this.#version += 1;
-    const stored: FakeObject = {
-      ...structuredClone(object),
-      metadata: {
-        uid: before?.metadata.uid ?? `uid-${(this.#uid += 1)}`,
-        creationTimestamp: '2026-01-01T00:00:00Z',
-        ...structuredClone(object.metadata),
-        resourceVersion: String(this.#version),
-      },
-    };
-    resource.objects.set(key, stored);
-    this.#publish(resource, before === undefined ? 'ADDED' : 'MODIFIED', stored);
-    return stored;
-  }
-
-  delete(plural: string, namespace: string | undefined, name: string): void {
-    const resource = this.#named(plural);
-    const key = keyOf(namespace, name);
-    const object = resource.objects.get(key);
-    if (object === undefined) return;
-    resource.objects.delete(key);
-    this.#version += 1;
-    this.#publish(resource, 'DELETED', {
-      ...object,
-      metadata: { ...object.metadata, resourceVersion: String(this.#version) },
-    });
-  }
-
-  get(plural: string, namespace: string | undefined, name: string): FakeObject | undefined {
-    return this.#named(plural).objects.get(keyOf(namespace, name));
-  }
-
-  /** Forgets all history: who watches from before gets 410. */
-  compact(): void {
-    this.#version += 1;
-    this.#forgotten = this.#version;
-    this.#history.length = 0;
-  }
-
   /** Changes that nobody is told of, as while a watch is broken and its history lost. */
   silently(act: () => void): void {
     const watches = [...this.#watches];
@@ -188,7 +77,7 @@ export class FakeApi implements AsyncDisposable {
   }
 
   bookmark(plural: string): void {
-    const bookmark = { metadata: { resourceVersion: String(this.#version) } };
+    const bookmark = { metadata: { resourceVersion: String(this.version) } };
     for (const watch of this.#of(plural)) write(watch, 'BOOKMARK', bookmark);
   }
 
@@ -224,20 +113,8 @@ export class FakeApi implements AsyncDisposable {
     return [...this.#watches].filter(({ resource }) => resource.plural === plural);
   }
 
-  #named(plural: string, apiVersion?: string): Resource {
-    for (const resource of this.#resources.values())
-      if (resource.plural === plural && (apiVersion ?? resource.apiVersion) === resource.apiVersion)
-        return resource;
-    throw new Error(`nothing is called ${plural}`);
-  }
-
-  #publish(resource: Resource, type: string, object: FakeObject): void {
-    this.#history.push({
-      version: this.#version,
-      plural: `${resource.apiVersion}/${resource.plural}`,
-      type,
-      object,
-    });
+  protected override publish(resource: Resource, type: string, object: FakeObject): void {
+    super.publish(resource, type, object);
     for (const watch of this.#watches) if (watch.resource === resource) write(watch, type, object);
   }
 
@@ -266,7 +143,7 @@ export class FakeApi implements AsyncDisposable {
     const group = url.pathname.startsWith('/apis/') ? `${url.pathname.split('/')[2]}/` : '';
     const apiVersion = `${group}${version}`;
     if (plural === undefined) return this.#listResources(response, apiVersion);
-    const resource = this.#resources.get(`${apiVersion}/${plural}`);
+    const resource = this.resources.get(`${apiVersion}/${plural}`);
     if (resource === undefined) return refuse(response, 404, 'NotFound', `no ${plural} here`);
     const isMetadata = (request.headers.accept ?? '').includes('as=PartialObjectMetadata');
     if (name === undefined && request.method === 'GET') {
@@ -278,7 +155,7 @@ export class FakeApi implements AsyncDisposable {
 
   #groups(): unknown {
     const versions = new Set(
-      [...this.#resources.values()].map(({ apiVersion }) => apiVersion).filter(it => it !== 'v1'),
+      [...this.resources.values()].map(({ apiVersion }) => apiVersion).filter(it => it !== 'v1'),
     );
     const groups = Map.groupBy(versions, version => version.replace(/\/.*/, ''));
     return {
@@ -291,7 +168,7 @@ export class FakeApi implements AsyncDisposable {
   }
 
   #listResources(response: http.ServerResponse, apiVersion: string): void {
-    const all = [...this.#resources.values()].filter(resource => resource.apiVersion === apiVersion);
+    const all = [...this.resources.values()].filter(resource => resource.apiVersion === apiVersion);
     if (all.length === 0) return refuse(response, 404, 'NotFound', `no ${apiVersion}`);
     const verbs = ['get', 'list', 'watch', 'patch'];
     answer(response, 200, {
@@ -309,11 +186,11 @@ export class FakeApi implements AsyncDisposable {
     isMetadata: boolean,
     response: http.ServerResponse,
   ): void {
-    const [version = this.#version, offset = 0] = (query.get('continue') ?? '')
+    const [version = this.version, offset = 0] = (query.get('continue') ?? '')
       .split('.')
       .filter(Boolean)
       .map(Number);
-    if (version < this.#forgotten) return refuse(response, 410, 'Expired', 'the continue token is too old');
+    if (version < this.forgotten) return refuse(response, 410, 'Expired', 'the continue token is too old');
     const all = [...resource.objects.values()].filter(
       ({ metadata }) => namespace === undefined || metadata.namespace === namespace,
     );
@@ -332,15 +209,12 @@ export class FakeApi implements AsyncDisposable {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
     const watch = { resource, response };
-    if (from < this.#forgotten) {
+    if (from < this.forgotten) {
       const object = { kind: 'Status', code: 410, reason: 'Expired', message: 'too old resource version' };
       response.end(`${JSON.stringify({ type: 'ERROR', object })}\n`);
       return;
     }
-    for (const event of this.#history) {
-      const isHere = event.plural === `${resource.apiVersion}/${resource.plural}`;
-      if (isHere && event.version > from) write(watch, event.type, event.object);
-    }
+    for (const { type, object } of this.since(resource, from)) write(watch, type, object);
     this.#watches.add(watch);
     this.opened += 1;
     response.on('close', () => this.#watches.delete(watch));
@@ -399,10 +273,6 @@ export class FakeApi implements AsyncDisposable {
   }
 }
 
-function keyOf(namespace: string | undefined, name: string): string {
-  return `${namespace ?? ''}/${name}`;
-}
-
 function write({ response }: Watch, type: string, object: unknown): void {
   response.write(`${JSON.stringify({ type, object })}\n`);
 }
@@ -414,16 +284,4 @@ function answer(response: http.ServerResponse, status: number, body: unknown): v
 
 export function refuse(response: http.ServerResponse, code: number, reason: string, message: string): void {
   answer(response, code, { kind: 'Status', status: 'Failure', code, reason, message });
-}
-
-/** RFC 7396. */
-function merge(target: unknown, patch: unknown): unknown {
-  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
-  const result: Record<string, unknown> =
-    typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = merge(result[key], value);
-  }
-  return result;
 }
