@@ -2,16 +2,14 @@
  * GRPCRoute, gateway.networking.k8s.io: what happens to the gRPC calls of clients to a Service.
  */
 import * as z from 'zod';
-import { dnsSubdomain, metadata } from './metadata.ts';
 import {
   extensionRef,
   headerFilter,
   headerName,
   mirrorFilter,
-  parentRef,
-  sessionPersistence,
+  requestRoute,
+  requestRule,
   valueMatch,
-  weighted,
 } from './route-parts.ts';
 import { struct } from './struct.ts';
 
@@ -53,27 +51,9 @@ const filter = struct(
   [],
 );
 
-const rule = struct(
-  {
-    name: dnsSubdomain.optional(),
-    matches: z.array(match).max(64).default([]),
-    filters: z.array(filter).max(16).default([]),
-    backendRefs: z.array(weighted(filter)).max(16).default([]),
-    sessionPersistence: sessionPersistence.optional(),
-  },
-  [],
-);
+const rule = struct(requestRule(match, filter), []);
 
-const spec = struct(
-  {
-    parentRefs: z.array(parentRef).max(32).default([]),
-    hostnames: z.array(z.string().max(253)).max(16).default([]),
-    rules: z.array(rule).max(16).default([]),
-  },
-  ['useDefaultGateways'],
-);
-
-export const grpcRoute = struct({ metadata: metadata(dnsSubdomain), spec }, ['apiVersion', 'kind', 'status']);
+export const grpcRoute = requestRoute(rule);
 
 export type GrpcRouteObject = z.output<typeof grpcRoute>;
 export type GrpcRouteRule = z.output<typeof rule>;

@@ -4,17 +4,16 @@
  * In force where its parent is a Service; what is bound to Gateways is left alone.
  */
 import * as z from 'zod';
-import { metadata, dnsSubdomain } from './metadata.ts';
+import { dnsSubdomain } from './metadata.ts';
 import {
   duration,
   extensionRef,
   headerFilter,
   headerName,
   mirrorFilter,
-  parentRef,
-  sessionPersistence,
+  requestRoute,
+  requestRule,
   valueMatch,
-  weighted,
 } from './route-parts.ts';
 import { portNumber, struct } from './struct.ts';
 
@@ -111,10 +110,7 @@ const filter = struct(
 
 const rule = struct(
   {
-    name: dnsSubdomain.optional(),
-    matches: z.array(match).max(64).default([]),
-    filters: z.array(filter).max(16).default([]),
-    backendRefs: z.array(weighted(filter)).max(16).default([]),
+    ...requestRule(match, filter),
     timeouts: struct({ request: duration.optional(), backendRequest: duration.optional() }, []).optional(),
     retry: struct(
       {
@@ -124,21 +120,11 @@ const rule = struct(
       },
       [],
     ).optional(),
-    sessionPersistence: sessionPersistence.optional(),
   },
   [],
 );
 
-const spec = struct(
-  {
-    parentRefs: z.array(parentRef).max(32).default([]),
-    hostnames: z.array(z.string().max(253)).max(16).default([]),
-    rules: z.array(rule).max(16).default([]),
-  },
-  ['useDefaultGateways'],
-);
-
-export const httpRoute = struct({ metadata: metadata(dnsSubdomain), spec }, ['apiVersion', 'kind', 'status']);
+export const httpRoute = requestRoute(rule);
 
 export type HttpRouteObject = z.output<typeof httpRoute>;
 export type HttpRouteRule = z.output<typeof rule>;

@@ -5,7 +5,7 @@
  * force in part without anybody being told.
  */
 import * as z from 'zod';
-import { dnsLabel, dnsSubdomain } from './metadata.ts';
+import { dnsLabel, dnsSubdomain, metadata } from './metadata.ts';
 import { portNumber, struct } from './struct.ts';
 
 /** Where a route is bound to. Without `kind` a Gateway, as Gateway API has it. */
@@ -82,7 +82,7 @@ export function valueMatch(name: z.ZodType<string>) {
 }
 
 /** The members of a backendRef of a rule, with the filters of its kind of route. */
-export function weighted<Filter extends z.ZodType>(filter: Filter) {
+function weighted<Filter extends z.ZodType>(filter: Filter) {
   return struct(
     {
       ...backendReference,
@@ -137,6 +137,30 @@ export const sessionPersistence = struct(
       absoluteTimeout !== undefined || (cookie ?? cookieConfig)?.lifetimeType !== 'Permanent',
     { message: 'a permanent cookie needs an absoluteTimeout', path: ['absoluteTimeout'] },
   );
+
+/** What every rule about requests has. */
+export function requestRule<Match extends z.ZodType, Filter extends z.ZodType>(match: Match, filter: Filter) {
+  return {
+    name: dnsSubdomain.optional(),
+    matches: z.array(match).max(64).default([]),
+    filters: z.array(filter).max(16).default([]),
+    backendRefs: z.array(weighted(filter)).max(16).default([]),
+    sessionPersistence: sessionPersistence.optional(),
+  };
+}
+
+/** A kind of route whose rules are about requests. */
+export function requestRoute<Rule extends z.ZodType>(rule: Rule) {
+  const spec = struct(
+    {
+      parentRefs: z.array(parentRef).max(32).default([]),
+      hostnames: z.array(z.string().max(253)).max(16).default([]),
+      rules: z.array(rule).max(16).default([]),
+    },
+    ['useDefaultGateways'],
+  );
+  return struct({ metadata: metadata(dnsSubdomain), spec }, ['apiVersion', 'kind', 'status']);
+}
 
 const unitMs: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
 
