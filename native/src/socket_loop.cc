@@ -91,16 +91,28 @@ void OnReadable(uv_poll_t* poll, int, int) {
   if (env.IsExceptionPending()) napi_fatal_exception(env, env.GetAndClearPendingException().Value());
 }
 
-// The loop of the first argument; null after a TypeError, and where it was closed.
-Loop* LoopOf(const Napi::CallbackInfo& info) {
+// The handle of the first argument; null after a TypeError.
+Handle* HandleOf(const Napi::CallbackInfo& info) {
   auto external = info[0].As<Napi::External<Handle>>();
-  if (!info[0].IsExternal() || !external.CheckTypeTag(&kLoopTag)) {
-    Napi::TypeError::New(info.Env(), "loop must be a socket loop").ThrowAsJavaScriptException();
-    return nullptr;
-  }
-  Loop* loop = external.Data()->loop;
-  if (loop == nullptr) Throw(info.Env(), EBADF, "use of a closed socket loop");
-  return loop;
+  if (info[0].IsExternal() && external.CheckTypeTag(&kLoopTag)) return external.Data();
+  Napi::TypeError::New(info.Env(), "loop must be a socket loop").ThrowAsJavaScriptException();
+  return nullptr;
+}
+
+// What nearly all calls begin with: a loop that is open, and a descriptor behind it. Null after an exception.
+struct LoopAndFd {
+  Loop* loop = nullptr;
+  int fd = -1;
+};
+
+LoopAndFd LoopAndFdOf(const Napi::CallbackInfo& info, const char* name = "fd") {
+  Arguments args(info);
+  int fd = args.Fd(1, name);
+  if (!args.ok()) return {};
+  Handle* handle = HandleOf(info);
+  if (handle == nullptr) return {};
+  if (handle->loop == nullptr) Throw(info.Env(), EBADF, "use of a closed socket loop");
+  return {handle->loop, fd};
 }
 
 std::optional<Failure> Watch(Loop* loop, int fd, uint32_t events) {
@@ -150,22 +162,14 @@ Napi::Value SocketLoopOpen(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SocketLoopEnd(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  auto external = info[0].As<Napi::External<Handle>>();
-  if (!info[0].IsExternal() || !external.CheckTypeTag(&kLoopTag)) {
-    Napi::TypeError::New(env, "loop must be a socket loop").ThrowAsJavaScriptException();
-    return env.Undefined();
-  }
-  if (external.Data()->loop != nullptr) CloseLoop(external.Data()->loop);
-  return env.Undefined();
+  Handle* handle = HandleOf(info);
+  if (handle != nullptr && handle->loop != nullptr) CloseLoop(handle->loop);
+  return info.Env().Undefined();
 }
 
 Napi::Value SocketLoopListen(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  Arguments args(info);
-  int fd = args.Fd(1, "fd");
-  if (!args.ok()) return env.Undefined();
-  Loop* loop = LoopOf(info);
+  auto [loop, fd] = LoopAndFdOf(info);
   if (loop == nullptr) return env.Undefined();
 
   loop->owned.insert(fd);
@@ -179,10 +183,7 @@ Napi::Value SocketLoopListen(const Napi::CallbackInfo& info) {
 
 Napi::Value SocketLoopAccept(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  Arguments args(info);
-  int listener = args.Fd(1, "listenerFd");
-  if (!args.ok()) return env.Undefined();
-  Loop* loop = LoopOf(info);
+  auto [loop, listener] = LoopAndFdOf(info, "listenerFd");
   if (loop == nullptr) return env.Undefined();
 
   SocketName peer{};
@@ -202,21 +203,14 @@ Napi::Value SocketLoopAccept(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SocketLoopAdopt(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  Arguments args(info);
-  int fd = args.Fd(1, "fd");
-  if (!args.ok()) return env.Undefined();
-  Loop* loop = LoopOf(info);
+  auto [loop, fd] = LoopAndFdOf(info);
   if (loop != nullptr) loop->owned.insert(fd);
-  return env.Undefined();
+  return info.Env().Undefined();
 }
 
 Napi::Value SocketLoopWatch(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  Arguments args(info);
-  int fd = args.Fd(1, "fd");
-  if (!args.ok()) return env.Undefined();
-  Loop* loop = LoopOf(info);
+  auto [loop, fd] = LoopAndFdOf(info);
   if (loop == nullptr) return env.Undefined();
 
   auto failure = Watch(loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
@@ -224,23 +218,15 @@ Napi::Value SocketLoopWatch(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SocketLoopUnwatch(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  Arguments args(info);
-  int fd = args.Fd(1, "fd");
-  if (!args.ok()) return env.Undefined();
-  Loop* loop = LoopOf(info);
+  auto [loop, fd] = LoopAndFdOf(info);
   if (loop != nullptr) epoll_ctl(loop->epoll.get(), EPOLL_CTL_DEL, fd, nullptr);
-  return env.Undefined();
+  return info.Env().Undefined();
 }
 
 Napi::Value SocketLoopRelease(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  Arguments args(info);
-  int fd = args.Fd(1, "fd");
-  if (!args.ok()) return env.Undefined();
-  Loop* loop = LoopOf(info);
+  auto [loop, fd] = LoopAndFdOf(info);
   if (loop != nullptr && loop->owned.erase(fd) > 0) close(fd);
-  return env.Undefined();
+  return info.Env().Undefined();
 }
 
 Napi::Value Connect(const Napi::CallbackInfo& info) {
