@@ -3,42 +3,16 @@
  * whatever is not TCP of one pod to another is as it was.
  */
 import t from 'tap';
-import type { Place } from '../lab/place.ts';
-import { AgentLab } from '../help/agent-lab.ts';
+import { WaysLab } from '../help/ways-lab.ts';
 
 if (process.getuid?.() !== 0) {
   t.plan(0, 'network namespaces need root');
   process.exit();
 }
 
-const stage = await AgentLab.create({
-  name: 'addresses',
-  pods: [
-    { name: 'client', namespace: 'shop', node: 'node-a' },
-    { name: 'near', namespace: 'shop', node: 'node-a' },
-    { name: 'far', namespace: 'shop', node: 'node-b' },
-  ],
-});
-t.teardown(() => stage[Symbol.asyncDispose]());
-const [client, near, far, { outside }] = [
-  stage.pod('client'),
-  stage.pod('near'),
-  stage.pod('far'),
-  stage.lab,
-];
-
-interface Way {
-  readonly name: string;
-  readonly from: Place;
-  readonly to: Place;
-}
-
-const ways: readonly Way[] = [
-  { name: 'cross node', from: client, to: far },
-  { name: 'same node', from: client, to: near },
-  { name: 'to outside', from: client, to: outside },
-  { name: 'from outside', from: outside, to: far },
-];
+const lab = await WaysLab.create('addresses');
+t.teardown(() => lab[Symbol.asyncDispose]());
+const { agents: stage, all: ways, client, near, far, outside } = lab;
 
 let port = 7400;
 

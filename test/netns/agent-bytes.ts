@@ -4,80 +4,26 @@
  */
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
-import type { Place } from '../lab/place.ts';
-import { AgentLab } from '../help/agent-lab.ts';
 import type { RemoteConnection } from '../help/remote-sockets.ts';
+import { type Way, WaysLab } from '../help/ways-lab.ts';
 
 if (process.getuid?.() !== 0) {
   t.plan(0, 'network namespaces need root');
   process.exit();
 }
 
-const stage = await AgentLab.create({
-  name: 'bytes',
-  pods: [
-    { name: 'client', namespace: 'shop', node: 'node-a' },
-    { name: 'near', namespace: 'shop', node: 'node-a' },
-    { name: 'far', namespace: 'shop', node: 'node-b' },
-  ],
-});
-t.teardown(() => stage[Symbol.asyncDispose]());
-const [client, near, far, { outside }] = [
-  stage.pod('client'),
-  stage.pod('near'),
-  stage.pod('far'),
-  stage.lab,
-];
-
-interface Way {
-  readonly name: string;
-  readonly from: Place;
-  readonly to: Place;
-  /** Where the destination is in the mesh, an agent accepts before it asks the application. */
-  readonly line: { readonly node: string; readonly direction: string; readonly security: string };
-}
-
-const ways: readonly Way[] = [
-  {
-    name: 'cross node',
-    from: client,
-    to: far,
-    line: { node: 'node-b', direction: 'inbound', security: 'mutual_tls' },
-  },
-  {
-    name: 'same node',
-    from: client,
-    to: near,
-    line: { node: 'node-a', direction: 'local', security: 'local' },
-  },
-  {
-    name: 'to outside',
-    from: client,
-    to: outside,
-    line: { node: 'node-a', direction: 'outbound', security: 'plaintext' },
-  },
-  {
-    name: 'from outside',
-    from: outside,
-    to: far,
-    line: { node: 'node-b', direction: 'inbound', security: 'plaintext' },
-  },
-];
+const lab = await WaysLab.create('bytes');
+t.teardown(() => lab[Symbol.asyncDispose]());
+const { agents: stage, all: ways } = lab;
 
 let port = 7000;
 
-/** A connection over one way, both ends. */
-async function connected(
+function connected(
   way: Way,
   address = way.to.address,
 ): Promise<[client: RemoteConnection, server: RemoteConnection]> {
   port += 1;
-  const own = port;
-  const [clients, servers] = await Promise.all([stage.sockets(way.from), stage.sockets(way.to)]);
-  const listener = await servers.listen(address, own);
-  const [opened, accepted] = await Promise.all([clients.connect(address, own), listener.accept()]);
-  await listener.close();
-  return [opened, accepted];
+  return lab.connected(way, port, address);
 }
 
 for (const way of ways) {

@@ -3,66 +3,28 @@
  */
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
-import type { Place } from '../lab/place.ts';
-import { AgentLab } from '../help/agent-lab.ts';
 import type { RemoteConnection } from '../help/remote-sockets.ts';
+import { WaysLab } from '../help/ways-lab.ts';
 
 if (process.getuid?.() !== 0) {
   t.plan(0, 'network namespaces need root');
   process.exit();
 }
 
-const stage = await AgentLab.create({
-  name: 'volume',
-  pods: [
-    { name: 'client', namespace: 'shop', node: 'node-a' },
-    { name: 'near', namespace: 'shop', node: 'node-a' },
-    { name: 'far', namespace: 'shop', node: 'node-b' },
-  ],
-  // More than one, on whatever machine: a shard of its own for some of the crowd.
-  agent: { shards: 2 },
-});
-t.teardown(() => stage[Symbol.asyncDispose]());
-const [client, near, far, { outside }] = [
-  stage.pod('client'),
-  stage.pod('near'),
-  stage.pod('far'),
-  stage.lab,
-];
-
-interface Way {
-  readonly name: string;
-  readonly from: Place;
-  readonly to: Place;
-}
-
-const ways: readonly Way[] = [
-  { name: 'cross node', from: client, to: far },
-  { name: 'same node', from: client, to: near },
-  { name: 'to outside', from: client, to: outside },
-  { name: 'from outside', from: outside, to: far },
-];
+// More shards than one, on whatever machine: one of its own for some of the crowd.
+const lab = await WaysLab.create('volume', { shards: 2 });
+t.teardown(() => lab[Symbol.asyncDispose]());
+const { agents: stage, all: ways } = lab;
 
 const megabytes = 100;
 const mebibyte = 1 << 20;
-
-async function connected(
-  way: Way,
-  port: number,
-): Promise<[client: RemoteConnection, server: RemoteConnection]> {
-  const [clients, servers] = await Promise.all([stage.sockets(way.from), stage.sockets(way.to)]);
-  const listener = await servers.listen(way.to.address, port);
-  const [opened, accepted] = await Promise.all([clients.connect(way.to.address, port), listener.accept()]);
-  await listener.close();
-  return [opened, accepted];
-}
 
 const residents = (): number =>
   ['node-a', 'node-b'].reduce((sum, node) => sum + stage.agent(node).residentBytes(), 0);
 
 for (const way of ways) {
   t.test(`${way.name}: 100 MiB each way at the same time arrive whole`, async t => {
-    const [opened, accepted] = await connected(way, 7100);
+    const [opened, accepted] = await lab.connected(way, 7100);
     const [up, upSeen, down, downSeen] = await Promise.all([
       opened.pour(megabytes, 1),
       accepted.drink(),
@@ -77,7 +39,7 @@ for (const way of ways) {
 
   for (const writer of ['client', 'server']) {
     t.test(`${way.name}: a reader that does not read holds back the ${writer}`, async t => {
-      const [opened, accepted] = await connected(way, 7200);
+      const [opened, accepted] = await lab.connected(way, 7200);
       const [from, to] = writer === 'client' ? [opened, accepted] : [accepted, opened];
       const before = residents();
       const pouring = from.pour(megabytes, 3);
