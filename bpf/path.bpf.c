@@ -10,31 +10,12 @@
 #include <linux/errno.h>
 #include "kernel.h"
 #include "passage.h"
+#include "sockops.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Bytes of a passage that stays open reach `passages` this often. */
 #define TELL_EVERY_NS 1000000000ULL
-
-static __always_inline struct culvert_address local_address(struct bpf_sock_ops *ops)
-{
-	if (FIELD(ops, family) == AF_INET)
-		return from_v4(FIELD(ops, local_ip4));
-	return V6_FIELD(ops, local_ip6);
-}
-
-static __always_inline struct culvert_address remote_address(struct bpf_sock_ops *ops)
-{
-	if (FIELD(ops, family) == AF_INET)
-		return from_v4(FIELD(ops, remote_ip4));
-	return V6_FIELD(ops, remote_ip6);
-}
-
-/* Network order; the context has it in the upper half of a word. */
-static __always_inline __u16 remote_port(struct bpf_sock_ops *ops)
-{
-	return bpf_htons(bpf_ntohl(ops->remote_port));
-}
 
 /* Of a passage under way; not allowed only, and no leg. */
 static __always_inline bool is_end(const struct culvert_passage_sock *own)

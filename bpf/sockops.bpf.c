@@ -12,28 +12,9 @@
  */
 #include "address.h"
 #include "agent.h"
+#include "sockops.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-static __always_inline struct culvert_address local_address(struct bpf_sock_ops *ops)
-{
-	if (FIELD(ops, family) == AF_INET)
-		return from_v4(FIELD(ops, local_ip4));
-	return V6_FIELD(ops, local_ip6);
-}
-
-static __always_inline struct culvert_address remote_address(struct bpf_sock_ops *ops)
-{
-	if (FIELD(ops, family) == AF_INET)
-		return from_v4(FIELD(ops, remote_ip4));
-	return V6_FIELD(ops, remote_ip6);
-}
-
-/* Network order; the context has it in the upper half of a word. */
-static __always_inline __u16 remote_port(struct bpf_sock_ops *ops)
-{
-	return bpf_htons(bpf_ntohl(ops->remote_port));
-}
 
 /* The flow as its opener sees it, asked by the opener. */
 static __always_inline struct culvert_flow opened(struct bpf_sock_ops *ops)
