@@ -101,7 +101,7 @@ conformance: build ## all mesh tests of the conformance suite of Gateway API, te
 image: build ## one image for all processes, with or without a container engine, and its bill of materials
 	$(Q)$(NODE) daemonset/image/make.ts
 
-bench: build ## the table of docs/performance.md, into bench/results.json
+bench: build ## what the mesh costs: a table, plots, and what got worse since the last release (BENCH_HELP=1)
 	$(Q)sh native/packages.sh lab
 	$(Q)$(NODE) bench/run.ts
 

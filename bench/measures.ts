@@ -5,14 +5,9 @@
  */
 import { CulvertError } from '../base/errors.ts';
 import type { MeasureName } from './options.ts';
+import type { Taken } from './pairs.ts';
 import { eventLoadPort, httpPort, loadPort, nonblocking } from './stage-objects.ts';
 import type { Pair, Stage } from './stage.ts';
-
-/** A result, and how many connections it took: what the agents' metrics must have counted. */
-export interface Taken {
-  readonly value: number;
-  readonly connections: number;
-}
 
 export interface Measure {
   readonly name: MeasureName;
@@ -68,13 +63,7 @@ export const measures: readonly Measure[] = [
     name: 'http',
     title: `HTTP, ${httpConnections} connections`,
     unit: '/s',
-    take: async (stage, pair, seconds) => {
-      const address = stage.addressOf(pair);
-      const url = `http://${address.includes(':') ? `[${address}]` : address}:${httpPort}/`;
-      const flags = ['-t1', `-c${httpConnections}`, `-d${Math.ceil(seconds)}s`];
-      const { stdout } = await pair.client.run('wrk', [...flags, url], { cpus: stage.cpus });
-      return { value: requestsPerSecond(stdout), connections: httpConnections };
-    },
+    take: (stage, pair, seconds) => http(stage, pair, seconds, httpConnections),
   },
   {
     name: 'paced',
@@ -90,6 +79,16 @@ export const measures: readonly Measure[] = [
   },
 ];
 
+/** Requests a second over so many connections, as wrk counts them in whole seconds. */
+export async function http(stage: Stage, pair: Pair, seconds: number, connections: number): Promise<Taken> {
+  const address = stage.addressOf(pair);
+  const url = `http://${address.includes(':') ? `[${address}]` : address}:${httpPort}/`;
+  const flags = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`];
+  const options = { cpus: stage.cpus, openFiles: 4_096 };
+  const { stdout } = await pair.client.run('wrk', [...flags, url], options);
+  return { value: requestsPerSecond(stdout), connections };
+}
+
 /** Reads what wrk prints; throws when one request failed, since such a run measures something else. */
 export function requestsPerSecond(output: string): number {
   const wrong = /^\s*(Socket errors:.*|Non-2xx.*)$/m.exec(output)?.[1];
@@ -99,7 +98,8 @@ export function requestsPerSecond(output: string): number {
   return Number(rate);
 }
 
-async function load(
+/** What the load program says of one run. */
+export async function load(
   stage: Stage,
   pair: Pair,
   mode: string,
@@ -114,7 +114,8 @@ async function load(
   return JSON.parse(stdout);
 }
 
-function field(result: unknown, name: string): number {
+/** A number of such a report. */
+export function field(result: unknown, name: string): number {
   const value =
     typeof result === 'object' && result !== null ? (result as Record<string, unknown>)[name] : undefined;
   if (typeof value === 'number') return value;

@@ -9,13 +9,17 @@ import type { AgentProcess } from '../test/lab/agent-process.ts';
 import type { LabProcess } from '../test/lab/process.ts';
 import type { Row } from './compare.ts';
 import { concurrentClients } from './measures.ts';
+import type { PathName } from './options.ts';
+import type { Curve } from './results.ts';
 import { idlePort, loadPort } from './stage-objects.ts';
 import type { Pair, Stage } from './stage.ts';
 
 /** Time for garbage and pages to be given back before memory is read. */
 const settleMs = 3_000;
-/** Part of the idle connections that is open when the slope begins. */
+/** Part of the short connections that is over when growth begins. */
 const warmPart = 0.1;
+/** Of the idle connections, when memory is read; their slope begins at the first. */
+const parts = [0.1, 0.4, 0.7, 1];
 
 /** Resident memory of one agent that has had nothing to do, the larger of both. */
 export async function idleAgent(path: string, agents: readonly AgentProcess[]): Promise<Row> {
@@ -24,29 +28,37 @@ export async function idleAgent(path: string, agents: readonly AgentProcess[]): 
   return row(path, 'idle agent', 'MB', megabytes);
 }
 
-/** Bytes per idle connection in both agents together. */
+/** Kilobytes per idle connection in both agents together, and what they hold on the way there. */
 export async function idleConnections(
-  path: string,
+  path: PathName,
   stage: Stage,
   pair: Pair,
   agents: readonly AgentProcess[],
   count: number,
-): Promise<Row> {
+): Promise<{ row: Row; curve: Curve }> {
   await using server = pair.server.spawn(stage.tools.idle, ['server', String(idlePort)], {
     cpus: stage.cpus,
   });
   await server.listensOn(idlePort);
-  const warm = Math.ceil(count * warmPart);
-  await using first = await open(stage, pair, warm);
-  const before = await resident(agents);
-  await using rest = await open(stage, pair, count - warm);
-  const after = await resident(agents);
-  for (const [client, held] of [
-    [first, warm],
-    [rest, count - warm],
-  ] as const)
-    await alive(client, held);
-  return row(path, `idle connection, of ${count}`, 'kB', (after - before) / (count - warm) / 1e3);
+  await using clients = new AsyncDisposableStack();
+  const points = [{ at: 0, ...alone((await resident(agents)) / 1e6) }];
+  const held: { readonly client: LabProcess; readonly count: number }[] = [];
+  let open = 0;
+  for (const part of parts) {
+    const more = Math.ceil(count * part) - open;
+    held.push({ client: clients.use(await opened(stage, pair, more)), count: more });
+    open += more;
+    points.push({ at: open, ...alone((await resident(agents)) / 1e6) });
+  }
+  for (const { client, count: its } of held) await alive(client, its);
+  const [first, last] = [points[1], points.at(-1)];
+  if (first === undefined || last === undefined || last.at === first.at)
+    throw new CulvertError('BENCH_VOID', `${count} idle connections are too few for a slope`);
+  const kilobytes = ((last.culvert - first.culvert) * 1e3) / (last.at - first.at);
+  return {
+    row: row(path, `idle connection, of ${count}`, 'kB', kilobytes),
+    curve: { curve: 'memory', path, unit: 'MB', points },
+  };
 }
 
 /** What both agents hold more after `count` short connections than after the first tenth of them. */
@@ -77,7 +89,7 @@ async function shortConnections(stage: Stage, pair: Pair, count: number): Promis
   await pair.client.run(stage.tools.load, args, { cpus: stage.cpus, timeoutMs: 3_600_000 });
 }
 
-async function open(stage: Stage, pair: Pair, count: number): Promise<LabProcess> {
+async function opened(stage: Stage, pair: Pair, count: number): Promise<LabProcess> {
   const args = ['client', stage.addressOf(pair), String(idlePort), String(count)];
   const client = pair.client.spawn(stage.tools.idle, args, { cpus: stage.cpus });
   await client.says(/\{"open":\d+\}/, 120_000);
@@ -98,5 +110,10 @@ async function resident(agents: readonly AgentProcess[]): Promise<number> {
 }
 
 function row(path: string, measure: string, unit: string, culvert: number): Row {
-  return { path, measure, unit, direct: null, culvert, ratio: null, spread: null };
+  return { path, measure, unit, ...alone(culvert) };
+}
+
+/** A figure that there is nothing to compare with. */
+function alone(culvert: number): Pick<Row, 'direct' | 'culvert' | 'ratio' | 'spread'> {
+  return { direct: null, culvert, ratio: null, spread: null };
 }

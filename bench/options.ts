@@ -1,8 +1,8 @@
 /**
  * What `make bench` may be told by environment variables, so that a quick look and a whole run are the same program.
  */
-import { availableParallelism } from 'node:os';
 import { CulvertError } from '../base/errors.ts';
+import { everyProcessor, processorCount } from './processors.ts';
 
 /**
  * What is compared with no mesh. `no-mesh` compares it with itself and so tells how much of a ratio is noise.
@@ -27,6 +27,17 @@ export const pathNames = [
 ] as const;
 export type PathName = (typeof pathNames)[number];
 
+/** Those that docs/performance.md shows. */
+const shownPaths: readonly PathName[] = [
+  'no-mesh',
+  'same-node',
+  'same-node-service',
+  'same-node-join',
+  'cross-node',
+  'cross-node-join',
+  'waypoint',
+];
+
 export const measureNames = [
   'rtt',
   'stream',
@@ -36,8 +47,15 @@ export const measureNames = [
   'paced',
   'memory',
   'soak',
+  'distribution',
+  'payload',
+  'connections',
+  'restarts',
 ] as const;
 export type MeasureName = (typeof measureNames)[number];
+
+/** What is drawn along an axis. */
+export type CurveName = 'distribution' | 'payload' | 'connections' | 'memory';
 
 export interface BenchOptions {
   readonly paths: readonly PathName[];
@@ -55,25 +73,43 @@ export interface BenchOptions {
   readonly ipv6: boolean;
   /** Results as JSON. */
   readonly output: string;
+  /** Results to show again instead of measuring; empty: measures. */
+  readonly from: string;
+  /** The results of the last release, to hold the new ones against. */
+  readonly release: string;
+  /** Whether these results are the last release's from now on. */
+  readonly keepAsRelease: boolean;
+  /** Directory of the plots. */
+  readonly plots: string;
+  /** Whether README and docs shall show this run. */
+  readonly docs: boolean;
 }
 
 /** Names, defaults and meaning, as `BENCH_HELP=1` prints them. */
 export const variables: Readonly<Record<string, { readonly default: string; readonly meaning: string }>> = {
-  PATHS: { default: pathNames.join(','), meaning: 'what to compare with no mesh' },
+  PATHS: {
+    default: shownPaths.join(','),
+    meaning: `what to compare with no mesh, any of ${pathNames.join(', ')}`,
+  },
   MEASURES: {
-    default: 'rtt,stream,connect,http,connects,paced,memory',
+    default: 'rtt,stream,connect,http,paced,memory,distribution,payload,connections,restarts',
     meaning: `any of ${measureNames.join(', ')}`,
   },
-  ROUNDS: { default: '6', meaning: 'pairs of runs per measure, besides the first, which does not count' },
+  ROUNDS: { default: '3', meaning: 'pairs of runs per measure, besides the first, which does not count' },
   SECONDS: { default: '1', meaning: 'length of a run; wrk rounds it up' },
-  CONNECTIONS: { default: '10000', meaning: 'idle connections for memory' },
+  CONNECTIONS: { default: '3000', meaning: 'idle connections for memory' },
   SOAK: { default: '1000000', meaning: 'short connections for soak' },
   CPU: {
-    default: String(availableParallelism() - 1),
+    default: String(processorCount - 1),
     meaning: 'the CPU that everything measured shares; all: every one',
   },
   IPV6: { default: '0', meaning: '1: connect by IPv6' },
-  OUTPUT: { default: 'bench/results.json', meaning: 'where the rows are written' },
+  OUTPUT: { default: 'bench/build/results.json', meaning: 'where the results are written' },
+  FROM: { default: '', meaning: 'results to show once more; nothing is measured' },
+  RELEASE: { default: 'bench/release.json', meaning: 'results of the last release, to hold these against' },
+  KEEP_AS_RELEASE: { default: '0', meaning: '1: RELEASE is written anew with these results' },
+  PLOTS: { default: 'bench/build/plots', meaning: 'directory that the plots are drawn into' },
+  DOCS: { default: '0', meaning: '1: README and docs/ show these results from now on, plots too' },
 };
 
 /** Throws BENCH_OPTION for a value that means nothing. */
@@ -99,8 +135,13 @@ export function optionsFrom(environment: Readonly<Record<string, string | undefi
     seconds: number('SECONDS', 0.1),
     idleConnections: Math.trunc(number('CONNECTIONS', 100)),
     shortConnections: Math.trunc(number('SOAK', 1_000)),
-    cpus: text('CPU') === 'all' ? `0-${availableParallelism() - 1}` : String(Math.trunc(number('CPU', 0))),
+    cpus: text('CPU') === 'all' ? everyProcessor : String(Math.trunc(number('CPU', 0))),
     ipv6: text('IPV6') === '1',
     output: text('OUTPUT'),
+    from: text('FROM'),
+    release: text('RELEASE'),
+    keepAsRelease: text('KEEP_AS_RELEASE') === '1',
+    plots: text('DOCS') === '1' ? 'docs/plots' : text('PLOTS'),
+    docs: text('DOCS') === '1',
   };
 }

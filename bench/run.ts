@@ -3,131 +3,65 @@
  *
  * BENCH_HELP=1 lists what can be set. A quick look: PATHS=cross-node ROUNDS=2 SECONDS=0.3 MEASURES=rtt,http
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { dirname, resolve } from 'node:path';
-import { describeError } from '../base/errors.ts';
+import { resolve } from 'node:path';
+import { CulvertError, describeError } from '../base/errors.ts';
 import type { AgentProcess } from '../test/lab/agent-process.ts';
-import { command } from '../test/lab/commands.ts';
-import { compare, directFirst, type Row, type Sample } from './compare.ts';
+import { compare, type Row } from './compare.ts';
+import { distribution, sweep, sweptNames } from './curves.ts';
 import { type Measure, measures } from './measures.ts';
 import { idleAgent, idleConnections, soak } from './memory.ts';
 import { type BenchOptions, type MeasureName, optionsFrom, type PathName, variables } from './options.ts';
-import { type AgentSetting, type Pair, Stage } from './stage.ts';
+import { pairs, witnessed } from './pairs.ts';
+import { type Path, pathsOf } from './paths.ts';
+import { show } from './docs.ts';
+import { drawPlots } from './plots.ts';
+import { allow, everyProcessor, keepOff } from './processors.ts';
+import { report } from './report.ts';
+import { restarts } from './restarts.ts';
+import { type Curve, originOf, readResults, type Results, writeResults } from './results.ts';
+import { Stage } from './stage.ts';
 import { figures, table } from './table.ts';
-import { type Carriage, type Count, countOf, witness } from './witness.ts';
-
-/** One way through the mesh, and the same way without. */
-interface Path {
-  readonly direct: Pair;
-  readonly culvert: Pair;
-  /** Null: no agent is part of it. */
-  readonly agents: AgentSetting | null;
-  readonly carriage: Carriage;
-  /** Whether a waypoint stands between. */
-  readonly waypoint?: boolean;
-  /** What is worth measuring on it. */
-  readonly measures: readonly MeasureName[];
-}
 
 const warmUpSeconds = 0.3;
 
-const compared: readonly MeasureName[] = ['rtt', 'stream', 'connect', 'http', 'connects'];
+type Measured = Pick<Results, 'rows' | 'curves'>;
 
-function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
-  const { meshed, plain } = stage;
-  const pinned = { shards: 1, cpus: stage.cpus, kernelPath: 'direct' as const };
-  // More than one shard can only show on more than one CPU; clients and servers stay where they are.
-  const everywhere = `0-${availableParallelism() - 1}`;
-  const far = { direct: plain.far, culvert: meshed.far, carriage: 'tunnel' as const };
-  const concurrent: readonly MeasureName[] = ['http', 'connects'];
-  return {
-    'no-mesh': { ...far, culvert: plain.far, agents: null, measures: compared },
-    'same-node': {
-      direct: plain.near,
-      culvert: meshed.near,
-      agents: pinned,
-      carriage: 'kernel',
-      measures: compared,
-    },
-    'same-node-service': {
-      direct: plain.near,
-      culvert: { ...meshed.near, service: 'near' },
-      agents: pinned,
-      carriage: 'kernel',
-      measures: ['connect', 'connects'],
-    },
-    'same-node-join': {
-      direct: { ...plain.near, waits: false },
-      culvert: { ...meshed.near, waits: false },
-      agents: { ...pinned, kernelPath: 'join' },
-      carriage: 'kernel',
-      measures: compared,
-    },
-    'same-node-agent': {
-      direct: plain.near,
-      culvert: meshed.near,
-      agents: { ...pinned, kernelPath: 'off' },
-      carriage: 'short circuit',
-      measures: [...compared, 'memory', 'soak'],
-    },
-    'cross-node': { ...far, agents: pinned, measures: [...compared, 'memory', 'soak'] },
-    'cross-node-join': {
-      ...far,
-      direct: { ...plain.far, waits: false },
-      culvert: { ...meshed.far, waits: false },
-      agents: { ...pinned, kernelPath: 'join' },
-      carriage: 'tunnel, joined legs',
-      // What moves much at a time, or little, has no joined legs.
-      measures: ['rtt', 'http'],
-    },
-    waypoint: {
-      ...far,
-      culvert: { ...meshed.far, service: 'routed' },
-      agents: pinned,
-      waypoint: true,
-      measures: ['http', 'paced'],
-    },
-    'cross-node-bridge': {
-      ...far,
-      direct: plain.bridged,
-      culvert: meshed.bridged,
-      agents: pinned,
-      measures: compared,
-    },
-    'cross-node-1-shard': { ...far, agents: { ...pinned, cpus: everywhere }, measures: concurrent },
-    'cross-node-2-shards': {
-      ...far,
-      agents: { ...pinned, shards: 2, cpus: everywhere },
-      measures: concurrent,
-    },
-  };
-}
-
-async function runPath(name: PathName, path: Path, stage: Stage, options: BenchOptions): Promise<Row[]> {
+async function runPath(name: PathName, path: Path, stage: Stage, options: BenchOptions): Promise<Measured> {
   const wanted = (measure: MeasureName): boolean =>
     options.measures.includes(measure) && path.measures.includes(measure);
   // What an agent holds that has done nothing is only told by one that has done nothing.
   if (wanted('memory')) await stage.stopAgents();
   const agents = path.agents === null ? [] : await stage.agents(path.agents);
+  const agent = agents[0] ?? null;
   if (path.waypoint === true) await stage.waypoint();
   const rows: Row[] = [];
+  const curves: Curve[] = [];
   const add = (row: Row): void => {
     rows.push(row);
-    process.stderr.write(`${name}: ${row.measure}: ${figures(row.culvert)} ${row.unit}\n`);
+    say(`${name}: ${row.measure}: ${figures(row.culvert)} ${row.unit}`);
   };
   if (wanted('memory')) {
     add(await idleAgent(name, agents));
-    add(await idleConnections(name, stage, path.culvert, agents, options.idleConnections));
+    const { row, curve } = await idleConnections(name, stage, path.culvert, agents, options.idleConnections);
+    add(row);
+    curves.push(curve);
   }
-  for (const measure of measures) {
-    if (wanted(measure.name)) add(await runMeasure(name, path, measure, stage, agents[0] ?? null, options));
+  for (const measure of measures)
+    if (wanted(measure.name)) add(await runMeasure(name, path, measure, stage, agent, options));
+  for (const swept of sweptNames)
+    if (wanted(swept)) {
+      say(`${name}: ${swept}`);
+      curves.push(await sweep(swept, [name, path], stage, agent, options));
+    }
+  if (wanted('distribution')) {
+    say(`${name}: distribution`);
+    curves.push(await distribution([name, path], stage, agent, options));
   }
   if (wanted('soak')) add(await soak(name, stage, path.culvert, agents, options.shortConnections));
-  return rows;
+  return { rows, curves };
 }
 
-/** Pairs of runs in the order A B, B A, A B…; the first pair warms everything up. */
+/** The first pair warms everything up and does not count. */
 async function runMeasure(
   name: PathName,
   path: Path,
@@ -136,91 +70,71 @@ async function runMeasure(
   agent: AgentProcess | null,
   options: BenchOptions,
 ): Promise<Row> {
-  let before: Count | null = null;
-  const samples: Sample[] = [];
-  let connections = 0;
-  const direct = async (): Promise<number> => (await measure.take(stage, path.direct, options.seconds)).value;
-  const culvert = async (): Promise<number> => {
-    const taken = await measure.take(stage, path.culvert, options.seconds);
-    connections += taken.connections;
-    return taken.value;
-  };
+  const { seconds, rounds } = options;
   // The kernel is left alone once an agent has carried one, and joins once it has seen one of its own.
   if (path.carriage === 'kernel')
     for (let warmUp = 0; warmUp < 2; warmUp += 1) await measure.take(stage, path.culvert, warmUpSeconds);
-  for (let round = 0; round <= options.rounds; round++) {
-    if (round === 1) {
-      before = agent === null ? null : await countOf(agent);
-      connections = 0;
-    }
-    if (directFirst(round)) {
-      const first = await direct();
-      samples.push({ direct: first, culvert: await culvert() });
-    } else {
-      const first = await culvert();
-      samples.push({ direct: await direct(), culvert: first });
-    }
+  await pairs(path, 1, pair => measure.take(stage, pair, seconds));
+  const { samples } = await witnessed(path, agent, () =>
+    pairs(path, rounds, pair => measure.take(stage, pair, seconds)),
+  );
+  return { path: name, measure: measure.title, unit: measure.unit, ...compare(samples) };
+}
+
+/** All paths that are wanted, one after the other on one stage. */
+async function runPaths(options: BenchOptions): Promise<Measured> {
+  await using stage = await Stage.create(options);
+  const paths = pathsOf(stage);
+  const all: Measured[] = [];
+  for (const name of options.paths) all.push(await runPath(name, paths[name], stage, options));
+  return { rows: all.flatMap(({ rows }) => rows), curves: all.flatMap(({ curves }) => curves) };
+}
+
+/** What was measured before and is only shown again, or what is measured now and written down. */
+async function resultsOf(options: BenchOptions): Promise<Results> {
+  if (options.from !== '') {
+    const read = readResults(options.from);
+    if (read !== null) return read;
+    throw new CulvertError('BENCH_OPTION', `FROM=${options.from}: there is no such file`);
   }
-  if (agent !== null && before !== null) await witness(agent, before, path.carriage, connections);
-  return { path: name, measure: measure.title, unit: measure.unit, ...compare(samples.slice(1)) };
+  const origin = await originOf(options);
+  await keepOff(options.cpus);
+  const measured = await runPaths(options);
+  await allow(everyProcessor);
+  if (options.measures.includes('restarts')) say('an agent is replaced, and another is killed');
+  const timelines = options.measures.includes('restarts') ? await restarts() : [];
+  const results = { origin, ...measured, timelines };
+  writeResults(options.output, results);
+  return results;
 }
 
-function printed(rows: readonly Row[]): string {
-  const columns = [
-    { title: 'path', align: 'left' },
-    { title: 'measure', align: 'left' },
-    { title: 'direct', align: 'right' },
-    { title: 'culvert', align: 'right' },
-    { title: 'unit', align: 'left' },
-    { title: 'ratio', align: 'right' },
-    { title: 'spread', align: 'right' },
-  ] as const;
-  const cells = rows.map(row => [
-    row.path,
-    row.measure,
-    figures(row.direct),
-    figures(row.culvert),
-    row.unit,
-    row.ratio === null ? '–' : `${figures(row.ratio)}×`,
-    row.spread === null ? '–' : `${(row.spread * 100).toFixed(1)} %`,
+function help(): string {
+  const columns = ['variable', 'default', 'meaning'].map(title => ({ title, align: 'left' as const }));
+  const rows = Object.entries(variables).map(([name, variable]) => [
+    name,
+    variable.default,
+    variable.meaning,
   ]);
-  return table(columns, cells);
+  return table(columns, rows);
 }
 
-/** Our own work (starting programs, reading metrics) must not be on the CPU that is measured. */
-async function keepOff(cpus: string): Promise<void> {
-  const all = Array.from({ length: availableParallelism() }, (_, at) => at);
-  const others = all.filter(at => cpus !== String(at) && !cpus.includes('-'));
-  if (others.length > 0) await command('taskset', ['-acp', others.join(','), String(process.pid)]);
+function say(what: string): void {
+  process.stderr.write(`${what}\n`);
 }
 
 async function main(): Promise<void> {
   if (process.env['BENCH_HELP'] !== undefined) {
-    const columns = ['variable', 'default', 'meaning'].map(title => ({ title, align: 'left' as const }));
-    const rows = Object.entries(variables).map(([name, variable]) => [
-      name,
-      variable.default,
-      variable.meaning,
-    ]);
-    process.stdout.write(`${table(columns, rows)}\n`);
+    process.stdout.write(`${help()}\n`);
     return;
   }
   const options = optionsFrom(process.env);
-  await keepOff(options.cpus);
-  await using stage = await Stage.create(options);
-  const paths = pathsOf(stage);
-  const rows: Row[] = [];
-  for (const name of options.paths) rows.push(...(await runPath(name, paths[name], stage, options)));
-  const output = resolve(options.output);
-  mkdirSync(dirname(output), { recursive: true });
-  writeFileSync(output, `${JSON.stringify(rows, null, 2)}\n`);
-  process.stdout.write(`\n${printed(rows)}\n\n`);
-  process.stdout.write(
-    `All on CPU ${options.cpus} but the agents of the -shard paths; ratios are culvert ÷ direct, medians of `,
-  );
-  process.stdout.write(
-    `${options.rounds} pairs; spread is the distance of their quartiles. Rows: ${output}\n`,
-  );
+  const released = readResults(options.release);
+  const results = await resultsOf(options);
+  if (options.keepAsRelease) writeResults(options.release, results);
+  const drawn = drawPlots(results, options.plots);
+  if (options.docs) show(results);
+  process.stdout.write(`\n${report(results, released)}`);
+  process.stdout.write(`Results: ${resolve(options.from || options.output)}; plots: ${drawn.join(', ')}\n`);
 }
 
 try {

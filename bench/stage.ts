@@ -177,7 +177,7 @@ export class Stage implements AsyncDisposable {
     });
     const path = join(this.lab.directory, `nginx-${pod.name}.conf`);
     writeFileSync(path, nginxConfiguration(httpPort, join(this.lab.directory, `nginx-${pod.name}`)));
-    const nginx = pod.spawn('nginx', ['-c', path], { cpus });
+    const nginx = pod.spawn('nginx', ['-c', path], { cpus, openFiles: 65_536 });
     await Promise.all([
       load.listensOn(loadPort),
       eventLoad.listensOn(eventLoadPort),

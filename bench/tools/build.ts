@@ -48,6 +48,7 @@ async function built(name: string): Promise<string> {
     '-o',
     unfinished,
     source(`${name}.c`),
+    '-lm',
   ]);
   await command('mv', [unfinished, program]);
   return program;

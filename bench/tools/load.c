@@ -2,8 +2,8 @@
  * Measures one path between two pods: round trip, one stream, connections per second.
  *
  *   load server PORT
- *   load rtt HOST PORT SECONDS [BYTES]                  percentiles of one request and its echo, one at a time
- *   load stream HOST PORT SECONDS [up|down]             Gbit/s of one connection
+ *   load rtt HOST PORT SECONDS [BYTES [histogram]]      percentiles of one request and its echo, one at a time
+ *   load stream HOST PORT SECONDS [up|down [BYTES]]     Gbit/s of one connection, BYTES in each write on the way up
  *   load connect HOST PORT SECONDS [CLIENTS [COUNT]]    connect, one byte from the server, close; CLIENTS at a time,
  *                                                       until SECONDS are over or COUNT connections are made
  *
@@ -12,6 +12,7 @@
  * A client prints one JSON line. Its first tenth is warm-up and not counted (rtt, connect).
  */
 #define _GNU_SOURCE
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -102,7 +103,22 @@ static void print_percentiles(float *us, size_t count)
 	       us[count * 99 / 100], us[count - 1]);
 }
 
-static void round_trips(const struct addrinfo *to, double seconds, size_t bytes)
+/* How many took from GROWTH^n to GROWTH^(n+1) microseconds, as [n, count]; of sorted ones. */
+static const double GROWTH = 1.02;
+
+static void print_histogram(const float *us, size_t count)
+{
+	printf(",\"growth\":%.2f,\"histogram\":[", GROWTH);
+	for (size_t i = 0, from = 0; i < count; from = i) {
+		long bucket = (long)floor(log(us[from]) / log(GROWTH));
+		while (i < count && (long)floor(log(us[i]) / log(GROWTH)) == bucket)
+			i++;
+		printf("%s[%ld,%zu]", from ? "," : "", bucket, i - from);
+	}
+	printf("]");
+}
+
+static void round_trips(const struct addrinfo *to, double seconds, size_t bytes, int histogram)
 {
 	float *us = malloc(SAMPLES_MOST * sizeof *us);
 	char *message = calloc(1, bytes);
@@ -126,18 +142,20 @@ static void round_trips(const struct addrinfo *to, double seconds, size_t bytes)
 		fail("no round trip in %.2f s", seconds);
 	printf("{\"measure\":\"rtt\",\"bytes\":%zu,\"count\":%zu,", bytes, count);
 	print_percentiles(us, count);
+	if (histogram)
+		print_histogram(us, count);
 	printf("}\n");
 }
 
-static void stream_up(const struct addrinfo *to, double seconds)
+static void stream_up(const struct addrinfo *to, double seconds, size_t bytes)
 {
-	char *buffer = calloc(1, STREAM_WRITE);
+	char *buffer = calloc(1, bytes);
 	unsigned long long total = 0;
 	int fd = dial(to);
 	ask(fd, SINK);
 	double begin = now_us(), end = begin + seconds * 1e6;
 	while (now_us() < end)
-		if (write_some(fd, buffer, STREAM_WRITE) <= 0)
+		if (write_some(fd, buffer, bytes) <= 0)
 			fail("write: %s", strerror(errno));
 	shutdown(fd, SHUT_WR);
 	ready(fd, POLLIN, -1);
@@ -230,8 +248,8 @@ static void connections(const struct addrinfo *to, double seconds, int clients, 
 static void usage(void)
 {
 	fail("usage: load server PORT\n"
-	     "       load rtt HOST PORT SECONDS [BYTES]\n"
-	     "       load stream HOST PORT SECONDS [up|down]\n"
+	     "       load rtt HOST PORT SECONDS [BYTES [histogram]]\n"
+	     "       load stream HOST PORT SECONDS [up|down [BYTES]]\n"
 	     "       load connect HOST PORT SECONDS [CLIENTS [COUNT]]");
 }
 
@@ -248,9 +266,12 @@ int main(int count, char **argument)
 	if (!(seconds > 0))
 		fail("%s: expected seconds, more than 0", argument[4]);
 	if (!strcmp(argument[1], "rtt"))
-		round_trips(to, seconds, count > 5 ? number(argument[5], 1, 1 << 20) : 64);
+		round_trips(to, seconds, count > 5 ? number(argument[5], 1, 1 << 20) : 64,
+			    count > 6 && !strcmp(argument[6], "histogram"));
+	else if (!strcmp(argument[1], "stream") && count > 5 && !strcmp(argument[5], "down"))
+		stream_down(to, seconds);
 	else if (!strcmp(argument[1], "stream"))
-		(count > 5 && !strcmp(argument[5], "down") ? stream_down : stream_up)(to, seconds);
+		stream_up(to, seconds, count > 6 ? number(argument[6], 1, 16 << 20) : STREAM_WRITE);
 	else if (!strcmp(argument[1], "connect"))
 		connections(to, seconds, count > 5 ? (int)number(argument[5], 1, 1024) : 1,
 			    count > 6 ? number(argument[6], 1, __LONG_MAX__) : 0);

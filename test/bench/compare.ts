@@ -72,22 +72,25 @@ t.test('wrk with failed requests is no measurement', async t => {
 });
 
 t.test('options come from the environment and unknown ones are refused', async t => {
-  t.match(optionsFrom({}), { paths: pathNames, rounds: 6, seconds: 1, idleConnections: 10_000, ipv6: false });
+  t.match(optionsFrom({}), { rounds: 3, seconds: 1, idleConnections: 3_000, ipv6: false, docs: false });
   t.notOk(optionsFrom({}).measures.includes('soak'), 'a million connections only on demand');
   t.match(
     optionsFrom({
       PATHS: 'no-mesh, same-node',
+      DOCS: '1',
       MEASURES: measureNames.join(','),
       SECONDS: '0.2',
       ROUNDS: '',
     }),
     {
       paths: ['no-mesh', 'same-node'],
+      plots: 'docs/plots',
       measures: measureNames,
       seconds: 0.2,
-      rounds: 6,
+      rounds: 3,
     },
   );
+  t.match(optionsFrom({ PATHS: pathNames.join(',') }), { paths: pathNames });
   t.throws(() => optionsFrom({ PATHS: 'nowhere' }), { code: 'BENCH_OPTION', message: /nowhere/ });
   t.throws(() => optionsFrom({ ROUNDS: '0' }), { code: 'BENCH_OPTION', message: /ROUNDS/ });
   t.throws(() => optionsFrom({ SECONDS: 'long' }), { code: 'BENCH_OPTION', message: /SECONDS/ });

@@ -8,6 +8,7 @@ import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
+import { histogramOf, percentile } from '../../bench/distribution.ts';
 import { buildTools } from '../../bench/tools/build.ts';
 
 const tools = await buildTools();
@@ -21,6 +22,12 @@ t.test('load measures round trips, streams and connections over IPv4 and IPv6', 
     t.ok(
       0 < n(rtt, 'p50_us') && n(rtt, 'p50_us') <= n(rtt, 'p90_us') && n(rtt, 'p99_us') <= n(rtt, 'max_us'),
     );
+    const told = await load('rtt', host, port, '0.1', '100', 'histogram');
+    const histogram = histogramOf(told);
+    t.ok(histogram !== null && sum(histogram.counts) === n(told, 'count'), 'each is in one bucket');
+    t.ok(histogram !== null && Math.abs(percentile(histogram, 50) / n(told, 'p50_us') - 1) < 0.02);
+    const small = await load('stream', host, port, '0.1', 'up', '64');
+    t.ok(n(small, 'bytes') > 0 && n(small, 'bytes') % 64 === 0, 'writes of that size');
     for (const direction of ['up', 'down']) {
       const stream = await load('stream', host, port, '0.1', direction);
       t.match(stream, { measure: 'stream', direction });
@@ -147,6 +154,10 @@ function lines(text: string): Line[] {
 
 function n(line: Line, name: string): number {
   return Number(line[name]);
+}
+
+function sum(counts: ReadonlyMap<number, number>): number {
+  return [...counts.values()].reduce((total, count) => total + count, 0);
 }
 
 async function load(mode: string, host: string, port: number, ...more: string[]): Promise<Line> {

@@ -1,11 +1,12 @@
 """Steady traffic of an application, to find out whether anybody notices what happens to the mesh meanwhile.
 
-  steady.py HOST PORT [--every MS] [--streams N] [--life SECONDS]
+  steady.py HOST PORT [--every MS] [--streams N] [--life SECONDS] [--each]
 
 Opens a connection to an echo server every MS milliseconds, each with its own words, and keeps N streams going, of which
 every byte depends on its place and comes back. Ends with its standard input and prints one JSON object: how many
 connections and streams there were, and how many failed, by the errno that the kernel gave; HUNG is what did not come to an
-end in time, and WRONG what came back otherwise than it was sent.
+end in time, and WRONG what came back otherwise than it was sent. With --each every connection is told of: when it was begun, how
+many milliseconds it took, and why it failed or null.
 """
 import argparse
 import collections
@@ -24,6 +25,7 @@ results = {"asked": 0, "failed": collections.Counter(), "streams": 0, "lost": co
 slowest = 0.0
 over = threading.Event()
 examples = []
+each = []
 
 
 def reason(error):
@@ -54,6 +56,7 @@ def received(opened, length):
 def ask(host, port):
     global slowest
     begun = time.time()
+    why = None
     try:
         with socket.create_connection((host, port), timeout=PATIENCE) as opened:
             words = os.urandom(16)
@@ -65,9 +68,12 @@ def ask(host, port):
                 raise ValueError("WRONG")
     except (OSError, ValueError) as error:
         note("failed", error, begun)
+        why = reason(error)
     with lock:
+        took = time.time() - begun
         results["asked"] += 1
-        slowest = max(slowest, time.time() - begun)
+        slowest = max(slowest, took)
+        each.append((begun, round(took * 1000, 3), why))
 
 
 def stream(host, port, life, seed):
@@ -107,6 +113,7 @@ def main():
     parser.add_argument("--every", type=float, default=50)
     parser.add_argument("--streams", type=int, default=0)
     parser.add_argument("--life", type=float, default=5)
+    parser.add_argument("--each", action="store_true")
     options = parser.parse_args()
     running = []
 
@@ -127,7 +134,8 @@ def main():
         time.sleep(max(0, next_at - time.monotonic()))
     for thread in running:
         thread.join()
-    print(json.dumps({**results, "slowestMs": round(slowest * 1000), "examples": examples}), flush=True)
+    told = {**results, "slowestMs": round(slowest * 1000), "examples": examples}
+    print(json.dumps({**told, "each": sorted(each)} if options.each else told), flush=True)
 
 
 main()

@@ -9,6 +9,8 @@ export interface SteadyOptions {
   /** Streams at a time, each with a life of so many seconds. */
   readonly streams?: number;
   readonly life?: number;
+  /** Tells of each connection. */
+  readonly each?: boolean;
 }
 
 export interface SteadyResult {
@@ -29,6 +31,8 @@ export interface SteadyResult {
     readonly begun: number;
     readonly ended: number;
   }[];
+  /** If wanted: when each connection was begun, in seconds, how many milliseconds it took, and why it failed. */
+  readonly each?: readonly (readonly [begun: number, tookMs: number, why: string | null])[];
 }
 
 export class Steady {
@@ -46,6 +50,7 @@ export class Steady {
     const { everyMs = 50, streams = 0, life = 5 } = options;
     const program = join(import.meta.dirname, 'steady.py');
     const flags = ['--every', everyMs, '--streams', streams, '--life', life].map(String);
+    if (options.each === true) flags.push('--each');
     const started = place.spawn('python3', [program, host, String(port), ...flags], { openFiles: 16_384 });
     await started.says(/begun/);
     return new Steady(started, place.name, host);
