@@ -78,7 +78,7 @@ function judgeAgain(context: ShardContext, uid: string, connection: Connection):
 }
 
 /** What policy may look at. */
-export function policyConnection(connection: Connection): PolicyConnection {
+function policyConnection(connection: Connection): PolicyConnection {
   return {
     sourceIdentity: connection.source.identity,
     sourceIp: connection.source.address,

@@ -45,7 +45,7 @@ export function claimCgroup(maps: Maps, cgroup: bigint): void {
 }
 
 /** Whether a directory lies below another, links resolved; not when they are the same. */
-export function isBelow(path: string, root: string): boolean {
+function isBelow(path: string, root: string): boolean {
   return startsWithPath(resolved(path), resolved(root)) && resolved(path) !== resolved(root);
 }
 

@@ -1,5 +1,6 @@
 /** The commands about one node: its agent, and what that one does and leaves behind. */
 import { Argument, type Command, Option } from 'commander';
+import { defaultPodPorts } from '../agent/config.ts';
 import {
   addControlOptions,
   addLimits,
@@ -79,10 +80,18 @@ function addRun(program: Command): void {
     .option('--metrics-address <ip>', 'where Prometheus may scrape', '127.0.0.1')
     .option('--metrics-port <n>', 'Prometheus', '15020')
     .option('--ready-port <n>', 'readiness, loopback only', '15021')
-    .option('--outbound-port <n>', 'inside each pod: connections of its applications', '15001')
-    .option('--plaintext-port <n>', 'inside each pod: plain TCP that arrives', '15006')
-    .option('--hbone-port <n>', 'inside each pod: tunnels that arrive', '15008')
-    .option('--dns-port <n>', 'inside each pod: DNS', '15053')
+    .option(
+      '--outbound-port <n>',
+      'inside each pod: connections of its applications',
+      String(defaultPodPorts.outbound),
+    )
+    .option(
+      '--plaintext-port <n>',
+      'inside each pod: plain TCP that arrives',
+      String(defaultPodPorts.plaintext),
+    )
+    .option('--hbone-port <n>', 'inside each pod: tunnels that arrive', String(defaultPodPorts.hbone))
+    .option('--dns-port <n>', 'inside each pod: DNS', String(defaultPodPorts.dns))
     .option('--access-log <file>', 'one line per connection; - is standard output, empty is none', '-')
     .option(
       '--kernel-path <mode>',

@@ -39,7 +39,7 @@ export interface AdsOptions {
   readonly clock: Clock;
 }
 
-export const adsLimits: AdsLimits = {
+const adsLimits: AdsLimits = {
   streamsPerCaller: 4,
   namesPerType: 50_000,
   // Each of some twenty pushes a second has an answer for each type.

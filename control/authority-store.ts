@@ -44,7 +44,7 @@ export interface ClusterAuthorityStatus extends SigningStatus {
 
 const dayMs = 86_400_000;
 
-export const clusterAuthorityDefaults = {
+const clusterAuthorityDefaults = {
   distributedPem: '',
   overlapMs: dayMs,
   warnMs: 30 * dayMs,

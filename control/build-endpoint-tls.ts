@@ -80,7 +80,7 @@ export function tlsOtherwise(
 }
 
 /** The Secret of a rule that names one, `namespace/name`. */
-export function credentialName(name: string, namespace: string): string {
+function credentialName(name: string, namespace: string): string {
   return `${namespace}/${name}`;
 }
 

@@ -77,7 +77,7 @@ export function inlineUid(
   return `${config.clusterId}/networking.istio.io/ServiceEntry/${namespace}/${name}/${address}`;
 }
 
-export function entryUid(config: MeshConfig, namespace: string, name: string): string {
+function entryUid(config: MeshConfig, namespace: string, name: string): string {
   return `${config.clusterId}/networking.istio.io/WorkloadEntry/${namespace}/${name}`;
 }
 

@@ -252,7 +252,7 @@ export class PodBook {
     compareLocated(a, b);
 }
 
-export function podAddresses(pod: Located<'Pod'>): string[] {
+function podAddresses(pod: Located<'Pod'>): string[] {
   const { podIP, podIPs } = pod.value.status;
   const all = [podIP ?? '', ...podIPs.map(({ ip }) => ip)];
   // A list made of a Set has no room to spare, and there is one for each pod.

@@ -117,6 +117,6 @@ export class RouteScope {
 }
 
 /** Whether a reference is to a Service of Kubernetes. */
-export function isService({ group, kind }: { readonly group: string; readonly kind: string }): boolean {
+function isService({ group, kind }: { readonly group: string; readonly kind: string }): boolean {
   return kind === 'Service' && (group === '' || group === 'core');
 }

@@ -57,7 +57,7 @@ export interface GrpcServerLimits {
   readonly keepaliveTimeoutMs: number;
 }
 
-export const grpcServerLimits: GrpcServerLimits = {
+const grpcServerLimits: GrpcServerLimits = {
   connections: 16_384,
   connectionsPerAddress: 4_096,
   handshakeMs: 10_000,

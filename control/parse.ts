@@ -25,18 +25,10 @@ const maxFindings = 100;
 const maxAliasCount = 100;
 
 /**
- * Parses multi-document YAML (JSON is YAML too). Merge keys and anchors work. Never throws.
+ * Parses multi-document YAML (JSON is YAML too) in steps of one object each, so that a large file does not hold up everything
+ * else in the process. Merge keys and anchors work. Never throws.
  * @param file the name findings give
  */
-export function parseFile(text: string, file: string): ParsedFile {
-  const steps = parseSteps(text, file);
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-  }
-}
-
-/** The same in steps of one object each, so that a large file does not hold up everything else in the process. */
 export function* parseSteps(text: string, file: string): Generator<undefined, ParsedFile> {
   const findings: Finding[] = [];
   const objects: LocatedObject[] = [];

@@ -159,7 +159,7 @@ export function valueAt(values: Json, path: string): Json {
 }
 
 /** As Helm's `if` judges it. */
-export function isSet(found: Json): boolean {
+function isSet(found: Json): boolean {
   if (isList(found)) return found.length > 0;
   if (isRecord(found)) return Object.keys(found).length > 0;
   return Boolean(found);

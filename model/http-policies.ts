@@ -16,7 +16,7 @@ export interface Attached {
 }
 
 /** Resources with targets, and those of them that are about a destination. */
-export class Attachments<T extends Attached, Set> {
+class Attachments<T extends Attached, Set> {
   readonly #gateway: GatewayName;
   readonly #make: (resources: readonly T[]) => Set;
   #resources: readonly T[] = [];

@@ -25,7 +25,7 @@ export interface Telemetry {
 }
 
 /** From the widest to the nearest. */
-export const telemetryLevels = ['config', 'mesh', 'namespace', 'target'] as const;
+const telemetryLevels = ['config', 'mesh', 'namespace', 'target'] as const;
 export type TelemetryLevel = (typeof telemetryLevels)[number];
 
 /** A server that takes spans by OTLP over HTTP. */

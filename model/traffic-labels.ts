@@ -10,7 +10,7 @@ type Labels = Readonly<Record<string, string>>;
 export type Reporter = 'source' | 'destination';
 
 /** Why a connection failed, in the words of the existing dashboards. `-` is for the ones that did not. */
-export const responseFlags = [
+const responseFlags = [
   'DENY',
   'CONNECT',
   'TLS_FAILURE',

@@ -198,7 +198,7 @@ function nameEntry(type: string, text: string): Asn1 {
   return asn1.set(asn1.sequence(asn1.oid(type), asn1.utf8(text)));
 }
 
-export function extension(type: string, critical: boolean, content: Asn1): Asn1 {
+function extension(type: string, critical: boolean, content: Asn1): Asn1 {
   const value = asn1.octetString(asn1.encode(content));
   return critical
     ? asn1.sequence(asn1.oid(type), asn1.boolean(true), value)

@@ -187,7 +187,7 @@ export function policyDenied({ reason }: HttpDecision): CulvertError {
 }
 
 /** The service that was dialled; for the address of a pod all services that lead to the port: it is no way around them. */
-export function servicesOf(destination: Destination): readonly string[] {
+function servicesOf(destination: Destination): readonly string[] {
   if (destination.kind === 'service') return [serviceKey(destination.service)];
   const { workload, port } = destination;
   return Object.entries(workload.services)
@@ -196,11 +196,7 @@ export function servicesOf(destination: Destination): readonly string[] {
     .sort();
 }
 
-export function policyRequest(
-  client: Client,
-  destination: Destination,
-  head: HttpHead | null,
-): PolicyRequest {
+function policyRequest(client: Client, destination: Destination, head: HttpHead | null): PolicyRequest {
   return {
     identity: client.identity,
     sourceIp: client.address,

@@ -29,7 +29,7 @@ const forbidden = [
   .filter(cidr => cidr !== null);
 
 /** A service by a host: of Kubernetes by as much of its name as says which it is, of a ServiceEntry by its own. */
-export function serviceNamed({ mesh, names, self }: WaypointContext, host: string): Service | null {
+function serviceNamed({ mesh, names, self }: WaypointContext, host: string): Service | null {
   const [, name, namespace] = /^([^.]+)\.([^.]+)(?:\.svc(?:\..+)?)?$/.exec(host) ?? [];
   const key = `${namespace}/${name}.${namespace}.svc.${names.clusterDomain}`;
   const found = name === undefined ? null : mesh.service(key);

@@ -88,7 +88,7 @@ export function full({ key }: Way): CulvertError {
 }
 
 /** Notices a peer that is gone without a word. */
-export function keepAlive(
+function keepAlive(
   session: ClientHttp2Session,
   { intervalMs, timeoutMs }: NonNullable<TrafficLimits['ping']>,
 ): void {

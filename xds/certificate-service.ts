@@ -26,7 +26,7 @@ export interface CertificateServiceOptions {
 }
 
 /** The name of the metadata field that says for which pod an agent asks. */
-export const impersonatedIdentity = 'ImpersonatedIdentity';
+const impersonatedIdentity = 'ImpersonatedIdentity';
 
 const method = protocols.services.certificates.CreateCertificate;
 

@@ -19,7 +19,7 @@ import type { EnrolledNamespaces } from './enrolled-namespaces.ts';
 import type { NodePods } from './node-pods.ts';
 
 /** Until the control plane says which, in the mesh's settings. */
-export const alwaysExcluded: readonly string[] = ['kube-system', 'culvert-system'];
+const alwaysExcluded: readonly string[] = ['kube-system', 'culvert-system'];
 
 export interface AdmissionLimits {
   /** How long a pod of the mesh may take to be enrolled, in all. */

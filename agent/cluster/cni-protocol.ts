@@ -11,7 +11,7 @@
 import { CulvertError } from '../../base/errors.ts';
 import { canonicalIp } from '../../model/address.ts';
 
-export const protocolVersion = '1';
+const protocolVersion = '1';
 /** The plugin sends at most a mebibyte of configuration, and four variables. */
 export const maxQuestionBytes = 1_100_000;
 

@@ -5,7 +5,7 @@
 import type { Sample } from '../../base/metrics-family.ts';
 
 /** `enrolled`; `passed` for pods that the mesh has nothing to do with, or that start without it; what the runtime gave up on. */
-export const cniOutcomes = ['enrolled', 'passed', 'refused', 'abandoned'] as const;
+const cniOutcomes = ['enrolled', 'passed', 'refused', 'abandoned'] as const;
 export type CniOutcome = (typeof cniOutcomes)[number];
 
 /** Seconds; close together around 50 ms, which it may be. */

@@ -100,7 +100,7 @@ function ownPid(pid: number): number {
 }
 
 /** The directory of a process's cgroup at or below `root`; null where it is elsewhere. */
-export function cgroupOf(pid: number, root: string): string | null {
+function cgroupOf(pid: number, root: string): string | null {
   const path = /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1] ?? '/';
   const above = hierarchyPath(root);
   if (above !== null && startsWithPath(path, above)) {

@@ -45,7 +45,7 @@ export interface DnsLimits {
   readonly tcpIdleMs: number;
 }
 
-export const defaultDnsLimits: DnsLimits = {
+const defaultDnsLimits: DnsLimits = {
   queryMs: 5_000,
   udpQueriesPerPod: 256,
   udpQueries: 4_096,

@@ -110,7 +110,7 @@ function verdictsOf({ served, findings }: OwnObject, built: readonly Finding[]):
 }
 
 /** One verdict from what speaks against it. */
-export function verdict(type: string, against: readonly Finding[], reason: string, good: string): Verdict {
+function verdict(type: string, against: readonly Finding[], reason: string, good: string): Verdict {
   const [first] = against;
   if (first === undefined) return { type, status: 'True', reason: type, message: good };
   const codes = new Set(against.map(({ code }) => code).filter(code => code !== 'object-refused'));

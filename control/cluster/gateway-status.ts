@@ -19,8 +19,8 @@ export interface WaypointState {
 
 /** Gateway API takes no more. */
 const maxAddresses = 16;
-export const hboneProtocol = 'HBONE';
-export const hbonePort = 15_008;
+const hboneProtocol = 'HBONE';
+const hbonePort = 15_008;
 
 /** What status should have that it has not; null when it is as it should be. `gateway` is the version that is in force. */
 export function gatewayStatus(

@@ -11,9 +11,9 @@ import type { Api } from './api.ts';
 import { Reflector, type ReflectorTiming } from './reflector.ts';
 
 /** Names that users of meshes know, and the key of our own Secret. */
-export const authoritySecret = 'culvert-ca';
-export const pluggedInSecret = 'cacerts';
-export const authorityKey = 'authority.pem';
+const authoritySecret = 'culvert-ca';
+const pluggedInSecret = 'cacerts';
+const authorityKey = 'authority.pem';
 
 export interface SecretBundleOptions {
   readonly api: Api;

@@ -18,7 +18,7 @@ export const home = '/culvert';
 export const program = '/usr/local/bin/culvert';
 
 /** What starts the agent, and keeps its listening sockets over a crash. */
-export const keeper = '/usr/local/bin/culvert-keeper';
+const keeper = '/usr/local/bin/culvert-keeper';
 
 /** Folders of sources that Node runs as they are. */
 const sources = [

@@ -20,7 +20,7 @@ const serviceAccount: Template = {
 };
 
 /** What the kernel asks for; see docs/permissions.md. */
-export const agentCapabilities = ['SYS_ADMIN', 'NET_ADMIN', 'BPF', 'PERFMON', 'SYS_PTRACE'] as const;
+const agentCapabilities = ['SYS_ADMIN', 'NET_ADMIN', 'BPF', 'PERFMON', 'SYS_PTRACE'] as const;
 
 const container: Template = {
   name: 'agent',

@@ -91,8 +91,6 @@ export function metadata(name: z.ZodType<string>) {
   );
 }
 
-export type Metadata = z.output<ReturnType<typeof metadata>>;
-
 /** The selector of a policy: a workload is chosen when it carries every label. An empty one chooses all. */
 export const workloadSelector = z
   .strictObject({

@@ -30,7 +30,7 @@ export const backendReference = {
   port: portNumber.optional(),
 };
 
-export const backendRef = struct(backendReference, []);
+const backendRef = struct(backendReference, []);
 
 /** Name of a header (RFC 9110 token); in lower case, since its case says nothing. */
 export const headerName = z
@@ -105,7 +105,7 @@ const cookieName = z
   .regex(/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/, "a name has letters, digits and !#$%&'*+-.^_`|~ only");
 
 /** In each of the shapes it has had: with `type` and `sessionName`, and with `cookie` or `header`. */
-export const sessionPersistence = struct(
+const sessionPersistence = struct(
   {
     sessionName: cookieName.optional(),
     absoluteTimeout: duration.optional(),

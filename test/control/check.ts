@@ -1,7 +1,6 @@
 /** One object against the kind that it says it is: every problem has its line, its field, and what would be right. */
 import t from 'tap';
-import { parseFile } from '../../control/parse.ts';
-import { brief } from '../help/configuration.ts';
+import { brief, parseFile } from '../help/configuration.ts';
 
 /** What is said about a text, in the order of its lines. */
 function findings(text: string): string[] {

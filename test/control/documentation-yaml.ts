@@ -5,8 +5,7 @@ import t from 'tap';
 import { build } from '../../control/build.ts';
 import { formatFinding } from '../../control/finding.ts';
 import type { LocatedObject } from '../../control/located.ts';
-import { parseFile } from '../../control/parse.ts';
-import { objectsOf } from '../help/configuration.ts';
+import { objectsOf, parseFile } from '../help/configuration.ts';
 
 /** Services so far: each has an address of its own. */
 let made = 0;

@@ -2,10 +2,10 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import * as z from 'zod';
-import { parseFile } from '../../control/parse.ts';
 import * as marks from '../../model/kinds/marks.ts';
 import { meshConfigSpec } from '../../model/kinds/mesh-config.ts';
 import { isKindName, kinds } from '../../model/kinds/registry.ts';
+import { parseFile } from '../help/configuration.ts';
 
 const root = join(import.meta.dirname, '../..');
 const page = readFileSync(join(root, 'docs/yaml.md'), 'utf8');

@@ -1,8 +1,7 @@
 /** The text of a file: documents, lists, anchors, what is no YAML, and that nothing of a refused file is in force. */
 import * as fc from 'fast-check';
 import t from 'tap';
-import { parseFile } from '../../control/parse.ts';
-import { brief } from '../help/configuration.ts';
+import { brief, parseFile } from '../help/configuration.ts';
 
 /** What is said about a text, in the order of its lines. */
 function findings(text: string): string[] {

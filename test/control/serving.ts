@@ -19,7 +19,7 @@ import { makeOddCertificate, makeRoot, type TestRoot } from '../tunnel/pki.ts';
 export const agentAccount = 'culvert-system/culvert-agent';
 
 /** Tokens: `agent NODE`, `pod NODE NAMESPACE/ACCOUNT`, with dots for spaces; anything else is refused. */
-export function reviewToken(token: string): TokenReviewStatus {
+function reviewToken(token: string): TokenReviewStatus {
   const [kind, node, account = agentAccount] = token.split('.');
   if ((kind !== 'agent' && kind !== 'pod') || node === undefined) {
     return { authenticated: false, error: 'invalid bearer token', audiences: [] };

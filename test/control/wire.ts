@@ -11,7 +11,7 @@ export interface WireResource {
 }
 
 /** Field number → values, of a message whose fields are all length-delimited. */
-export function fields(bytes: Uint8Array): Map<number, Buffer[]> {
+function fields(bytes: Uint8Array): Map<number, Buffer[]> {
   const reader = protobuf.Reader.create(bytes);
   const found = new Map<number, Buffer[]>();
   while (reader.pos < reader.len) {

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { parseFile } from '../../control/parse.ts';
 import { cases, manifest } from './cases.ts';
+import { parseFile } from '../help/configuration.ts';
 
 t.test('what is refused here is what an API server refuses', async t => {
   for (const each of cases) {

@@ -14,11 +14,11 @@ import { TunnelPool, type TunnelTarget } from '../../tunnel/pool.ts';
 import { serveTunnel } from '../../tunnel/server.ts';
 import { clientContext, serverContext } from '../../tunnel/tls.ts';
 
-export const clientIdentity = 'spiffe://cluster.local/ns/shop/sa/client';
-export const serverIdentity = 'spiffe://cluster.local/ns/shop/sa/server';
+const clientIdentity = 'spiffe://cluster.local/ns/shop/sa/client';
+const serverIdentity = 'spiffe://cluster.local/ns/shop/sa/server';
 
 /** Short, so that what is refused is refused soon. */
-export const limits: TunnelLimits = {
+const limits: TunnelLimits = {
   tlsHandshakeMs: 500,
   prefaceMs: 500,
   pingIntervalMs: 10_000,

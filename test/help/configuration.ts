@@ -2,7 +2,16 @@
 import { build, type BuildResult } from '../../control/build.ts';
 import type { Finding } from '../../control/finding.ts';
 import type { LocatedObject } from '../../control/located.ts';
-import { parseFile } from '../../control/parse.ts';
+import { type ParsedFile, parseSteps } from '../../control/parse.ts';
+
+/** A file at once, without the pauses that the agent makes. */
+export function parseFile(text: string, file: string): ParsedFile {
+  const steps = parseSteps(text, file);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
 
 /** The objects of one or more files; throws when any is refused. */
 export function objectsOf(files: string | Readonly<Record<string, string>>): LocatedObject[] {

@@ -146,7 +146,7 @@ export class RemoteSockets implements AsyncDisposable {
   }
 }
 
-export class RemoteListener {
+class RemoteListener {
   readonly #sockets: RemoteSockets;
   readonly #socket: number;
 

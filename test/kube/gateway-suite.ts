@@ -13,7 +13,7 @@ import { buildEchoImage } from '../lab/cluster/images.ts';
 import type { Kubectl } from '../lab/cluster/kubectl.ts';
 import { run } from '../lab/run.ts';
 
-export const gatewayApiVersion = 'v1.7.0';
+const gatewayApiVersion = 'v1.7.0';
 /** The suite asks for this version of Go; an older one fetches it. */
 const toolchain = 'go1.27.0';
 /** The last one that had the packages which are in a module of their own now. */
@@ -25,7 +25,7 @@ const echoTag = 'registry.k8s.io/gateway-api/conformance/echo-advanced:v0.1.0';
 const buildMs = 20 * 60_000;
 
 /** Everything that the suite has tests of meshes for, of all nine extended features too. */
-export const meshFeatures: readonly string[] = [
+const meshFeatures: readonly string[] = [
   'Mesh',
   'HTTPRoute',
   'GRPCRoute',
@@ -98,7 +98,7 @@ export interface SuiteResult {
 }
 
 /** Folder with the definitions of the kinds of Gateway API. */
-export async function gatewayDefinitions(): Promise<string> {
+async function gatewayDefinitions(): Promise<string> {
   const { Dir } = await downloaded(`${gatewayApi}@${gatewayApiVersion}`);
   return join(Dir, 'config/crd/standard');
 }
@@ -167,7 +167,7 @@ function pairs(all: Readonly<Record<string, string | number>>, is: string, and: 
 }
 
 /** Path of the program. The first time takes a minute or two. */
-export function buildSuite(): Promise<string> {
+function buildSuite(): Promise<string> {
   return cached(`gateway-suite-${gatewayApiVersion}`, [toolchain, versionWithServers], async path => {
     const folder = mkdtempSync(join(tmpdir(), 'culvert-gateway-suite-'));
     try {

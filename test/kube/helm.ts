@@ -10,7 +10,7 @@ const module = 'helm.sh/helm/v3/cmd/helm';
 const buildMs = 15 * 60_000;
 
 /** Path of the program. The first time takes a minute or two. */
-export function buildHelm(): Promise<string> {
+function buildHelm(): Promise<string> {
   return cached(`helm-${version}`, [], async path => {
     const folder = mkdtempSync(join(tmpdir(), 'culvert-helm-'));
     try {

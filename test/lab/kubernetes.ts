@@ -111,7 +111,7 @@ export function serviceObject(options: ServiceOptions): KubernetesObject {
 }
 
 /** Multi-document YAML. */
-export function yamlOf(objects: readonly KubernetesObject[]): string {
+function yamlOf(objects: readonly KubernetesObject[]): string {
   return objects.map(object => stringify(object)).join('---\n');
 }
 

@@ -33,7 +33,7 @@ export function double(number: number, value: number): Buffer {
 }
 
 /** A varint by itself; negative numbers take ten bytes. */
-export function raw(value: number | bigint): Buffer {
+function raw(value: number | bigint): Buffer {
   const result: number[] = [];
   let left = BigInt.asUintN(64, BigInt(value));
   do {

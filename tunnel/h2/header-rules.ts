@@ -32,7 +32,7 @@ export interface ResponseHeaders {
 }
 
 /** The first value of a header (lower-case name), or null. */
-export function headerValue(headers: readonly HeaderField[], name: string): string | null {
+function headerValue(headers: readonly HeaderField[], name: string): string | null {
   for (const field of headers) if (field[0] === name) return field[1];
   return null;
 }

@@ -65,7 +65,7 @@ export function defaultLimits(role: 'client' | 'server'): H2Limits {
 }
 
 /** Counts one kind of event against its rate. Costs a clock reading only when the burst is spent. */
-export class TokenBucket {
+class TokenBucket {
   readonly #code: string;
   readonly #what: string;
   readonly #rate: Rate;

@@ -9,7 +9,7 @@
 import type { Duplex } from 'node:stream';
 
 /** Bytes gathered before DATA has to wait for the transport. */
-export const gatherBytes = 131_072;
+const gatherBytes = 131_072;
 /** Gathered bytes that are worth a write before the turn of the event loop is over. */
 const earlyFlushBytes = 65_536;
 /** Room behind gatherBytes for frames that do not wait. */

@@ -36,7 +36,7 @@ export const defaultSettings: H2Settings = {
   maxStreams: 200,
 };
 
-export const SettingId = {
+const SettingId = {
   HEADER_TABLE_SIZE: 0x1,
   ENABLE_PUSH: 0x2,
   MAX_CONCURRENT_STREAMS: 0x3,

@@ -28,7 +28,7 @@ interface UserBufferSlots {
   readonly use: (buffer: Buffer) => void;
 }
 
-export class TransportInput {
+class TransportInput {
   /** True when bytes come straight into our buffer. */
   readonly direct: boolean;
   readonly #onChunk: OnChunk;

@@ -40,7 +40,7 @@ const given = mesh({
 });
 
 /** The server the application meant: keeps what it got, and answers as the test says. */
-export class Upstream {
+class Upstream {
   readonly got: Buffer[] = [];
   answer: (packet: Buffer) => readonly Buffer[] = packet => [reply(packet, { address: [192, 0, 2, 1] })];
   connections = 0;

@@ -29,7 +29,7 @@ export const pauseTag = 'culvert.test/pause:1';
 export const toolsTag = 'culvert.test/tools:1';
 export const coreDnsTag = 'culvert.test/coredns:1';
 /** The product, under the name that manifests ask for. */
-export const productTag = `${defaultValues.image.repository}:${defaultValues.image.tag}`;
+const productTag = `${defaultValues.image.repository}:${defaultValues.image.tag}`;
 
 const busybox = '/bin/busybox';
 const checkout = join(import.meta.dirname, '../../..');

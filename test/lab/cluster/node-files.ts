@@ -23,7 +23,7 @@ export const cniPlugins = '/opt/cni/bin';
 export const cniConfiguration = '/etc/cni/net.d/10-lab.conflist';
 /** Where Debian's package has them. */
 export const packagedCniPlugins = '/usr/lib/cni';
-export const containerdSocket = '/run/containerd/containerd.sock';
+const containerdSocket = '/run/containerd/containerd.sock';
 /** Where a kubelet finds pods that no API server has told it of. */
 export const staticPods = '/var/lib/kubelet/static';
 export const resolverFile = '/run/resolv.conf';

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { parseFile } from '../../../control/parse.ts';
 import { meshSettings } from '../../../model/kinds/mesh-config.ts';
+import { parseFile } from '../../help/configuration.ts';
 
 function settings(spec: string) {
   const { objects } = parseFile(

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { parseFile } from '../../../control/parse.ts';
 import { isKindName, kinds } from '../../../model/kinds/registry.ts';
+import { parseFile } from '../../help/configuration.ts';
 
 const output = readFileSync(join(import.meta.dirname, 'kubectl-output.yaml'), 'utf8');
 

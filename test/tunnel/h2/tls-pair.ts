@@ -10,7 +10,7 @@ import type { H2ConnectionOptions } from '../../../tunnel/h2/connection.ts';
 import { selfSigned } from './self-signed.ts';
 import type { SelfSigned } from './self-signed.ts';
 
-export const certificate: SelfSigned = selfSigned();
+const certificate: SelfSigned = selfSigned();
 const tlsOptions = { ...certificate, ALPNProtocols: ['h2'], minVersion: 'TLSv1.3' as const };
 
 export interface Listening {
