@@ -7,7 +7,7 @@
 import type { EndpointTls, TlsClient, TlsName, TlsTrust } from '../model/endpoint-tls.ts';
 import type { PolicyParts } from '../model/kinds/destination-rule.ts';
 import type { ServiceTls } from './build-backend-tls-book.ts';
-import type { Say } from './build-traffic.ts';
+import type { Say } from './finding.ts';
 
 export type TlsSpec = NonNullable<PolicyParts['tls']>;
 

@@ -10,7 +10,7 @@ import type {
   LocalityRule,
   Warmup,
 } from '../model/traffic-policy.ts';
-import type { Say } from './build-traffic.ts';
+import type { Say } from './finding.ts';
 
 type LoadBalancer = NonNullable<PolicyParts['loadBalancer']>;
 type ConsistentHash = NonNullable<LoadBalancer['consistentHash']>;

@@ -16,10 +16,7 @@ import type {
 } from '../model/traffic-policy.ts';
 import { endpointTlsOf, type TlsAuthor, tlsOtherwise } from './build-endpoint-tls.ts';
 import { balancingOf, localityOf, warmupOf } from './build-traffic-balance.ts';
-import type { Severity } from './finding.ts';
-
-/** Says something about a field of the policy, which is named from its beginning. */
-export type Say = (severity: Severity, code: string, field: string, message: string) => void;
+import type { Say } from './finding.ts';
 
 /**
  * The settings of a service.

@@ -10,7 +10,7 @@ import type {
 } from '../model/http-route.ts';
 import { goDurationMs } from '../model/kinds/durations.ts';
 import type { VirtualServiceHttp } from '../model/kinds/virtual-service.ts';
-import type { Say } from './build-virtual-match.ts';
+import type { Say } from './finding.ts';
 import { patternProblem } from './pattern.ts';
 
 type Headers = NonNullable<VirtualServiceHttp['headers']>;

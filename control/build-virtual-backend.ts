@@ -1,7 +1,7 @@
 /** What a VirtualService is bound to and sends to: services by their host names, as its namespace sees them. */
 import type { VirtualServiceDestination } from '../model/kinds/virtual-service.ts';
 import type { TcpBackend } from '../model/tcp-route.ts';
-import type { Say } from './build-virtual-match.ts';
+import type { Say } from './finding.ts';
 import type { Located } from './located.ts';
 
 /** What translating one needs to know. */

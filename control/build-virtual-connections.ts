@@ -8,7 +8,8 @@ import { parseCidr } from '../model/address.ts';
 import type { VirtualService, VirtualServiceConnections } from '../model/kinds/virtual-service.ts';
 import type { TcpMatch, TcpRule } from '../model/tcp-route.ts';
 import { type VirtualContext, virtualBackend, virtualWeight } from './build-virtual-backend.ts';
-import type { ClientsOf, Say } from './build-virtual-match.ts';
+import type { ClientsOf } from './build-virtual-match.ts';
+import type { Say } from './finding.ts';
 
 type ConnectionMatch = NonNullable<VirtualServiceConnections['match']>[number];
 

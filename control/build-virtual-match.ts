@@ -5,11 +5,8 @@
  */
 import type { HttpMatch, PathMatch, ValueMatch } from '../model/http-route.ts';
 import type { StringMatch, VirtualServiceMatch } from '../model/kinds/virtual-service.ts';
-import type { Severity } from './finding.ts';
+import type { Say } from './finding.ts';
 import { patternProblem } from './pattern.ts';
-
-/** Says something about a field of the object. */
-export type Say = (severity: Severity, code: string, field: string, message: string) => void;
 
 const everything: PathMatch = { type: 'prefix', value: '' };
 

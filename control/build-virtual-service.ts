@@ -24,7 +24,8 @@ import {
 } from './build-virtual-actions.ts';
 import { type VirtualContext, virtualBackend, virtualWeight } from './build-virtual-backend.ts';
 import { connectionRules } from './build-virtual-connections.ts';
-import { anyRequest, both, type Say, virtualMatch } from './build-virtual-match.ts';
+import { anyRequest, both, virtualMatch } from './build-virtual-match.ts';
+import type { Say } from './finding.ts';
 import type { Located } from './located.ts';
 
 /** What one comes to: a route of requests and one of connections. */

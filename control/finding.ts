@@ -22,6 +22,9 @@ export interface Finding {
 
 export type Severity = Finding['severity'];
 
+/** Says something about a field of the object at hand, which is named from its beginning. */
+export type Say = (severity: Severity, code: string, field: string, message: string) => void;
+
 /** Orders findings by place, so that a list reads like the files and is the same for the same state. */
 export function compareFindings(a: Finding, b: Finding): number {
   return (

@@ -7,6 +7,7 @@
  */
 import { isIpv6 } from '../model/address.ts';
 import type { Cidr } from '../model/address.ts';
+import { emptyMatch } from '../model/authorization-attributes.ts';
 import type { Authorization, Clause, Match, Rule, StringMatch } from '../model/policy.ts';
 import { protocols } from '../proto/load.ts';
 import type { Sparse } from '../proto/load.ts';
@@ -124,20 +125,7 @@ function unknownConditions(bytes: Buffer): ReadonlySet<string> {
   return found;
 }
 
-const noMatch: Match = {
-  namespaces: [],
-  notNamespaces: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-};
+const noMatch: Match = emptyMatch();
 const never: Clause = { matches: [noMatch] };
 const always: Clause = { matches: [] };
 const everywhere: readonly Cidr[] = [
