@@ -7,20 +7,23 @@ import { writeFileSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { createLogger } from '../../base/log.ts';
 import { defaultAudiences } from '../../control/control-config.ts';
 import { Control } from '../../control/control.ts';
 import { CertificateService } from '../../xds/certificate-service.ts';
 import type { ControlEndpoint } from '../../xds/channel.ts';
+import { XdsClient, type XdsClientOptions } from '../../xds/client.ts';
+import { discoveryNode } from '../../xds/node.ts';
 import { requestCertificate } from '../../tunnel/certificate-exchange.ts';
 import { systemClock } from '../../tunnel/clock.ts';
 import { defaultWaypointLimits, type WaypointLimits } from '../../waypoint/config.ts';
-import { dialTcp } from '../../waypoint/tunnel-out.ts';
 import { Waypoint } from '../../waypoint/waypoint.ts';
 import { FakeApi } from '../control/cluster/fake-api.ts';
 import { until } from '../control/cluster/until.ts';
 import { poolOf } from '../direct/tunnel-world.ts';
 import { request, throughTunnel } from './application.ts';
+import { dialHere, onLoopback } from './on-loopback.ts';
 import { vip } from './world-objects.ts';
 
 /** What of a test is needed here. */
@@ -189,6 +192,33 @@ export class ClusterWorld {
     };
   }
 
+  /** Somebody who asks the control plane as a waypoint does, whoever's the token is. */
+  discover(
+    token: string,
+    subscriptions: XdsClientOptions['subscriptions'],
+    onUpdate: XdsClientOptions['onUpdate'] = () => {},
+  ): XdsClient {
+    const client = new XdsClient({
+      endpoint: this.endpoint(token),
+      node: discoveryNode({
+        nodeName: 'node-a',
+        podName: 'x',
+        podNamespace: 'shop',
+        serviceAccount: 'x',
+        podIp: '',
+        clusterId: 'Kubernetes',
+        version: '1',
+        type: 'waypoint',
+      }),
+      subscriptions,
+      log: pino({ level: 'silent' }),
+      onUpdate,
+    });
+    client.start();
+    this.#t.teardown(() => client.close());
+    return client;
+  }
+
   /** A waypoint as the pod `wp-1`, started but perhaps not ready. */
   waypoint(token: string, limits: Partial<WaypointLimits> = {}): Waypoint {
     const { address, rootPath, tokenPath } = this.endpoint(token);
@@ -206,19 +236,12 @@ export class ClusterWorld {
           pod: { namespace: 'shop', name: 'wp-1', address: '10.0.0.9', serviceAccount: 'wp', node: 'node-a' },
         },
         gateway: { namespace: 'shop', name: 'wp' },
-        address: '127.0.0.1',
-        hbonePort: 0,
-        adminPort: 0,
-        metricsAddress: '127.0.0.1',
-        metricsPort: 0,
-        readyAddress: '127.0.0.1',
-        readyPort: 0,
+        ...onLoopback,
         accessLog: '',
-        logLevel: process.env['WP_LOG'] ?? 'silent',
+
         limits: { ...defaultWaypointLimits, ...limits },
       },
-      // Every pod is on this machine, at the port that is its own.
-      (_address, port, timeoutMs) => dialTcp('127.0.0.1', port, timeoutMs),
+      dialHere,
     );
     this.#t.teardown(() => waypoint.stop());
     void waypoint.start().catch(() => {});

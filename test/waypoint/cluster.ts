@@ -4,11 +4,9 @@ import { protocols } from '../../proto/load.ts';
 import { requestCertificate } from '../../tunnel/certificate-exchange.ts';
 import { systemClock } from '../../tunnel/clock.ts';
 import { CertificateService } from '../../xds/certificate-service.ts';
-import { XdsClient } from '../../xds/client.ts';
+import type { XdsClient } from '../../xds/client.ts';
 import { resourceTypes } from '../../xds/codec.ts';
-import { discoveryNode } from '../../xds/node.ts';
 import { until } from '../control/cluster/until.ts';
-import { pino } from 'pino';
 import { ClusterWorld, waypointIdentity } from './cluster-world.ts';
 import { vip } from './world-objects.ts';
 
@@ -119,27 +117,8 @@ t.test('only waypoints are told, and only for themselves they get certificates',
   const uid = world.pod('wp-1', 'wp', '10.0.0.9', 15_008);
   const web = world.fake.get('pods', 'shop', 'web-1')?.metadata.uid ?? '';
   await until('the pods are known', () => world.control.pods.size === 2);
-  const discover = (token: string): XdsClient => {
-    const client = new XdsClient({
-      endpoint: world.endpoint(token),
-      node: discoveryNode({
-        nodeName: 'node-a',
-        podName: 'x',
-        podNamespace: 'shop',
-        serviceAccount: 'x',
-        podIp: '',
-        clusterId: 'Kubernetes',
-        version: '1',
-        type: 'waypoint',
-      }),
-      subscriptions: ['settings', 'nodePod', 'waypointResource'],
-      log: pino({ level: 'silent' }),
-      onUpdate: () => {},
-    });
-    client.start();
-    t.teardown(() => client.close());
-    return client;
-  };
+  const discover = (token: string): XdsClient =>
+    world.discover(token, ['settings', 'nodePod', 'waypointResource']);
   const waypoint = discover(`${uid},wp-1,shop:wp`);
   await until('a waypoint is told', () => (waypoint.state().types.waypointResource?.resources ?? 0) > 0);
   await until('of no node’s pods', () => waypoint.state().types.nodePod?.synced === true);

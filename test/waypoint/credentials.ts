@@ -2,11 +2,9 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import type { L7Change } from '../../model/l7.ts';
-import { XdsClient } from '../../xds/client.ts';
-import { discoveryNode } from '../../xds/node.ts';
+import type { XdsClient } from '../../xds/client.ts';
 import { eventually } from '../lab/eventually.ts';
 import { until } from '../control/cluster/until.ts';
 import { makeRoot } from '../tunnel/pki.ts';
@@ -79,28 +77,11 @@ interface Told {
 }
 
 /** Somebody who asks for everything that the control plane has for waypoints. */
-function follow(t: Test, world: ClusterWorld, token: string): Told {
+function follow(world: ClusterWorld, token: string): Told {
   const credentials = new Map<string, L7Change>();
-  const client = new XdsClient({
-    endpoint: world.endpoint(token),
-    node: discoveryNode({
-      nodeName: 'node-a',
-      podName: 'x',
-      podNamespace: 'shop',
-      serviceAccount: 'x',
-      podIp: '',
-      clusterId: 'Kubernetes',
-      version: '1',
-      type: 'waypoint',
-    }),
-    subscriptions: ['settings', 'waypointCredential'],
-    log: pino({ level: 'silent' }),
-    onUpdate: ({ l7 }) => {
-      for (const change of l7.changes) if (change.list === 'credentials') credentials.set(change.key, change);
-    },
+  const client = world.discover(token, ['settings', 'waypointCredential'], ({ l7 }) => {
+    for (const change of l7.changes) if (change.list === 'credentials') credentials.set(change.key, change);
   });
-  client.start();
-  t.teardown(() => client.close());
   return { client, credentials };
 }
 
@@ -152,12 +133,12 @@ void t.test('nobody else is told of it, and no other Secret is read', async t =>
   const uid = world.pod('wp-1', 'wp', '10.0.0.9', 15_008);
   await until('the pods are known', () => world.control.pods.size === 3);
 
-  const own = follow(t, world, `${uid},wp-1,shop:wp`);
+  const own = follow(world, `${uid},wp-1,shop:wp`);
   await until('its own waypoint is told', () => own.credentials.size === 1);
   t.same([...own.credentials.keys()], ['shop/wp/shop/partner']);
   const others = [
-    follow(t, world, `${pod.metadata.uid},wp-1,bank:wp`),
-    follow(t, world, 'any,agent,culvert-system:culvert-agent'),
+    follow(world, `${pod.metadata.uid},wp-1,bank:wp`),
+    follow(world, 'any,agent,culvert-system:culvert-agent'),
   ];
   for (const { client, credentials } of others) {
     await until('another is told all it may know', () => client.state().synced);
@@ -193,7 +174,7 @@ void t.test('without a mutual rule the key stays where it is', async t => {
   });
   const uid = world.pod('wp-1', 'wp', '10.0.0.9', 15_008);
   await until('the pods are known', () => world.control.pods.size === 2);
-  const own = follow(t, world, `${uid},wp-1,shop:wp`);
+  const own = follow(world, `${uid},wp-1,shop:wp`);
   await until('it is told of the authorities', () => own.credentials.size === 1);
   t.match([...own.credentials.values()][0]?.resource, {
     authorities: root.pem,

@@ -11,12 +11,12 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { Registry } from 'prom-client';
 import { defaultWaypointLimits, type WaypointLimits } from '../../waypoint/config.ts';
-import { dialTcp } from '../../waypoint/tunnel-out.ts';
 import { Waypoint } from '../../waypoint/waypoint.ts';
 import type { TunnelPool } from '../../tunnel/pool.ts';
 import { eventually } from '../lab/eventually.ts';
 import { issue, poolOf } from '../direct/tunnel-world.ts';
 import { type Answer, request, throughTunnel } from './application.ts';
+import { dialHere, onLoopback } from './on-loopback.ts';
 import { meshOf, type PodPlace, vip } from './world-objects.ts';
 
 const waypointIdentity = 'spiffe://cluster.local/ns/shop/sa/waypoint';
@@ -93,19 +93,11 @@ export class World implements AsyncDisposable {
       {
         source: { kind: 'directory', directory, authority: null },
         gateway: { namespace: 'shop', name: 'wp' },
-        address: '127.0.0.1',
-        hbonePort: 0,
-        adminPort: 0,
-        metricsAddress: '127.0.0.1',
-        metricsPort: 0,
-        readyAddress: '127.0.0.1',
-        readyPort: 0,
+        ...onLoopback,
         accessLog,
-        logLevel: process.env['WP_LOG'] ?? 'silent',
         limits: { ...defaultWaypointLimits, ...limits },
       },
-      // Every pod is on this machine, at the port that is its own.
-      async (_address, port, timeoutMs) => wrap(await dialTcp('127.0.0.1', port, timeoutMs)),
+      async (...address) => wrap(await dialHere(...address)),
       now,
     );
     await waypoint.start();
