@@ -5,14 +5,6 @@
 import { isForWaypoints, translateAuthorizationPolicy } from '../model/authorization-policy.ts';
 import { translateHttpPolicy } from '../model/http-policy-translation.ts';
 import {
-  dataplaneMode,
-  ownAnnotations,
-  ownLabels,
-  useWaypoint,
-  useWaypointNamespace,
-  waypointFor,
-} from '../model/kinds/marks.ts';
-import {
   type Kind,
   type KindName,
   type KindTypes,
@@ -22,29 +14,11 @@ import {
   meshGroups,
 } from '../model/kinds/registry.ts';
 import { explain } from './explain.ts';
-import type { Finding, Severity } from './finding.ts';
-import { type FieldPath, type LocatedObject, fieldName, fieldPath, objectName } from './located.ts';
-import { nearest, suggestion } from './spelling.ts';
-
-/** Where the fields of a document stand: YamlLines for a file. */
-export interface FieldLines {
-  /** The line of the member at `path`, or of the nearest thing around it; null where there are no lines. */
-  at(path: FieldPath): number | null;
-  /** The lines of everything `value` has, by field name, where `value` was read at `base`. */
-  fieldsOf(value: unknown, base: FieldPath, intern: (name: string) => string): ReadonlyMap<string, number>;
-}
-
-/** An object as it was written, and where. */
-export interface RawObject {
-  readonly value: Record<string, unknown>;
-  /** Null for objects of an API server. */
-  readonly file: string | null;
-  readonly index: number;
-  readonly lines: FieldLines;
-  /** Where in the document it stands: empty, or `items` and a number in a List. */
-  readonly base: FieldPath;
-  readonly intern: (name: string) => string;
-}
+import { reportMarks } from './check-marks.ts';
+import type { Finding } from './finding.ts';
+import { type FieldPath, type LocatedObject, fieldName, fieldPath } from './located.ts';
+import { type RawObject, type Reporter, reporter } from './raw-object.ts';
+import { suggestion } from './spelling.ts';
 
 export interface Checked {
   /** Null when the object is refused, or is of a kind that is not read. */
@@ -177,95 +151,6 @@ function reportUnread(report: Reporter, kind: string, apiVersion: string): void 
     const hint = suggestion(kind, Object.keys(kinds));
     report('warning', 'unknown-kind', ['kind'], `${what} is ignored: unknown kind${hint}`);
   }
-}
-
-const labelMarks: readonly string[] = [
-  ...dataplaneMode,
-  ...useWaypoint,
-  ...useWaypointNamespace,
-  ...waypointFor,
-];
-/** Most labels of a cluster are on very many objects. */
-const meantMarks = new Map<string, string | null>();
-const maxMeantMarks = 1_000;
-
-/** The label of the mesh that a key of another domain was probably meant as: `culver.dev/…`, `istio.io/dataplane-mod`. */
-function meantMark(key: string): string | null {
-  if (!key.includes('/') || labelMarks.includes(key)) return null;
-  const known = meantMarks.get(key);
-  if (known !== undefined) return known;
-  if (meantMarks.size >= maxMeantMarks) meantMarks.clear();
-  const meant = nearest(key, labelMarks);
-  meantMarks.set(key, meant);
-  return meant;
-}
-
-/** Names labels and annotations of ours that mean nothing, and those that mean something only in the other place. */
-function reportMarks(
-  report: Reporter,
-  labels: Readonly<Record<string, string>>,
-  annotations: Readonly<Record<string, string>>,
-): void {
-  for (const key of Object.keys(labels)) {
-    const path = ['metadata', 'labels', key];
-    if (ownAnnotations.includes(key))
-      report('warning', 'misplaced-mark', path, `${key} is an annotation, not a label`);
-    else if (key.startsWith('culvert.dev/') && !ownLabels.includes(key)) {
-      report('warning', 'unknown-label', path, `unknown label ${key}${suggestion(key, ownLabels)}`);
-    } else {
-      const meant = meantMark(key);
-      if (meant !== null) {
-        const message = `label ${key} means nothing to the mesh, did you mean ${meant}?`;
-        report('warning', 'unknown-label', path, message);
-      }
-    }
-  }
-  for (const key of Object.keys(annotations)) {
-    const path = ['metadata', 'annotations', key];
-    if (labelMarks.some(mark => mark === key)) {
-      report('warning', 'misplaced-mark', path, `${key} is a label, not an annotation`);
-    } else if (key.startsWith('culvert.dev/') && !ownAnnotations.includes(key)) {
-      report(
-        'warning',
-        'unknown-annotation',
-        path,
-        `unknown annotation ${key}${suggestion(key, ownAnnotations)}`,
-      );
-    }
-  }
-}
-
-interface Reporter {
-  (severity: Severity, code: string, path: FieldPath, message: string): void;
-  readonly findings: Finding[];
-}
-
-function reporter(raw: RawObject): Reporter {
-  const findings: Finding[] = [];
-  const object = rawName(raw.value);
-  const report = (severity: Severity, code: string, path: FieldPath, message: string): void => {
-    const line = raw.lines.at([...raw.base, ...path]);
-    const field = path.length === 0 ? null : fieldName(path);
-    findings.push({ severity, code, file: raw.file, line, field, object, message });
-  };
-  return Object.assign(report, { findings });
-}
-
-/** What an object calls itself, as far as it does. */
-function rawName(value: Record<string, unknown>): string | null {
-  const { kind, metadata } = value;
-  if (typeof kind !== 'string') return null;
-  const { name, namespace } = (typeof metadata === 'object' && metadata !== null ? metadata : {}) as Record<
-    string,
-    unknown
-  >;
-  if (typeof name !== 'string') return kind;
-  const scope = isKindName(kind) && !kinds[kind].namespaced ? '' : 'default';
-  return objectName({
-    kind: kind as KindName,
-    namespace: typeof namespace === 'string' && scope !== '' ? namespace : scope,
-    name,
-  });
 }
 
 function dropNulls(value: unknown, path: FieldPath, onNull: (path: FieldPath) => void): void {

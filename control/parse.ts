@@ -6,9 +6,10 @@
  */
 import { Composer, type Document, LineCounter, Parser } from 'yaml';
 import { isKindName } from '../model/kinds/registry.ts';
-import { type RawObject, check } from './check.ts';
+import { check } from './check.ts';
 import { type Finding, compareFindings } from './finding.ts';
 import type { LocatedObject } from './located.ts';
+import type { RawObject } from './raw-object.ts';
 import { YamlLines } from './yaml-lines.ts';
 
 export interface ParsedFile {
