@@ -120,7 +120,7 @@ gen: node_modules/.installed ## write generated files (crds/, the manifests of d
 	$(Q)$(NODE) crds/generate.ts
 	$(Q)$(NODE) daemonset/generate.ts
 
-check-gen: node_modules/.installed
+check-gen: node_modules/.installed ## whether generated files are what `make gen` writes
 	$(Q)$(NODE) crds/generate.ts --check
 	$(Q)$(NODE) daemonset/generate.ts --check
 
@@ -130,5 +130,5 @@ asan: build ## the addon's tests under AddressSanitizer
 clean: ## remove what was compiled
 	rm -rf native/build native/build-asan native/cni/build native/keeper/build bpf/build bench/build daemonset/image/build
 
-distclean: clean
+distclean: clean ## and the dependencies
 	rm -rf node_modules

@@ -43,7 +43,10 @@ function addControl(program: Command): void {
   const control = program
     .command('control')
     .description('be the control plane of a cluster: configuration and certificates for its agents')
-    .option('--kubeconfig <file>', 'how to reach the API server (default: as kubectl, or the pod it runs in)')
+    .option(
+      '--kubeconfig <file>',
+      'how to reach the API server (default: as for kubectl, or the pod it runs in)',
+    )
     .option('--namespace <name>', 'where its Secret, ConfigMap and Lease are', 'culvert-system')
     .option('--identity <name>', 'of this replica (default: POD_NAME, or the host name)')
     .option('--address <ip>', 'where agents, Prometheus and kubelets may connect', '::')

@@ -13,7 +13,7 @@ export function addMeshCommands(program: Command): void {
       'http://<service>.<namespace>:<port>/<path>; tls://… or tcp://… of a connection that is carried as it is',
     )
     .option('-X, --request <method>', 'method', 'GET')
-    .option('-H, --header <line...>', '"name: value"')
+    .option('-H, --header <line...>', 'a header, "name: value"')
     .option('--from <namespace>', "of the client (default: the service's own)")
     .option('--account <name>', 'service account of the client', 'default')
     .option('--address <ip>', 'of the client', '127.0.0.1')

@@ -31,18 +31,18 @@ export function addWaypointCommands(program: Command): void {
     .action(async options => (await import('./cluster-waypoint.ts')).applyWaypoint(options));
 
   gateways(waypoint, 'list', 'the waypoints of a namespace')
-    .option('-A, --all-namespaces', 'of all')
+    .option('-A, --all-namespaces', 'of all namespaces')
     .action(async options => (await import('./cluster-waypoint.ts')).listWaypoints(options));
 
-  gateways(waypoint, 'status', 'what the control plane says about them; 1 unless traffic can pass')
+  gateways(waypoint, 'status', 'what the control plane says about them; exit code 1 unless traffic can pass')
     .argument('[name...]', 'which ones (default: all of the namespace)')
-    .option('-A, --all-namespaces', 'of all')
+    .option('-A, --all-namespaces', 'of all namespaces')
     .option('--wait', 'until traffic can pass')
     .option('--timeout <time>', 'with --wait, such as 90s or 5m', '90s')
     .action(async (names, options) => (await import('./cluster-waypoint.ts')).waypointStatus(names, options));
 
   gateways(waypoint, 'delete', 'waypoints of a cluster; traffic goes directly from then on')
-    .argument('[name...]', 'which ones')
+    .argument('[name...]', 'which ones, unless --all')
     .option('--all', 'all of the namespace')
     .action(async (names, options) =>
       (await import('./cluster-waypoint.ts')).deleteWaypoints(names, options),

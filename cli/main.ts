@@ -16,6 +16,10 @@ import { addClusterOptions, output } from './options.ts';
 
 const program = new Command('culvert')
   .description('A service mesh without sidecars')
+  .addHelpText(
+    'after',
+    "\nExit codes: 0 done, 1 something is wrong with what was looked at,\n64 usage or configuration, 69 this machine or cluster can't, 70 our own fault.",
+  )
   .showHelpAfterError('(culvert --help lists the commands)')
   .exitOverride();
 
