@@ -6,7 +6,7 @@ import type { CulvertError } from '../base/errors.ts';
 import type { Finding, Severity } from '../control/finding.ts';
 import type { MeshDelta } from '../model/mesh.ts';
 import type { CertificateSource } from '../tunnel/certificate-exchange.ts';
-import type { ClusterState } from './cluster/cluster-source.ts';
+import type { ClusterState } from './cluster/cluster-state.ts';
 import type { ShardMeshSettings } from './messages.ts';
 
 /** A pod of this node whose traffic is to be redirected. */

@@ -1,7 +1,7 @@
 /**
  * The metrics of the main thread's own state: pods, configuration, certificates, redirection, shards.
  */
-import type { ClusterState } from './cluster/cluster-source.ts';
+import type { ClusterState } from './cluster/cluster-state.ts';
 import type { Family, Sample } from '../base/metrics-family.ts';
 import type { Labels } from '../base/series.ts';
 

@@ -1,6 +1,6 @@
 /** The metrics of an agent in a cluster: what it hears from the control plane, and how pods reach it. */
 import type { ResourceType } from '../xds/codec.ts';
-import type { ClusterState } from './cluster/cluster-source.ts';
+import type { ClusterState } from './cluster/cluster-state.ts';
 import type { Family, Sample } from '../base/metrics-family.ts';
 
 /** How streams end, in the words that dashboards of ambient meshes know. */

@@ -6,7 +6,7 @@ import { versionString } from '../base/version.ts';
 import type { Finding } from '../control/finding.ts';
 import type { Agent } from './agent.ts';
 import type { PathState } from './kernel-path.ts';
-import type { ClusterState } from './cluster/cluster-source.ts';
+import type { ClusterState } from './cluster/cluster-state.ts';
 
 export interface AgentStatus {
   readonly version: string;

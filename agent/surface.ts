@@ -9,7 +9,7 @@ import { readyRoutes } from '../base/ready.ts';
 import { versionString } from '../base/version.ts';
 import * as native from '../native/native.ts';
 import type { Agent } from './agent.ts';
-import type { ClusterState } from './cluster/cluster-source.ts';
+import type { ClusterState } from './cluster/cluster-state.ts';
 import type { ConnectionView } from './connections.ts';
 import type { PortEstate } from './handover/estate.ts';
 import { crashes } from './handover/keeper.ts';

@@ -1,5 +1,5 @@
 /** `culvert status`: what a running agent has enrolled, and what is wrong. Exits 1 when something is. */
-import type { ClusterState } from '../agent/cluster/cluster-source.ts';
+import type { ClusterState } from '../agent/cluster/cluster-state.ts';
 import type { AgentStatus } from '../agent/status.ts';
 import { formatFinding } from '../control/finding.ts';
 import { askAgent } from './admin-client.ts';

@@ -13,9 +13,9 @@ import type { WireNode } from '../../proto/messages.ts';
 import { CertificateService } from '../../xds/certificate-service.ts';
 import type { ControlEndpoint } from '../../xds/channel.ts';
 import { XdsClient } from '../../xds/client.ts';
-import { entriesName, resourceTypes, type ResourceType } from '../../xds/codec.ts';
+import { entriesName, resourceTypes } from '../../xds/codec.ts';
 import type { XdsUpdate } from '../../xds/reading.ts';
-import type { XdsCounters, XdsState } from '../../xds/state.ts';
+import type { XdsState } from '../../xds/state.ts';
 import type {
   EnrolmentStates,
   MeshNames,
@@ -27,15 +27,12 @@ import type {
 import type { ShardMeshSettings } from '../messages.ts';
 import { Admission, type AdmissionLimits } from './admission.ts';
 import { type CniAnswer, type CniQuestion, mayStart } from './cni-protocol.ts';
-import { CniInstall, type CniPlaces, type CniState } from './cni-install.ts';
-import { pluginName } from './cni-conf.ts';
-import { CniServer } from './cni-server.ts';
-import type { CniTimes } from './cni-times.ts';
-import { Runtime, type RuntimeState } from './cri.ts';
+import type { ClusterState } from './cluster-state.ts';
+import { Runtime } from './cri.ts';
 import { EnrolledNamespaces } from './enrolled-namespaces.ts';
 import { visibleNetns } from './netns-path.ts';
+import { type CniOptions, NodeDuties } from './node-duties.ts';
 import { NodePods } from './node-pods.ts';
-import { Reports } from './reports.ts';
 import type { Sandbox } from './sandbox.ts';
 
 export interface ClusterSourceOptions {
@@ -46,44 +43,13 @@ export interface ClusterSourceOptions {
   readonly node: WireNode;
   /** Socket of the container runtime; null: the usual ones are looked for. */
   readonly criSocket: string | null;
-  readonly cni: {
-    /** Where the plugin finds the agent. */
-    readonly socket: string;
-    /** File of namespaces whose new pods wait while no agent answers. */
-    readonly enrolledNamespaces: string;
-    /** The same file by the path that it has on the node. */
-    readonly enrolledNamespacesOnNode: string;
-    /** Null: the plugin is not installed from here. */
-    readonly install: CniPlaces | null;
-  };
+  readonly cni: CniOptions;
   readonly admission: AdmissionLimits;
   /** Of the mesh only what is asked for, and what is on this node. */
   readonly onDemand: boolean;
   readonly log: Logger;
 }
 
-/** For `culvert status` and metrics. */
-export interface ClusterState {
-  readonly xds: Omit<XdsState, 'lastError'> & { readonly trouble: string | null };
-  readonly xdsCounters: XdsCounters;
-  /** Names that were asked for, by what the control plane said; null where everything is known. */
-  readonly names: { readonly found: number; readonly missing: number; readonly pending: number } | null;
-  /** What the types of resources are called on the wire. */
-  readonly typeUrls: Readonly<Record<ResourceType, string>>;
-  readonly runtime: RuntimeState;
-  /** Null where the plugin is not installed from here. */
-  readonly cni: CniState | null;
-  readonly cniAsked: number;
-  readonly cniTimes: CniTimes;
-  readonly cniInserted: number;
-  readonly cniWaiting: number;
-  readonly pods: { readonly known: number; readonly wanted: number; readonly sandboxes: number };
-  /** Why the control plane does not hear which pods are enrolled; null while it does. */
-  readonly reportsTrouble: string | null;
-}
-
-/** A pod of the mesh waits this much longer than the agent takes to say no. */
-const pluginSlackMs = 5_000;
 /** Of certificates, before the first settings. */
 const defaultTtlMs = 24 * 3_600_000;
 
@@ -94,18 +60,14 @@ export class ClusterSource implements MeshSource {
   readonly #pods = new NodePods();
   readonly #namespaces: EnrolledNamespaces;
   readonly #admission: Admission;
-  #server: CniServer;
-  #install: CniInstall | null;
+  readonly #duties: NodeDuties;
   readonly #runtime: Runtime;
   readonly #xds: XdsClient;
-  #reports: Reports;
-  /** Whether the runtime has said what runs. Until then nobody knows which pods an earlier agent has left redirected. */
-  #isListed = false;
   /** What has come before the whole was there. */
   #early: Mesh | null = new Mesh();
   #begin: (update: MeshUpdate) => void = () => {};
   #wanted: readonly WantedPod[] = [];
-  /** The container runtime has said what runs. */
+  /** The container runtime has said what runs. Until then nobody knows which pods an earlier agent has left redirected. */
   #listed = false;
   #generation = 0;
   #appliedAt = 0;
@@ -130,9 +92,8 @@ export class ClusterSource implements MeshSource {
     this.#runtime = new Runtime({
       socket: options.criSocket,
       onSandboxes: sandboxes => {
-        this.#listed = true;
         this.#pods.setSandboxes(sandboxes.flatMap(asSeenHere), Date.now());
-        this.#isListed = true;
+        this.#listed = true;
         this.#heard(this.#xds.state());
         this.#refresh();
       },
@@ -151,27 +112,23 @@ export class ClusterSource implements MeshSource {
       onState: state => this.#heard(state),
     });
     this.names = options.onDemand ? namesOf(this.#xds) : null;
-    this.#server = this.#newServer();
-    this.#install = this.#newInstall();
-    this.#reports = this.#newReports();
+    this.#duties = new NodeDuties({
+      endpoint,
+      channel: this.#xds.channel,
+      cni,
+      enrolMs: admission.enrolMs,
+      answer: (question, signal) => this.#answer(question, signal),
+      log,
+    });
   }
 
   /** Throws CNI_SOCKET, CNI_INSTALL. */
-  async begin(): Promise<void> {
-    // Whoever asks finds somebody, before anybody is sent here.
-    await this.#server.start();
-    this.#install?.start();
-    this.#reports.start();
+  begin(): Promise<void> {
+    return this.#duties.begin();
   }
 
-  async end(): Promise<void> {
-    const [server, install, reports] = [this.#server, this.#install, this.#reports];
-    this.#server = this.#newServer();
-    this.#install = this.#newInstall();
-    this.#reports = this.#newReports();
-    install?.close();
-    reports.close();
-    await server.close();
+  end(): Promise<void> {
+    return this.#duties.end();
   }
 
   /** Resolves with the first whole state of the mesh and of this node, however long control plane and runtime take. */
@@ -188,7 +145,7 @@ export class ClusterSource implements MeshSource {
 
   enrolled(states: EnrolmentStates): void {
     this.#pods.setStates(states);
-    this.#reports.set(this.#pods.report());
+    this.#duties.report(this.#pods.report());
     this.#refresh();
   }
 
@@ -210,7 +167,6 @@ export class ClusterSource implements MeshSource {
   }
 
   clusterState(): ClusterState {
-    const { trouble } = this.#reports;
     const { lastError, ...xds } = this.#xds.state();
     return {
       xds: { ...xds, trouble: lastError === null ? null : describeError(lastError) },
@@ -218,42 +174,16 @@ export class ClusterSource implements MeshSource {
       names: this.#xds.wanted(),
       typeUrls: resourceTypes,
       runtime: this.#runtime.state,
-      cni: this.#install?.state ?? null,
-      cniAsked: this.#server.asked,
-      cniTimes: this.#server.times,
-      cniInserted: this.#install?.inserted ?? 0,
-      cniWaiting: this.#server.waiting,
       pods: this.#pods.counts(),
-      reportsTrouble: trouble === null ? null : describeError(trouble),
+      ...this.#duties.state(),
     };
   }
 
   async close(): Promise<void> {
-    this.#install?.close();
-    await this.#server.close();
+    await this.#duties.close();
     this.#runtime.close();
-    this.#reports.close();
     this.#xds.close();
     this.signer.close();
-  }
-
-  #newServer(): CniServer {
-    const { cni, log } = this.#options;
-    return new CniServer({
-      socket: cni.socket,
-      answer: (question, signal) => this.#answer(question, signal),
-      log,
-    });
-  }
-
-  #newInstall(): CniInstall | null {
-    const { install } = this.#options.cni;
-    return install === null ? null : installer(this.#options, install);
-  }
-
-  #newReports(): Reports {
-    const { endpoint, log } = this.#options;
-    return new Reports({ endpoint, channel: this.#xds.channel, log });
   }
 
   #received({ delta, settings, nodePods }: XdsUpdate): void {
@@ -283,7 +213,7 @@ export class ClusterSource implements MeshSource {
     if (this.#early === null) return;
     // On demand too the workloads of this node come first: nobody could be let in to them.
     const isWhole = state.synced && state.types.address?.synced === true;
-    if (!isWhole || !this.#isListed || this.#pods.settings === null) return;
+    if (!isWhole || !this.#listed || this.#pods.settings === null) return;
     const delta = this.#early.snapshot();
     this.#early = null;
     this.#tell(delta);
@@ -345,16 +275,6 @@ function asSeenHere(sandbox: Sandbox): Sandbox[] {
   const place = visibleNetns(sandbox.netns);
   if (place === 'node') return [];
   return [place === 'missing' ? sandbox : { ...sandbox, netns: place.path }];
-}
-
-function installer({ cni, admission, log }: ClusterSourceOptions, places: CniPlaces): CniInstall {
-  const { socket, enrolledNamespacesOnNode: enrolledNamespaces } = cni;
-  const timeoutMs = admission.enrolMs + pluginSlackMs;
-  return new CniInstall({
-    ...places,
-    entry: { type: pluginName, socket, enrolledNamespaces, timeoutMs },
-    log,
-  });
 }
 
 function forShards({
