@@ -1,5 +1,5 @@
 /** A source of certificates that a test has in its hand, and what holds its certificates over a clock of the test. */
-import { CulvertError } from '../../base/errors.ts';
+import type { CulvertError } from '../../base/errors.ts';
 import type { CertificateSource, SignedCertificate } from '../../tunnel/certificate-exchange.ts';
 import { readRequest } from '../../tunnel/certificate-request.ts';
 import { Certificates, type CertificatesOptions, type IssuedCertificate } from '../../tunnel/certificates.ts';
