@@ -3,8 +3,6 @@ import { CulvertError } from '../base/errors.ts';
 
 const badConfiguration = new Set([
   'BAD_USAGE',
-  'CONFIG_INVALID',
-  'CONFIG_DIR_MISSING',
   'ALREADY_RUNNING',
   'STATE_DIR_UNUSABLE',
   'HELM_INSTALLATION',

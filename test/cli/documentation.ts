@@ -152,6 +152,28 @@ function defaultsIn(page: string, names: ReadonlySet<string>): Map<string, numbe
   return found;
 }
 
+t.test('every error code', async t => {
+  const { text = '' } = pages.find(({ page }) => page === 'docs/errors.md') ?? {};
+  const said = [...text.matchAll(/`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_?\*?)`/g)].map(([, code = '']) => code);
+  const families = said.filter(code => code.endsWith('*')).map(code => code.slice(0, -1));
+  const codes = new Set<string>();
+  for (const folder of ['agent', 'base', 'cli', 'control', 'native', 'tunnel', 'waypoint', 'xds'])
+    for (const path of readdirSync(join(root, folder), { encoding: 'utf8', recursive: true })) {
+      if (!path.endsWith('.ts')) continue;
+      const source = readFileSync(join(root, folder, path), 'utf8');
+      // The first argument may choose among several; that of `asCulvertError` is for what nobody expects.
+      const made = source.matchAll(/new CulvertError\(\s*([^,]*?),|asCulvertError\([^,;]*,\s*([^),;]*)\)/g);
+      for (const [, first, second] of made)
+        for (const [, code = ''] of `${first ?? ''}${second ?? ''}`.matchAll(
+          /'([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)'/g,
+        ))
+          codes.add(code);
+    }
+  for (const code of codes)
+    if (!said.includes(code) && !families.some(family => code.startsWith(family))) t.fail(code);
+  t.ok(codes.size > 150, `${codes.size} codes`);
+});
+
 t.test('every deadline and cap, with its default', async t => {
   const agent = defaultsIn('docs/running.md', new Set(Object.keys(defaultLimits)));
   t.same(Object.fromEntries(agent), defaultLimits);
