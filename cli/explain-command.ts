@@ -15,7 +15,8 @@ import { placeSentences, ruleSentences, type Surroundings } from './explain-outc
 import { refusalsBy, visitorOf, waypointPods } from './explain-nodes.ts';
 import { unreadAt, workloadAt } from './explain-plan.ts';
 import { explainPolicies, identityOf, policySentences, type Asker } from './explain-policies.ts';
-import { type KnownMesh, type MeshChoice, meshOf, refusedLines } from './mesh-source.ts';
+import { type KnownMesh, refusedLines } from './known-mesh.ts';
+import { type MeshChoice, meshOf } from './mesh-source.ts';
 
 export interface ExplainOptions extends Asker, MeshChoice {
   readonly request: string;

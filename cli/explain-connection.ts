@@ -11,7 +11,8 @@ import { serviceOf, surroundings } from './explain-command.ts';
 import { placeSentences, type Surroundings } from './explain-outcome.ts';
 import { planAt, protocolAt, speaksHttp, workloadAt } from './explain-plan.ts';
 import { explainPolicies, policySentences, type Asker, type PolicyExplanation } from './explain-policies.ts';
-import { type MeshChoice, meshOf, refusedLines } from './mesh-source.ts';
+import { refusedLines } from './known-mesh.ts';
+import { type MeshChoice, meshOf } from './mesh-source.ts';
 
 export interface ConnectionOptions extends Asker, MeshChoice {
   readonly sni?: string;

@@ -7,7 +7,7 @@ import { Mesh } from '../model/mesh.ts';
 import { decide } from '../model/policy.ts';
 import type { Service } from '../model/service.ts';
 import type { Workload } from '../model/workload.ts';
-import type { KnownMesh } from './mesh-source.ts';
+import type { KnownMesh } from './known-mesh.ts';
 
 /** Who connects to endpoints. */
 export interface Visitor {

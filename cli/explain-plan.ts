@@ -4,7 +4,7 @@ import { HttpRoutes } from '../model/http-routes.ts';
 import { serviceKey, type Service } from '../model/service.ts';
 import { TcpRoutes, type TcpPlan } from '../model/tcp-routes.ts';
 import type { AppProtocol } from '../model/workload.ts';
-import type { KnownMesh } from './mesh-source.ts';
+import type { KnownMesh } from './known-mesh.ts';
 
 /** Null where no route of connections is in force for the clients of a namespace. */
 export function planAt(known: KnownMesh, service: Service, port: number, client: string): TcpPlan | null {

@@ -14,7 +14,7 @@ import type { LocatedObject } from '../control/located.ts';
 import { followedKinds } from '../model/kinds/registry.ts';
 import { type ClusterChoice, apiOf } from './cluster-api.ts';
 import { listed } from './cluster-objects.ts';
-import type { KnownMesh } from './mesh-source.ts';
+import type { KnownMesh } from './known-mesh.ts';
 
 /** Nothing that becomes of a request depends on them. */
 const unread: ReadonlySet<string> = new Set(['Node', 'ServiceAccount']);

@@ -4,20 +4,14 @@
  */
 import { resolve } from 'node:path';
 import { createLogger } from '../base/log.ts';
-import type { BuildResult } from '../control/build.ts';
 import { Configuration } from '../control/configuration.ts';
-import { type Finding, formatFinding } from '../control/finding.ts';
 import type { ClusterChoice } from './cluster-api.ts';
+import type { KnownMesh } from './known-mesh.ts';
 
 /** Options of every command that asks about the mesh. */
 export interface MeshChoice extends ClusterChoice {
   /** Directory; without one it is the cluster. */
   readonly config?: string;
-}
-
-export interface KnownMesh extends BuildResult {
-  /** What could not be taken as it is written, so that the answer may be another than the mesh's. */
-  readonly refused: readonly Finding[];
 }
 
 /** Throws what keeps the mesh from being read as a whole: half of it would give a wrong answer. */
@@ -37,13 +31,4 @@ async function meshOfDirectory(directory: string): Promise<KnownMesh> {
   const { current } = configuration;
   await configuration.close();
   return { ...current, refused };
-}
-
-/** For people, beside the answer. */
-export function refusedLines({ refused }: KnownMesh): string[] {
-  if (refused.length === 0) return [];
-  return [
-    'not in this answer, since it is refused:',
-    ...refused.map(finding => `  ${formatFinding(finding)}`),
-  ];
 }

@@ -12,7 +12,8 @@ import { serviceOf, surroundings } from './explain-command.ts';
 import { backendSentences } from './explain-connection.ts';
 import { ruleSentences } from './explain-outcome.ts';
 import { unreadAt, writtenAt } from './explain-plan.ts';
-import { type KnownMesh, type MeshChoice, meshOf, refusedLines } from './mesh-source.ts';
+import { type KnownMesh, refusedLines } from './known-mesh.ts';
+import { type MeshChoice, meshOf } from './mesh-source.ts';
 
 export interface RoutesOptions extends MeshChoice {
   readonly from?: string;

@@ -4,9 +4,9 @@ import type { JwtRuleSpec } from '../model/kinds/request-authentication.ts';
 import type { L7Change } from '../model/l7.ts';
 import type { KeysFrom, TokenRule, TokenRules } from '../model/token-rule.ts';
 import type { HttpPolicyBookOptions } from './build-http-policies.ts';
-import type { ObjectChange, Report } from './build-objects.ts';
+import type { ObjectChange } from './build-objects.ts';
 import { targetsOf, touchedTargets } from './build-targets.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 const defaultTimeoutMs = 5_000;
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };

@@ -9,8 +9,8 @@ import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { NamedObject } from './build-credentials.ts';
 import { type PolicyTls, policyTls, type TlsPolicy } from './build-backend-tls.ts';
-import type { ObjectChange, Objects, Report } from './build-objects.ts';
-import { objectName } from './located.ts';
+import type { ObjectChange, Objects } from './build-objects.ts';
+import { objectName, type Report } from './located.ts';
 
 export interface BackendTlsBookOptions {
   readonly objects: Objects;

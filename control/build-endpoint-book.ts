@@ -14,11 +14,11 @@ import type { EntryMember } from './build-entries.ts';
 import { type Endpoints, type Outside, endpointsOf, refUid, selectorOf } from './build-endpoints.ts';
 import type { FindingStore } from './build-findings.ts';
 import { type LabelIndex, type Labelled, SelectorIndex } from './build-labels.ts';
-import type { Objects, Report } from './build-objects.ts';
+import type { Objects } from './build-objects.ts';
 import type { PodBook, PodEntry } from './build-pods.ts';
 import type { ServiceBook } from './build-service-book.ts';
 import type { MeshService } from './build-services.ts';
-import { type Located, type LocatedObject, compareLocated, objectName } from './located.ts';
+import { type Located, type LocatedObject, compareLocated, objectName, type Report } from './located.ts';
 
 export interface EndpointBookOptions {
   readonly objects: Objects;

@@ -14,10 +14,9 @@ import { type PortMapping, podUid } from '../model/workload.ts';
 import type { BuildMode } from './build-enrolment.ts';
 import { type EntryMember, endpointPort, inlineEndpoints, inlineUid } from './build-entries.ts';
 import type { LabelIndex } from './build-labels.ts';
-import type { Report } from './build-objects.ts';
 import type { PodBook, PodEntry } from './build-pods.ts';
 import { type MeshService, type ServicePort, mapping } from './build-services.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 /** A workload that only exists because an endpoint names it. */
 export interface Outside {

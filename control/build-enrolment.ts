@@ -14,8 +14,7 @@ import {
   redirection,
   sidecarStatus,
 } from '../model/kinds/marks.ts';
-import type { Report } from './build-objects.ts';
-import { type Located, childField } from './located.ts';
+import { type Located, childField, type Report } from './located.ts';
 import { suggestion } from './spelling.ts';
 
 /**

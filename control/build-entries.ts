@@ -11,9 +11,8 @@ import type { EndpointSpec } from '../model/kinds/workload-entry.ts';
 import type { NetworkAddress, Service } from '../model/service.ts';
 import type { Locality, Workload } from '../model/workload.ts';
 import type { Labelled } from './build-labels.ts';
-import type { Report } from './build-objects.ts';
 import { type MeshService, type ServicePort, mapping, protocolOf } from './build-services.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 /** A WorkloadEntry, as selectors see it. */
 export interface EntryMember extends Labelled {

@@ -3,9 +3,8 @@
  * replaces its own words only, and a change can tell about which objects something else is said now.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Report } from './build-objects.ts';
 import { type Finding, compareFindings } from './finding.ts';
-import { type LocatedObject, findingAt, objectName } from './located.ts';
+import { type LocatedObject, findingAt, objectName, type Report } from './located.ts';
 
 /** Which part speaks, and about what. */
 export type Aspect =

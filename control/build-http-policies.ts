@@ -9,9 +9,9 @@ import { translateHttpPolicy } from '../model/http-policy-translation.ts';
 import type { L7Change } from '../model/l7.ts';
 import { authorizerOf } from './build-authorizer.ts';
 import type { FindingStore } from './build-findings.ts';
-import type { ObjectChange, Report } from './build-objects.ts';
+import type { ObjectChange } from './build-objects.ts';
 import { type TargetContext, targetsOf, touchedTargets } from './build-targets.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 export interface HttpPolicyBookOptions extends TargetContext {
   readonly findings: FindingStore;

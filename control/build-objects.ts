@@ -7,7 +7,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { KindName } from '../model/kinds/registry.ts';
 import type { FindingStore } from './build-findings.ts';
-import type { Severity } from './finding.ts';
 import {
   type Located,
   type LocatedObject,
@@ -16,15 +15,6 @@ import {
   findingAt,
   objectName,
 } from './located.ts';
-
-/** Notes something about one field of an object ('' for the object as a whole). */
-export type Report = (
-  object: LocatedObject,
-  severity: Severity,
-  code: string,
-  field: string,
-  message: string,
-) => void;
 
 export interface Objects {
   /** Every object of a kind that is in force, in no order. */

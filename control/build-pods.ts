@@ -11,9 +11,9 @@ import { Claims } from './build-claims.ts';
 import { type BuildMode, type EnrolmentSettings, enrolmentOf, isTunnelled } from './build-enrolment.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { Labelled } from './build-labels.ts';
-import type { Objects, Report } from './build-objects.ts';
+import type { Objects } from './build-objects.ts';
 import { compare } from './finding.ts';
-import { type Located, compareLocated, objectName } from './located.ts';
+import { type Located, compareLocated, objectName, type Report } from './located.ts';
 
 /** One pod the mesh knows of; `uid` is that of its workload. */
 export interface PodEntry extends Labelled {

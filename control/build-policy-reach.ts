@@ -6,9 +6,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { FindingStore } from './build-findings.ts';
 import type { LabelIndex, SelectorIndex } from './build-labels.ts';
-import type { Report } from './build-objects.ts';
 import type { PodChange, PodEntry } from './build-pods.ts';
-import { type Located, objectName } from './located.ts';
+import { type Located, objectName, type Report } from './located.ts';
 
 type Labels = Readonly<Record<string, string>>;
 type Policy = Located<'AuthorizationPolicy' | 'PeerAuthentication'>;

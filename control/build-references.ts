@@ -5,9 +5,9 @@
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import { Claims } from './build-claims.ts';
 import type { FindingStore } from './build-findings.ts';
-import type { ObjectChange, Objects, Report } from './build-objects.ts';
+import type { ObjectChange, Objects } from './build-objects.ts';
 import { serviceAccountOf } from './build-workloads.ts';
-import { type Located, type LocatedObject, objectName } from './located.ts';
+import { type Located, type LocatedObject, objectName, type Report } from './located.ts';
 import { suggestion } from './spelling.ts';
 
 export interface ReferenceBookOptions {

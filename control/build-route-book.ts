@@ -8,11 +8,11 @@ import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { L7Change } from '../model/l7.ts';
 import type { TcpRoute } from '../model/tcp-route.ts';
 import type { FindingStore } from './build-findings.ts';
-import type { ObjectChange, Objects, Report } from './build-objects.ts';
+import type { ObjectChange, Objects } from './build-objects.ts';
 import { routeOf } from './build-routes.ts';
 import type { ExtensionKind, RouteContext, RouteKind } from './build-route-scope.ts';
 import { tcpRouteOf } from './build-tcp-routes.ts';
-import { type Located, objectName } from './located.ts';
+import { type Located, objectName, type Report } from './located.ts';
 
 export interface RouteBookOptions {
   readonly objects: Objects;

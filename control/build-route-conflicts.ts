@@ -8,8 +8,8 @@ import type { L7Change } from '../model/l7.ts';
 import type { Service } from '../model/service.ts';
 import type { TcpRoute } from '../model/tcp-route.ts';
 import type { FindingStore } from './build-findings.ts';
-import type { Objects, Report } from './build-objects.ts';
-import { type Located, objectName } from './located.ts';
+import type { Objects } from './build-objects.ts';
+import { type Located, objectName, type Report } from './located.ts';
 
 export interface RouteConflictOptions {
   readonly objects: Objects;

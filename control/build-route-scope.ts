@@ -3,10 +3,9 @@ import { isAbout } from '../model/bound-routes.ts';
 import type { BackendRef, ParentRef } from '../model/kinds/route-parts.ts';
 import type { HttpParent } from '../model/http-route.ts';
 import type { TcpBackend } from '../model/tcp-route.ts';
-import type { Report } from './build-objects.ts';
 import { protocolOf } from './build-services.ts';
 import type { Severity } from './finding.ts';
-import { type Located, objectName } from './located.ts';
+import { type Located, objectName, type Report } from './located.ts';
 
 export interface RouteContext {
   readonly clusterDomain: string;

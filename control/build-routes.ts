@@ -9,11 +9,10 @@ import type { HttpMatch, HttpRoute, HttpRule } from '../model/http-route.ts';
 import type { GrpcRouteMatch, GrpcRouteRule } from '../model/kinds/grpc-route.ts';
 import type { HttpRouteMatch, HttpRouteRule } from '../model/kinds/http-route.ts';
 import { routeDurationMs } from '../model/kinds/route-parts.ts';
-import type { Report } from './build-objects.ts';
 import { filtersOf } from './build-route-filters.ts';
 import { sessionOf } from './build-sessions.ts';
 import { grpcMatch, httpMatch } from './build-route-matches.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 import { type RouteContext, RouteScope } from './build-route-scope.ts';
 
 /** The route an object describes; null where it is bound to no Service. */

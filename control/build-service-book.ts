@@ -6,11 +6,11 @@ import { AutoAddresses } from './build-addresses.ts';
 import { Claims } from './build-claims.ts';
 import { entryServices } from './build-entries.ts';
 import type { FindingStore } from './build-findings.ts';
-import type { Objects, Report } from './build-objects.ts';
+import type { Objects } from './build-objects.ts';
 import type { PodBook } from './build-pods.ts';
 import { type MeshService, clusterIps, meshService } from './build-services.ts';
 import { compare } from './finding.ts';
-import { type Located, compareLocated, objectName } from './located.ts';
+import { type Located, compareLocated, objectName, type Report } from './located.ts';
 
 /** Names a Service or ServiceEntry. */
 export interface ServiceRef {

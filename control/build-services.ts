@@ -9,8 +9,7 @@ import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { LoadBalancing, NetworkAddress, RoutingScope, Service } from '../model/service.ts';
 import type { AppProtocol, PortMapping } from '../model/workload.ts';
 import { marksField } from './build-enrolment.ts';
-import type { Report } from './build-objects.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 /** A port of a Service that carries TCP. */
 export interface ServicePort {

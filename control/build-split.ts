@@ -8,10 +8,9 @@
 import type { HttpBackend, HttpMatch, HttpRoute, HttpRule, ValueMatch } from '../model/http-route.ts';
 import type { HttpRouteGroup } from '../model/kinds/traffic-split.ts';
 import type { TcpRoute } from '../model/tcp-route.ts';
-import type { Report } from './build-objects.ts';
 import { anyRequest } from './build-virtual-match.ts';
 import type { Say } from './finding.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 import { patternProblem } from './pattern.ts';
 
 export interface SplitContext {

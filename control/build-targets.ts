@@ -6,9 +6,9 @@ import type { PolicyTarget } from '../model/http-policy.ts';
 import { waypointClasses } from '../model/kinds/gateway.ts';
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { GatewayAddress } from '../model/workload.ts';
-import type { ObjectChange, Objects, Report } from './build-objects.ts';
+import type { ObjectChange, Objects } from './build-objects.ts';
 import type { WaypointUser } from './build-waypoints.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 /** Kinds that may have targetRefs. */
 export type Targeting = Located<'AuthorizationPolicy' | 'RequestAuthentication' | 'Telemetry'>;

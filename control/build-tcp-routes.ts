@@ -4,9 +4,8 @@
  */
 import type { TcpRoute, TcpRule } from '../model/tcp-route.ts';
 import type { TcpRouteRule } from '../model/kinds/tcp-route.ts';
-import type { Report } from './build-objects.ts';
 import { type RouteContext, RouteScope } from './build-route-scope.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 /** The route an object describes; null where it is bound to no Service. */
 export function tcpRouteOf(

@@ -12,10 +12,9 @@ import type {
   Telemetry,
   TracingRule,
 } from '../model/telemetry.ts';
-import type { Report } from './build-objects.ts';
 import { type TargetContext, targetsOf } from './build-targets.ts';
 import type { Severity } from './finding.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 type Section<Name extends 'tracing' | 'metrics' | 'accessLogging'> = NonNullable<TelemetrySpec[Name]>[number];
 

@@ -12,7 +12,6 @@ import type {
   VirtualServiceHttp,
 } from '../model/kinds/virtual-service.ts';
 import type { TcpRoute } from '../model/tcp-route.ts';
-import type { Report } from './build-objects.ts';
 import {
   answerOf,
   corsOf,
@@ -26,7 +25,7 @@ import { type VirtualContext, virtualBackend, virtualWeight } from './build-virt
 import { connectionRules } from './build-virtual-connections.ts';
 import { anyRequest, both, virtualMatch } from './build-virtual-match.ts';
 import type { Say } from './finding.ts';
-import type { Located } from './located.ts';
+import type { Located, Report } from './located.ts';
 
 /** What one comes to: a route of requests and one of connections. */
 export interface VirtualRoutes {

@@ -11,8 +11,8 @@ import { firstMark, useWaypoint, useWaypointNamespace, waypointFor } from '../mo
 import type { MeshConfig } from '../model/kinds/mesh-config.ts';
 import type { GatewayAddress } from '../model/workload.ts';
 import { marksField } from './build-enrolment.ts';
-import type { ObjectChange, Objects, Report } from './build-objects.ts';
-import type { Located } from './located.ts';
+import type { ObjectChange, Objects } from './build-objects.ts';
+import type { Located, Report } from './located.ts';
 
 /** What may ask for a waypoint. */
 export type WaypointUser = Located<'Service' | 'ServiceEntry' | 'Pod' | 'WorkloadEntry'>;

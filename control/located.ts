@@ -3,7 +3,7 @@
  * `shop.yaml:12` about something it only notices when all objects are known.
  */
 import type { KindName, KindTypes } from '../model/kinds/registry.ts';
-import { type Finding, compare } from './finding.ts';
+import { type Finding, compare, type Severity } from './finding.ts';
 
 /** Where an object stands. Objects that come from an API server have no file and no lines. */
 export interface Origin {
@@ -86,6 +86,15 @@ export function objectName(object: Pick<LocatedObject, 'kind' | 'namespace' | 'n
   const { kind, namespace, name } = object;
   return namespace === '' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }
+
+/** Notes something about one field of an object ('' for the object as a whole). */
+export type Report = (
+  object: LocatedObject,
+  severity: Severity,
+  code: string,
+  field: string,
+  message: string,
+) => void;
 
 /** A finding about one field of an object; '' is the object as a whole. */
 export function findingAt(
