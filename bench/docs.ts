@@ -11,6 +11,7 @@ const file = (name: string): string => fileURLToPath(new URL(`../${name}`, impor
 const shortPaths = {
   'same-node': 'same node',
   'same-node-join': 'same node, joined',
+  'same-node-join-all-cpus': 'the same on two CPUs',
   'cross-node': 'cross node',
   'cross-node-join': 'cross node, joined legs',
   waypoint: 'through a waypoint',

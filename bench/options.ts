@@ -10,13 +10,14 @@ import { everyProcessor, processorCount } from './processors.ts';
  * bridge, the shortest wire between two agents, where the mesh's share of the whole is the largest. `same-node` is the
  * kernel path as it is by default, `same-node-service` the same by a Service's address, `same-node-join` with joined
  * sockets, and `same-node-agent` goes through the agent. `cross-node-join` has the legs between applications and agents
- * joined, `waypoint` is `cross-node` with a waypoint on the server's node.
+ * joined, `waypoint` is `cross-node` with a waypoint on the server's node. `…-all-cpus` shares every CPU, the others one.
  */
 export const pathNames = [
   'no-mesh',
   'same-node',
   'same-node-service',
   'same-node-join',
+  'same-node-join-all-cpus',
   'same-node-agent',
   'cross-node',
   'cross-node-join',
@@ -36,7 +37,12 @@ const shownPaths: readonly PathName[] = [
   'cross-node',
   'cross-node-join',
   'waypoint',
+  'same-node-join-all-cpus',
 ];
+
+export function sharesEveryCpu(path: PathName): boolean {
+  return path.endsWith('-all-cpus');
+}
 
 export const measureNames = [
   'rtt',

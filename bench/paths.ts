@@ -26,6 +26,13 @@ export function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
   // More than one shard can only show on more than one CPU; clients and servers stay where they are.
   const far = { direct: plain.far, culvert: meshed.far, carriage: 'tunnel' as const };
   const concurrent: readonly MeasureName[] = ['http', 'connects'];
+  const joined: Path = {
+    direct: { ...plain.near, waits: false },
+    culvert: { ...meshed.near, waits: false },
+    agents: { ...pinned, kernelPath: 'join' },
+    carriage: 'kernel',
+    measures: [...compared, ...curves],
+  };
   return {
     'no-mesh': { ...far, culvert: plain.far, agents: null, measures: compared },
     'same-node': {
@@ -42,13 +49,8 @@ export function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
       carriage: 'kernel',
       measures: ['connect', 'connects'],
     },
-    'same-node-join': {
-      direct: { ...plain.near, waits: false },
-      culvert: { ...meshed.near, waits: false },
-      agents: { ...pinned, kernelPath: 'join' },
-      carriage: 'kernel',
-      measures: [...compared, ...curves],
-    },
+    'same-node-join': joined,
+    'same-node-join-all-cpus': { ...joined, measures: compared },
     'same-node-agent': {
       direct: plain.near,
       culvert: meshed.near,

@@ -55,7 +55,10 @@ function comparison(results: Results, released: Results | null): string[] {
 /** How a run was made, in a sentence or two. */
 export function originText(origin: Origin): string {
   const { commit, version, date, processor, kernel, sharedCpus, rounds } = origin;
-  const where = sharedCpus === 1 ? 'one CPU for everything' : `${sharedCpus} CPUs for everything`;
+  const where =
+    sharedCpus === 1
+      ? 'one CPU for everything, or all where it says so'
+      : `${sharedCpus} CPUs for everything`;
   const what = `Culvert ${version}${commit === null ? '' : ` (${commit})`}, ${date}`;
   const family = origin.ipv6 ? ', IPv6' : '';
   return `${what}; ${processor}, Linux ${kernel}, Node ${origin.node.slice(1)}; ${where}${family}; medians of ${rounds} pairs.`;

@@ -10,7 +10,14 @@ import { compare, type Row } from './compare.ts';
 import { distribution, sweep, sweptNames } from './curves.ts';
 import { type Measure, measures } from './measures.ts';
 import { idleAgent, idleConnections, soak } from './memory.ts';
-import { type BenchOptions, type MeasureName, optionsFrom, type PathName, variables } from './options.ts';
+import {
+  type BenchOptions,
+  type MeasureName,
+  optionsFrom,
+  type PathName,
+  sharesEveryCpu,
+  variables,
+} from './options.ts';
 import { pairs, witnessed } from './pairs.ts';
 import { type Path, pathsOf } from './paths.ts';
 import { show } from './docs.ts';
@@ -81,12 +88,13 @@ async function runMeasure(
   return { path: name, measure: measure.title, unit: measure.unit, ...compare(samples) };
 }
 
-/** All paths that are wanted, one after the other on one stage. */
-async function runPaths(options: BenchOptions): Promise<Measured> {
+/** These paths, one after the other on one stage. */
+async function runPaths(names: readonly PathName[], options: BenchOptions): Promise<Measured> {
+  if (names.length === 0) return { rows: [], curves: [] };
   await using stage = await Stage.create(options);
   const paths = pathsOf(stage);
   const all: Measured[] = [];
-  for (const name of options.paths) all.push(await runPath(name, paths[name], stage, options));
+  for (const name of names) all.push(await runPath(name, paths[name], stage, options));
   return { rows: all.flatMap(({ rows }) => rows), curves: all.flatMap(({ curves }) => curves) };
 }
 
@@ -99,11 +107,20 @@ async function resultsOf(options: BenchOptions): Promise<Results> {
   }
   const origin = await originOf(options);
   await keepOff(options.cpus);
-  const measured = await runPaths(options);
+  const pinned = await runPaths(
+    options.paths.filter(name => !sharesEveryCpu(name)),
+    options,
+  );
   await allow(everyProcessor);
+  const shared = await runPaths(options.paths.filter(sharesEveryCpu), { ...options, cpus: everyProcessor });
   if (options.measures.includes('restarts')) say('an agent is replaced, and another is killed');
   const timelines = options.measures.includes('restarts') ? await restarts() : [];
-  const results = { origin, ...measured, timelines };
+  const results = {
+    origin,
+    rows: [...pinned.rows, ...shared.rows],
+    curves: [...pinned.curves, ...shared.curves],
+    timelines,
+  };
   writeResults(options.output, results);
   return results;
 }

@@ -162,6 +162,7 @@ t.test(
       for (const label of ['no mesh', 'Culvert', 'Culvert, joined', 'both pods on one node', 'two nodes'])
         t.match(of(name), `>${label}</text>`, `${name}: ${label}`);
     t.match(of('restarts'), '>other node: 3 reset</text>');
+    t.match(of('restarts'), '<path class="cross joined"');
     t.match(of('memory'), '>both agents</text>');
   },
 );
@@ -171,6 +172,7 @@ t.test('what was not measured is not drawn', async t => {
   t.same(drawPlots({ ...results, curves: [], timelines: [] }, directory), []);
   const near = curves.filter(({ curve, path }) => curve === 'payload' && path === 'same-node');
   t.same(drawPlots({ ...results, curves: near, timelines: [] }, directory), [join(directory, 'payload.svg')]);
+  t.notMatch(readFileSync(join(directory, 'payload.svg'), 'utf8'), 'two nodes</text>');
 });
 
 /** Whether each element that is opened is closed in its turn. */

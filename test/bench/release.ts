@@ -125,6 +125,6 @@ t.test('tables for pages', async t => {
   );
   t.equal(
     originText(origin),
-    'Culvert 0.1.0 (abc1234), 2026-11-28; a processor, Linux 6.18.44, Node 26.10.0; one CPU for everything; medians of 3 pairs.',
+    'Culvert 0.1.0 (abc1234), 2026-11-28; a processor, Linux 6.18.44, Node 26.10.0; one CPU for everything, or all where it says so; medians of 3 pairs.',
   );
 });

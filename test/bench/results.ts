@@ -33,6 +33,8 @@ t.test('histograms are pooled before anything is read off', async t => {
     ],
   );
   t.equal(percentile(both, 50), 2 ** 3.5);
+  t.equal(percentile(both, 94.4), 2 ** 3.5);
+  t.equal(percentile(both, 94.5), 2 ** 5.5);
   t.equal(percentile(both, 95), 2 ** 5.5);
   t.equal(percentile(both, 99.9), 2 ** 8.5);
   t.equal(percentile(both, 100), 2 ** 8.5);
