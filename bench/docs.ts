@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CulvertError } from '../base/errors.ts';
+import { drawPlots } from './plots.ts';
 import { fullTable, originText, shortTable } from './report.ts';
 import { type Results, writeResults } from './results.ts';
 
@@ -22,6 +23,7 @@ export function show(results: Results): void {
   const { rows, origin } = results;
   fill(file('docs/performance.md'), 'table', `${fullTable(rows)}\n\n${originText(origin)}`);
   fill(file('README.md'), 'ratios', `${shortTable(rows, shortPaths)}\n\n${originText(origin)}`);
+  drawPlots(results, file('docs/plots'));
   writeResults(file('bench/results.json'), results);
 }
 

@@ -147,7 +147,7 @@ export function optionsFrom(environment: Readonly<Record<string, string | undefi
     from: text('FROM'),
     release: text('RELEASE'),
     keepAsRelease: text('KEEP_AS_RELEASE') === '1',
-    plots: text('DOCS') === '1' ? 'docs/plots' : text('PLOTS'),
+    plots: text('PLOTS'),
     docs: text('DOCS') === '1',
   };
 }

@@ -31,7 +31,9 @@ import { figures, table } from './table.ts';
 
 const warmUpSeconds = 0.3;
 
-type Measured = Pick<Results, 'rows' | 'curves'>;
+interface Measured extends Pick<Results, 'rows' | 'curves'> {
+  readonly failures: readonly string[];
+}
 
 async function runPath(name: PathName, path: Path, stage: Stage, options: BenchOptions): Promise<Measured> {
   const wanted = (measure: MeasureName): boolean =>
@@ -43,29 +45,44 @@ async function runPath(name: PathName, path: Path, stage: Stage, options: BenchO
   if (path.waypoint === true) await stage.waypoint();
   const rows: Row[] = [];
   const curves: Curve[] = [];
+  const failures: string[] = [];
   const add = (row: Row): void => {
     rows.push(row);
     say(`${name}: ${row.measure}: ${figures(row.culvert)} ${row.unit}`);
   };
-  if (wanted('memory')) {
+  // One that fails is told of in the end; the others are worth having.
+  const attempt = async (what: MeasureName, work: () => Promise<void>): Promise<void> => {
+    if (!wanted(what)) return;
+    try {
+      await work();
+    } catch (error) {
+      failures.push(`${name}: ${what}: ${describeError(error)}`);
+      say(failures.at(-1) ?? '');
+    }
+  };
+  await attempt('memory', async () => {
     add(await idleAgent(name, agents));
     const { row, curve } = await idleConnections(name, stage, path.culvert, agents, options.idleConnections);
     add(row);
     curves.push(curve);
-  }
+  });
   for (const measure of measures)
-    if (wanted(measure.name)) add(await runMeasure(name, path, measure, stage, agent, options));
+    await attempt(measure.name, async () =>
+      add(await runMeasure(name, path, measure, stage, agent, options)),
+    );
   for (const swept of sweptNames)
-    if (wanted(swept)) {
+    await attempt(swept, async () => {
       say(`${name}: ${swept}`);
       curves.push(await sweep(swept, [name, path], stage, agent, options));
-    }
-  if (wanted('distribution')) {
+    });
+  await attempt('distribution', async () => {
     say(`${name}: distribution`);
     curves.push(await distribution([name, path], stage, agent, options));
-  }
-  if (wanted('soak')) add(await soak(name, stage, path.culvert, agents, options.shortConnections));
-  return { rows, curves };
+  });
+  await attempt('soak', async () =>
+    add(await soak(name, stage, path.culvert, agents, options.shortConnections)),
+  );
+  return { rows, curves, failures };
 }
 
 /** The first pair warms everything up and does not count. */
@@ -90,19 +107,29 @@ async function runMeasure(
 
 /** These paths, one after the other on one stage. */
 async function runPaths(names: readonly PathName[], options: BenchOptions): Promise<Measured> {
-  if (names.length === 0) return { rows: [], curves: [] };
+  if (names.length === 0) return together([]);
   await using stage = await Stage.create(options);
   const paths = pathsOf(stage);
   const all: Measured[] = [];
   for (const name of names) all.push(await runPath(name, paths[name], stage, options));
-  return { rows: all.flatMap(({ rows }) => rows), curves: all.flatMap(({ curves }) => curves) };
+  return together(all);
+}
+
+function together(parts: readonly Measured[]): Measured {
+  return {
+    rows: parts.flatMap(({ rows }) => rows),
+    curves: parts.flatMap(({ curves }) => curves),
+    failures: parts.flatMap(({ failures }) => failures),
+  };
 }
 
 /** What was measured before and is only shown again, or what is measured now and written down. */
-async function resultsOf(options: BenchOptions): Promise<Results> {
+async function resultsOf(
+  options: BenchOptions,
+): Promise<{ readonly results: Results; readonly failures: readonly string[] }> {
   if (options.from !== '') {
     const read = readResults(options.from);
-    if (read !== null) return read;
+    if (read !== null) return { results: read, failures: [] };
     throw new CulvertError('BENCH_OPTION', `FROM=${options.from}: there is no such file`);
   }
   const origin = await originOf(options);
@@ -115,14 +142,10 @@ async function resultsOf(options: BenchOptions): Promise<Results> {
   const shared = await runPaths(options.paths.filter(sharesEveryCpu), { ...options, cpus: everyProcessor });
   if (options.measures.includes('restarts')) say('an agent is replaced, and another is killed');
   const timelines = options.measures.includes('restarts') ? await restarts() : [];
-  const results = {
-    origin,
-    rows: [...pinned.rows, ...shared.rows],
-    curves: [...pinned.curves, ...shared.curves],
-    timelines,
-  };
+  const { failures, ...measured } = together([pinned, shared]);
+  const results = { origin, ...measured, timelines };
   writeResults(options.output, results);
-  return results;
+  return { results, failures };
 }
 
 function help(): string {
@@ -146,12 +169,17 @@ async function main(): Promise<void> {
   }
   const options = optionsFrom(process.env);
   const released = readResults(options.release);
-  const results = await resultsOf(options);
-  if (options.keepAsRelease) writeResults(options.release, results);
+  const { results, failures } = await resultsOf(options);
+  const isWhole = failures.length === 0;
+  if (options.keepAsRelease && isWhole) writeResults(options.release, results);
   const drawn = drawPlots(results, options.plots);
-  if (options.docs) show(results);
+  if (options.docs && isWhole) show(results);
   process.stdout.write(`\n${report(results, released)}`);
   process.stdout.write(`Results: ${resolve(options.from || options.output)}; plots: ${drawn.join(', ')}\n`);
+  if (isWhole) return;
+  for (const failure of failures) say(`bench: ${failure}`);
+  if (options.docs || options.keepAsRelease) say('bench: so nothing is shown or kept');
+  process.exitCode = 1;
 }
 
 try {

@@ -84,7 +84,7 @@ t.test('options come from the environment and unknown ones are refused', async t
     }),
     {
       paths: ['no-mesh', 'same-node'],
-      plots: 'docs/plots',
+      docs: true,
       measures: measureNames,
       seconds: 0.2,
       rounds: 3,

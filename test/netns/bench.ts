@@ -26,7 +26,7 @@ const bench = async (env: Readonly<Record<string, string>>): Promise<string> => 
 };
 
 t.test('a short run has its rows and curves, and draws them', async t => {
-  const measures = { PATHS: 'cross-node', MEASURES: 'rtt,distribution,payload', SECONDS: '0.1', ROUNDS: '1' };
+  const measures = { PATHS: 'cross-node', MEASURES: 'rtt,distribution,payload', SECONDS: '0.5', ROUNDS: '1' };
   const said = await bench({ ...measures, KEEP_AS_RELEASE: '1' });
   t.match(said, /cross-node +round trip of 64 B, p50 .*×/);
   t.match(said, /No release was kept/);
