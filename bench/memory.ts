@@ -16,6 +16,8 @@ import type { Pair, Stage } from './stage.ts';
 
 /** Time for garbage and pages to be given back before memory is read. */
 const settleMs = 3_000;
+/** An agent gives back what its start took three seconds after it; more than that, then. */
+const startedMs = 8_000;
 /** Part of the short connections that is over when growth begins. */
 const warmPart = 0.1;
 /** Of the idle connections, when memory is read; their slope begins at the first. */
@@ -23,7 +25,7 @@ const parts = [0.1, 0.4, 0.7, 1];
 
 /** Resident memory of one agent that has had nothing to do, the larger of both. */
 export async function idleAgent(path: string, agents: readonly AgentProcess[]): Promise<Row> {
-  await delay(settleMs);
+  await delay(startedMs);
   const megabytes = Math.max(...agents.map(agent => agent.residentBytes())) / 1e6;
   return row(path, 'idle agent', 'MB', megabytes);
 }

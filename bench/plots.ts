@@ -97,7 +97,7 @@ const figures: Readonly<Record<string, (results: Results) => Figure | null>> = {
         {
           title: 'two nodes',
           x: linearAxis('idle connections', [0, thousands.at(-1)?.at ?? most], thousands),
-          y: linearAxis('MB', [0, megabytes.at(-1)?.at ?? 1], megabytes),
+          y: linearAxis('MB resident', [0, megabytes.at(-1)?.at ?? 1], megabytes),
           lines: lines.map(line => ({ ...line, marked: true })),
         },
       ],
@@ -189,7 +189,7 @@ function restartPanel(timelines: readonly Timeline[], event: Timeline['event'], 
     };
     if (failed.begunMs.length === 0) return [answers];
     const failures = {
-      label: `${label}: ${failed.begunMs.length} reset`,
+      label: `${label}: ${failed.begunMs.length} failed`,
       kind,
       points: points(failed),
       wrong: true,

@@ -161,7 +161,7 @@ t.test(
     for (const name of ['latency', 'payload', 'connections'])
       for (const label of ['no mesh', 'Culvert', 'Culvert, joined', 'both pods on one node', 'two nodes'])
         t.match(of(name), `>${label}</text>`, `${name}: ${label}`);
-    t.match(of('restarts'), '>other node: 3 reset</text>');
+    t.match(of('restarts'), '>other node: 3 failed</text>');
     t.match(of('restarts'), '<path class="cross joined"');
     t.match(of('memory'), '>both agents</text>');
   },
