@@ -8,6 +8,7 @@
  * resets what the agent carried; nothing may be refused or hang in either part.
  */
 import { writeFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { AgentLab } from '../test/help/agent-lab.ts';
 import type { AgentProcess } from '../test/lab/agent-process.ts';
@@ -21,6 +22,8 @@ const { values } = parseArgs({
   },
 });
 const port = 8080;
+/** What waited for the next agent is answered before the other one dies: it would be reset for that. */
+const betweenCrashes = 2_000;
 const nodes = ['node-a', 'node-b'] as const;
 const names = ['client', 'near', 'far'] as const;
 const stage = await AgentLab.create({
@@ -117,6 +120,7 @@ try {
   parts.push(
     await part('crashes', Number(values.crashes), async n => {
       await stage.crashAgent(nodeOf(n));
+      await pause(betweenCrashes);
     }),
   );
   process.stdout.write(`${parts.map(row).join('\n')}\n`);
