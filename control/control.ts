@@ -12,17 +12,15 @@ import { createLogger, type Logger } from '../base/log.ts';
 import { Ready } from '../base/ready.ts';
 import { followedKinds } from '../model/kinds/registry.ts';
 import { servedTypes } from './ads-types.ts';
-import { ClusterAuthority } from './authority-store.ts';
+import type { ClusterAuthority } from './authority-store.ts';
 import { IncrementalBuilder, type ObjectChanges } from './build-incremental.ts';
 import { serviceAccountOf } from './build-workloads.ts';
 import { type Api, KubeApi } from './cluster/api.ts';
-import { Backoff } from './cluster/backoff.ts';
 import { Lease } from './cluster/lease.ts';
 import { NamedObjects } from './cluster/named-objects.ts';
 import { ClusterObjects } from './cluster/objects.ts';
 import { hasEnded, PodIndex, type PodObject } from './cluster/pod-index.ts';
 import { RedirectionWriter } from './cluster/redirection.ts';
-import { distributedRoots } from './cluster/root-config-map.ts';
 import { SecretBundle } from './cluster/secrets.ts';
 import { StatusWriter } from './cluster/status.ts';
 import { ClusterWatch } from './cluster/watch.ts';
@@ -33,6 +31,7 @@ import { type Finding, compareFindings } from './finding.ts';
 import { FindingLog } from './finding-log.ts';
 import { type LocatedObject } from './located.ts';
 import { NewPods } from './new-pods.ts';
+import { openAuthority } from './open-authority.ts';
 import { ResourceStore } from './resources.ts';
 import { type Serving, serving } from './serving.ts';
 import { type Waypoints, waypoints } from './waypoints.ts';
@@ -41,6 +40,7 @@ import { type Waypoints, waypoints } from './waypoints.ts';
 const agentsMs = 1_000;
 /** Pods that are built at one go when they are new no more. */
 const settleAtOnce = 500;
+
 export class Control {
   readonly config: ControlConfig;
   readonly log: Logger;
@@ -145,7 +145,14 @@ export class Control {
     await this.watch.start();
     await this.#named.start();
     this.#tasks.objects.done();
-    const authority = await this.#openAuthority();
+    const authority = await openAuthority({
+      api: this.api,
+      namespace: this.config.namespace,
+      store: this.#secrets,
+      signal: this.#stop.signal,
+      onFailure: why => this.#tasks.serving.undo(why),
+      log: this.log,
+    });
     this.#serving = serving(this, authority);
     this.#port = await this.#serving.server.start();
     this.#serving.roots.start();
@@ -288,31 +295,6 @@ export class Control {
     this.#builds = { count: count + 1, seconds: seconds + took, lastAt: Date.now() };
     this.status.update(this.objects.own());
     this.#named.touch();
-  }
-
-  /** Tries for as long as it takes: without an authority there is nothing to serve with. */
-  async #openAuthority(): Promise<ClusterAuthority> {
-    const { api, log } = this;
-    const { signal } = this.#stop;
-    const backoff = new Backoff({ minMs: 500, maxMs: 10_000 });
-    for (;;) {
-      try {
-        const distributedPem = await distributedRoots(api, this.config.namespace);
-        return await ClusterAuthority.open({
-          store: this.#secrets,
-          distributedPem,
-          onProblem: problem => {
-            if (problem === null) log.info('the certificate authority can be used again');
-            else log.error({ code: problem.code }, describeError(problem));
-          },
-        });
-      } catch (error) {
-        signal.throwIfAborted();
-        this.#tasks.serving.undo(describeError(error));
-        log.error({ err: describeError(error) }, 'the certificate authority can not be opened: trying again');
-        await setTimeout(backoff.next(), undefined, { signal, ref: false });
-      }
-    }
   }
 
   #keepAgents(): void {
