@@ -144,7 +144,11 @@ class Exchange implements TriesOwner {
   }
 
   onInformation(status: number, headers: HeaderList): void {
-    this.#incoming.inform(status, headers);
+    try {
+      this.#incoming.inform(status, headers);
+    } catch (thrown) {
+      this.#mistaken(thrown);
+    }
   }
 
   onResponse(status: number, headers: HeaderList, hasBody: boolean): void {
@@ -153,7 +157,12 @@ class Exchange implements TriesOwner {
     this.#grpcStatus = headerOf(headers, 'grpc-status');
     let list = headers;
     for (const change of [...(this.#plan?.changes ?? []), ...this.#told]) list = changeHeaders(list, change);
-    this.#incoming.respond(status, [...list, ...this.#ties()], hasBody);
+    // What an endpoint says is written by Node, which throws where it would not say such a thing itself.
+    try {
+      this.#incoming.respond(status, [...list, ...this.#ties()], hasBody);
+    } catch (thrown) {
+      this.#mistaken(thrown);
+    }
   }
 
   onData(chunk: Buffer): boolean {
@@ -164,8 +173,12 @@ class Exchange implements TriesOwner {
 
   onEnd(trailers: HeaderList): void {
     this.#grpcStatus ??= headerOf(trailers, 'grpc-status');
-    this.#incoming.end(trailers);
-    this.#finish(null);
+    try {
+      this.#incoming.end(trailers);
+      this.#finish(null);
+    } catch (thrown) {
+      this.#mistaken(thrown);
+    }
   }
 
   onSwitch(headers: HeaderList, server: Duplex): void {

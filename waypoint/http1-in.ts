@@ -9,7 +9,7 @@ import type { HeaderList, HttpHead } from '../model/http-head.ts';
 import { RequestBody } from './body.ts';
 import type { Client, Destination, WaypointContext } from './context.ts';
 import { answer } from './exchange.ts';
-import { endToEnd, type Incoming } from './incoming.ts';
+import { announcement, endToEnd, type Incoming } from './incoming.ts';
 import { StreamSocket } from './stream-socket.ts';
 import { isAuthority, splitTarget } from './target.ts';
 
@@ -249,8 +249,8 @@ class Http1Request implements Incoming {
   readonly #response: ServerResponse;
   readonly #socket: Duplex;
   readonly #upgraded: Duplex | null;
-  /** HTTP/1.0 knows of no response before the final one. */
-  readonly #hearsInformation: boolean;
+  /** HTTP/1.0 knows of no response before the final one, and of no chunks. */
+  readonly #isCurrent: boolean;
   #closed = false;
   onDrain: () => void = () => {};
   onClose: () => void = () => {};
@@ -272,7 +272,7 @@ class Http1Request implements Incoming {
     this.#response = response;
     this.#socket = request.socket;
     this.#upgraded = upgraded;
-    this.#hearsInformation = request.httpVersionMinor > 0;
+    this.#isCurrent = request.httpVersionMinor > 0;
     response.sendDate = false;
     response.on('drain', () => this.onDrain()).on('error', () => {});
     served.open += 1;
@@ -282,7 +282,7 @@ class Http1Request implements Incoming {
   }
 
   inform(status: number, headers: HeaderList): void {
-    if (this.#response.headersSent || this.#closed || status === 101 || !this.#hearsInformation) return;
+    if (this.#response.headersSent || this.#closed || status === 101 || !this.#isCurrent) return;
     // While a response to an earlier request is under way, this would be in the midst of it.
     if (this.#response.socket === null) return;
     const lines = endToEnd(headers).map((text, at) => (at % 2 === 0 ? `${text}: ` : `${text}\r\n`));
@@ -295,9 +295,12 @@ class Http1Request implements Incoming {
   respond(status: number, headers: HeaderList, hasBody: boolean): void {
     // After a request to switch that was not followed, what comes is not certain to be another request.
     if (this.#upgraded !== null || this.#served.context.draining) this.#response.shouldKeepAlive = false;
-    const list = endToEnd(headers);
-    if (!hasBody && !hasLength(list) && mayHaveBody(this.head.method, status))
-      list.push('content-length', '0');
+    const hasEnd = hasLength(headers);
+    const mayHave = mayHaveBody(this.head.method, status);
+    // Only after chunks there are trailers to announce.
+    const hasChunks = hasBody && mayHave && !hasEnd && this.#isCurrent;
+    const list = endToEnd(headers, hasChunks ? undefined : announcement);
+    if (!hasBody && !hasEnd && mayHave) list.push('content-length', '0');
     this.#response.writeHead(status, list);
     // What arrives together leaves together; a body that is still to come does not hold up the head.
     if (hasBody) process.nextTick(flush, this.#response);
@@ -356,7 +359,7 @@ function pairsOf(headers: HeaderList): [string, string][] {
 
 function hasLength(headers: HeaderList): boolean {
   for (let at = 0; at < headers.length; at += 2)
-    if (headers[at]?.toLowerCase() === 'content-length') return true;
+    if (headers[at]?.length === 14 && headers[at]?.toLowerCase() === 'content-length') return true;
   return false;
 }
 

@@ -183,7 +183,7 @@ class Http1Call implements OutgoingCall, Dispatcher.DispatchHandler {
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (this.#over) return;
     const headers = listOf(controller.rawHeaders);
-    if (status < 200) this.#handlers.onInformation(status, headers);
+    if (status >= 100 && status < 200) this.#handlers.onInformation(status, headers);
     else this.#handlers.onResponse(status, headers, hasBody(this.#method, status, headers));
   }
 

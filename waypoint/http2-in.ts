@@ -65,6 +65,8 @@ function openDoor(context: WaypointContext): Door {
     },
     maxHeaderListPairs: limits.headFields,
     maxSessionInvalidFrames: 10,
+    // Endpoints send `date` twice, say; HTTP/1.1 passes it on as well.
+    strictSingleValueFields: false,
     unknownProtocolTimeout: limits.requestHeadMs,
   });
   const sessions = new Set<http2.ServerHttp2Session>();
@@ -169,21 +171,27 @@ class Http2Request implements Incoming {
     stream.once('close', () => this.onClose());
   }
 
+  /** A client may reset a stream with the frame that opens it: it is closed then, and only a moment later destroyed. */
+  get #isGone(): boolean {
+    return this.#stream.destroyed || this.#stream.closed;
+  }
+
   inform(status: number, headers: HeaderList): void {
-    if (this.#stream.headersSent || this.#stream.destroyed) return;
+    if (this.#stream.headersSent || this.#isGone) return;
     this.#stream.additionalHeaders({ ':status': status, ...fieldsOf(headers) });
   }
 
   respond(status: number, headers: HeaderList, hasBody: boolean): void {
-    if (this.#stream.destroyed) return;
+    if (this.#isGone) return;
+    // What is no class of status is an error of the server (RFC 9110 §15), and can not be said by Node.
     this.#stream.respond(
-      { ':status': status, ...fieldsOf(headers) },
+      { ':status': status > 599 ? 500 : status, ...fieldsOf(headers) },
       { endStream: !hasBody, waitForTrailers: hasBody },
     );
     // Also without trailers: only so does a reset not get an end of the body put before it by Node.
     if (hasBody)
       this.#stream.once('wantTrailers', () => {
-        if (!this.#aborted) this.#stream.sendTrailers(fieldsOf(this.#trailers));
+        if (!this.#aborted && !this.#isGone) this.#stream.sendTrailers(fieldsOf(this.#trailers));
       });
   }
 

@@ -222,7 +222,7 @@ class Http2Call implements OutgoingCall {
       // As for responses: the end is sent by hand, so that none is put before a reset.
       let broken = false;
       stream.on('wantTrailers', () => {
-        if (!broken && !stream.aborted) stream.sendTrailers(fieldsOf(after?.() ?? []));
+        if (!broken && !stream.aborted && !stream.closed) stream.sendTrailers(fieldsOf(after?.() ?? []));
       });
       body.on('error', () => {
         broken = true;

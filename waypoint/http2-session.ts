@@ -28,10 +28,13 @@ export async function openSession(
   way: Way,
   limits: Pick<WaypointLimits, 'headBytes' | 'prefaceMs'>,
 ): Promise<Session> {
-  const session = http2.connect('http://endpoint.invalid', {
+  const options = {
     createConnection: () => socket,
     settings: { enablePush: false, initialWindowSize: windowBytes, maxHeaderListSize: limits.headBytes },
-  });
+    // Clients send `user-agent` twice, say.
+    strictSingleValueFields: false,
+  };
+  const session = http2.connect('http://endpoint.invalid', options);
   session.on('error', () => {});
   // A peer that says no more has gone: Node leaves a socket that may be half open to whoever made it.
   socket.once('end', () => session.destroy());

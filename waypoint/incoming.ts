@@ -45,6 +45,9 @@ const hopByHop = new Set([
   'proxy-authorization',
 ]);
 
+/** What says that trailers follow: to be left out (`endToEnd`) where there are none. */
+export const announcement: ReadonlySet<string> = new Set(['trailer']);
+
 /** The list without what belongs to one connection, and without what its Connection field names. */
 export function endToEnd(headers: HeaderList, drop: ReadonlySet<string> = none): string[] {
   const kept: string[] = [];

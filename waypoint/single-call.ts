@@ -8,6 +8,7 @@ import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { headerOf } from '../model/http-head.ts';
 import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
+import { announcement, endToEnd } from './incoming.ts';
 import {
   h2InternalError,
   type OutgoingCall,
@@ -32,10 +33,10 @@ export function sendAlone(
   handlers: OutgoingHandlers,
 ): OutgoingCall {
   const call = new SingleCall(way, single, handlers, context.config.limits.headBytes);
-  single.dial(way).then(
-    socket => call.start(socket),
-    (error: unknown) => call.fail(asCulvertError(error, 'DIAL_FAILED'), false),
-  );
+  single
+    .dial(way)
+    .then(socket => call.start(socket))
+    .catch((error: unknown) => call.fail(asCulvertError(error, 'DIAL_FAILED'), false));
   return call;
 }
 
@@ -80,6 +81,8 @@ class SingleCall implements OutgoingCall {
       return;
     }
     const { head } = this.#request;
+    // What has no body has no trailers to announce, and Node insists on that.
+    const fields = this.#upgrade === null ? head.headers : endToEnd(head.headers, announcement);
     const framing =
       this.#upgrade === null
         ? ['connection', 'close', 'transfer-encoding', 'chunked']
@@ -87,7 +90,7 @@ class SingleCall implements OutgoingCall {
     const sent = http.request({
       method: head.method,
       path: head.query === null ? head.path : `${head.path}?${head.query}`,
-      headers: ['host', head.authority, ...head.headers, ...framing],
+      headers: ['host', head.authority, ...fields, ...framing],
       setHost: false,
       maxHeaderSize: this.#headBytes,
       createConnection: () => socket,

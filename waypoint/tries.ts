@@ -14,7 +14,13 @@ import type { ForwardPlan } from './filters.ts';
 import type { Incoming } from './incoming.ts';
 import { isGrpc } from './local-answer.ts';
 import type { Slot } from './load.ts';
-import { h2Cancel, type OutgoingCall, type OutgoingError, type OutgoingHandlers } from './outgoing.ts';
+import {
+  h2Cancel,
+  h2InternalError,
+  type OutgoingCall,
+  type OutgoingError,
+  type OutgoingHandlers,
+} from './outgoing.ts';
 import { outcomeOf } from './outcome.ts';
 import { versionFor } from './outgoing-version.ts';
 import { send } from './pools.ts';
@@ -113,6 +119,14 @@ export class Tries implements OutgoingHandlers {
 
   onResponse(status: number, headers: HeaderList, hasBody: boolean): void {
     const way = this.#under();
+    if (!(status >= 200 && status <= 999)) {
+      this.#call?.abort();
+      const error = new CulvertError('UPSTREAM_FAILED', `the endpoint answers with status ${status}`, {
+        side: 'server',
+      });
+      this.onError({ error, seen: true, code: h2InternalError });
+      return;
+    }
     this.#context.health.succeeded(way.workload.uid);
     const grpcStatus = this.#grpcStatus(headers);
     // What gRPC came to may be said at its end only.

@@ -121,6 +121,10 @@ t.test('responses that are not of the usual kind', async t => {
     '/trailers':
       'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-t\r\n\r\n2\r\nok\r\n0\r\nx-t: late\r\n\r\n',
     '/twice': 'HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n',
+    '/announced': 'HTTP/1.1 200 OK\r\ntrailer: x-t\r\ncontent-length: 2\r\n\r\nok',
+    '/none': 'HTTP/1.1 204 No Content\r\ntrailer: x-t\r\n\r\n',
+    '/099': 'HTTP/1.1 099 Early\r\ncontent-length: 0\r\n\r\n',
+    '/600': 'HTTP/1.1 600 Late\r\ncontent-length: 0\r\n\r\n',
     '/reason': 'HTTP/1.1 299 Peculiar\r\ncontent-length: 0\r\n\r\n',
   };
   await world.serve('web', socket => {
@@ -138,6 +142,14 @@ t.test('responses that are not of the usual kind', async t => {
   t.match(await ask('/trailers'), /ok\r\n0\r\nx-t: late\r\n\r\n$/);
   t.match(await ask('/twice'), /set-cookie: a=1\r\nset-cookie: b=2\r\n/);
   t.match(await ask('/reason'), /^HTTP\/1\.1 299 /);
+  t.match(await ask('/announced'), /^HTTP\/1\.1 200 OK\r\ncontent-length: 2\r\n(.*\r\n)*\r\nok$/);
+  t.match(await ask('/none'), /^HTTP\/1\.1 204 No Content\r\nConnection: close\r\n\r\n$/i);
+  t.match(await ask('/600'), /^HTTP\/1\.1 600 /);
+  t.match(await ask('/099'), /^HTTP\/1\.1 503 /);
+  const upgrade = 'connection: upgrade\r\nupgrade: chat\r\ntrailer: x-t';
+  const bytes = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: web\r\n${upgrade}${end}`;
+  t.match(await world.raw(bytes('/announced')), /^HTTP\/1\.1 200 OK\r\n(.*\r\n)*\r\nok$/);
+  t.match(await world.raw(bytes('/099')), /^HTTP\/1\.1 503 /);
 });
 
 t.test('100-continue is answered here, and the body follows', async t => {

@@ -5,9 +5,23 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import t from 'tap';
 import { eventually } from '../lab/eventually.ts';
-import { frame } from '../tunnel/h2/raw-frames.ts';
+import {
+  ACK,
+  block,
+  clientPreface,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  HEADERS,
+  parseFrames,
+  resetCode,
+  RST_STREAM,
+  SETTINGS,
+  settings,
+  u32,
+} from '../tunnel/h2/raw-frames.ts';
 import { World } from './world.ts';
-import { destination, route } from './world-objects.ts';
+import { authorization, destination, route } from './world-objects.ts';
 
 /** An HTTP/2 server at the port of a pod. */
 async function serveHttp2(
@@ -323,3 +337,54 @@ t.test('a response that comes in one piece: head, body and trailers', async t =>
     });
   session.close();
 });
+
+t.test(
+  'what comes twice, is no status, or is reset with the frame that opens it ends nobody else',
+  async t => {
+    const objects = authorization('no-admin', 'DENY', '[{to: [{operation: {paths: ["/admin"]}}]}]');
+    await using world = await World.create({ appProtocol: 'grpc', objects });
+    const answers = [
+      block([':status', '200'], ['content-type', 'a/b'], ['content-type', 'a/c'], ['trailer', 'x-t']),
+      block([':status', '099']),
+      block([':status', '700']),
+    ];
+    await world.serve('web', socket => {
+      socket.write(Buffer.concat([settings(), frame(SETTINGS, ACK, 0)]));
+      socket.on('data', (chunk: Buffer) => {
+        const bytes = chunk.toString('latin1').startsWith('PRI')
+          ? chunk.subarray(clientPreface.length)
+          : chunk;
+        for (const { type, id } of parseFrames(bytes).frames)
+          if (type === HEADERS) socket.write(frame(HEADERS, END_HEADERS | END_STREAM, id, answers.shift()));
+      });
+    });
+    const hostile = await world.connect();
+    let came = Buffer.alloc(0);
+    hostile.on('data', (chunk: Buffer) => (came = Buffer.concat([came, chunk])));
+    const head = (path: string, method: string): Buffer =>
+      block([':method', method], [':scheme', 'http'], [':path', path], [':authority', 'web']);
+    hostile.write(
+      Buffer.concat([
+        clientPreface,
+        settings(),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, head('/admin', 'GET')),
+        frame(RST_STREAM, 0, 1, u32(8)),
+        frame(HEADERS, END_HEADERS | END_STREAM, 3, head('/', 'get')),
+      ]),
+    );
+    await eventually(() => resetCode(parseFrames(came).frames, 3), { what: 'the other refusal' });
+    hostile.destroy();
+    const session = sessionOn(await world.connect());
+    t.match(await ask(session, { ':path': '/', 'user-agent': 'a' }), { status: 200 });
+    const unrepeatable = { ':path': '/', ':method': 'POST' };
+    t.match(await ask(session, unrepeatable), { status: 503 }, 'no status');
+    t.match(await ask(session, unrepeatable), { status: 500 }, 'none of HTTP/2');
+    session.destroy();
+    answers.push(block([':status', '200'], ['etag', '"a"'], ['etag', '"b"']));
+    const twice = await world.raw(
+      'GET / HTTP/1.1\r\nhost: web\r\nuser-agent: a\r\nuser-agent: b\r\nconnection: close\r\n\r\n',
+    );
+    t.match(twice, /^HTTP\/1\.1 200 OK\r\netag: "a"\r\netag: "b"\r\n/);
+    t.equal(await world.metric('culvert_waypoint_refused_total', '{code="WAYPOINT_INTERNAL_ERROR"}'), 0);
+  },
+);
