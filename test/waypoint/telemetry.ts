@@ -162,7 +162,9 @@ t.test('what is sampled: its trace decides, else the share', async t => {
   t.equal(find('/b3-not'), undefined);
   t.equal(find('/b3')?.traceId.toString('hex'), traceId);
   t.same(parents.slice(0, 2), [unsampled, unsampled], 'passed on as they came');
-  t.match(await metricsOf(world), /culvert_waypoint_spans_total\{result="exported"\} 2/);
+  // Counted once the collector's answer has come, after it has told us of them.
+  const exported = /culvert_waypoint_spans_total\{result="exported"\} 2/;
+  await eventually(async () => exported.test(await metricsOf(world)), { what: 'a count of two' });
 });
 
 t.test('a collector that refuses for a while, and one that refuses for good', async () => {
