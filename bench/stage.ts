@@ -18,6 +18,9 @@ import { type BenchOptions } from './options.ts';
 import { eventLoadPort, httpPort, loadPort, nonblocking, stageObjects, vips } from './stage-objects.ts';
 import { buildTools, type Tools } from './tools/build.ts';
 
+/** Until a waypoint that is told to stop has let its connections end. */
+const waypointGraceMs = 30_000;
+
 const launcher = fileURLToPath(new URL('../cli/culvert', import.meta.url));
 
 /** A client and the server that it talks to. */
@@ -53,6 +56,7 @@ export class Stage implements AsyncDisposable {
   #agents: readonly AgentProcess[] = [];
   #setting: AgentSetting | null = null;
   #waypoint: LabProcess | null = null;
+  readonly #webServers = new Map<LabPod, LabProcess>();
 
   private constructor(lab: Lab, tools: Tools, options: BenchOptions) {
     this.lab = lab;
@@ -137,19 +141,31 @@ export class Stage implements AsyncDisposable {
     return agents;
   }
 
-  /** The waypoint of the Service `routed`, on the same CPU, with an access log as agents have one. */
-  async waypoint(): Promise<void> {
+  /**
+   * The waypoint of the Service `routed`, on the same CPU, with an access log as agents have one. One that runs is taken as it
+   * is.
+   */
+  async waypoint(env: Readonly<Record<string, string>> = {}): Promise<LabProcess> {
     const pod = this.#pod('waypoint');
-    if (this.#waypoint?.running === true) return;
+    if (this.#waypoint?.running === true) return this.#waypoint;
     const args = ['--config', this.#configDir, '--name', 'bench/waypoint', '--access-log'];
-    this.#waypoint = pod.spawn(
-      launcher,
-      ['waypoint', 'run', ...args, join(this.lab.directory, 'waypoint.log')],
-      {
-        cpus: this.cpus,
-      },
-    );
-    await this.#waypoint.listensOn(15008);
+    const log = join(this.lab.directory, 'waypoint.log');
+    const waypoint = pod.spawn(launcher, ['waypoint', 'run', ...args, log], { cpus: this.cpus, env });
+    this.#waypoint = waypoint;
+    await waypoint.listensOn(15008);
+    return waypoint;
+  }
+
+  async stopWaypoint(): Promise<void> {
+    await this.#waypoint?.stop('SIGTERM', waypointGraceMs);
+    this.#waypoint = null;
+  }
+
+  /** The web server of a pair. */
+  webServer({ server }: Pair): LabProcess {
+    const nginx = this.#webServers.get(server);
+    if (nginx === undefined) throw new CulvertError('BENCH_STAGE', `${server.name} serves nothing`);
+    return nginx;
   }
 
   async stopAgents(): Promise<void> {
@@ -178,6 +194,7 @@ export class Stage implements AsyncDisposable {
     const path = join(this.lab.directory, `nginx-${pod.name}.conf`);
     writeFileSync(path, nginxConfiguration(httpPort, join(this.lab.directory, `nginx-${pod.name}`)));
     const nginx = pod.spawn('nginx', ['-c', path], { cpus, openFiles: 65_536 });
+    this.#webServers.set(pod, nginx);
     await Promise.all([
       load.listensOn(loadPort),
       eventLoad.listensOn(eventLoadPort),
