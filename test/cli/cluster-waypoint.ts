@@ -1,18 +1,10 @@
 /** `culvert waypoint apply|list|status|delete`, as a process against the small API server. */
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { FakeApi } from '../control/cluster/fake-api.ts';
+import { culvert as run, type Said } from '../help/culvert.ts';
 
-const main = join(import.meta.dirname, '../../cli/main.ts');
 const gatewayApi = 'gateway.networking.k8s.io/v1';
 const use = 'culvert.dev/use-waypoint';
-
-interface Said {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
 
 async function cluster(t: Test) {
   const fake = await FakeApi.start();
@@ -21,12 +13,7 @@ async function cluster(t: Test) {
   fake.put('namespaces', { metadata: { name: 'shop' } });
   const kubeconfig = fake.kubeconfig(t.testdir({}));
   const culvert = (...args: string[]): Promise<Said> =>
-    new Promise(resolve => {
-      const all = [main, 'waypoint', ...args, `--kubeconfig=${kubeconfig}`];
-      execFile(process.execPath, all, (error, out, err) =>
-        resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-      );
-    });
+    run('waypoint', ...args, `--kubeconfig=${kubeconfig}`);
   return { fake, culvert };
 }
 
@@ -58,8 +45,8 @@ function judge(fake: FakeApi, name: string, programmed: 'True' | 'False'): void 
 t.test('a waypoint is made, used, seen and deleted', async t => {
   const { fake, culvert } = await cluster(t);
   const made = await culvert('apply', '-n', 'shop', '--for=all', '--enroll-namespace');
-  t.equal(made.code, 0, made.err);
-  t.match(made.out, /created +Gateway shop\/waypoint\nchanged +Namespace shop\n/);
+  t.equal(made.code, 0, made.stderr);
+  t.match(made.stdout, /created +Gateway shop\/waypoint\nchanged +Namespace shop\n/);
   t.match(fake.get('gateways', 'shop', 'waypoint'), {
     metadata: { labels: { 'culvert.dev/waypoint-for': 'all' } },
     spec: { gatewayClassName: 'culvert-waypoint', listeners: [{ port: 15008, protocol: 'HBONE' }] },
@@ -68,31 +55,31 @@ t.test('a waypoint is made, used, seen and deleted', async t => {
 
   const unknown = await culvert('status', '-n', 'shop');
   t.equal(unknown.code, 1);
-  t.match(unknown.out, /no control plane has looked at it/);
+  t.match(unknown.stdout, /no control plane has looked at it/);
   judge(fake, 'waypoint', 'False');
   const waiting = await culvert('status', 'waypoint', '-n', 'shop', '--wait', '--timeout=1s');
   t.equal(waiting.code, 1);
-  t.match(waiting.err, /none of its pods is ready/);
+  t.match(waiting.stderr, /none of its pods is ready/);
   judge(fake, 'waypoint', 'True');
   t.equal((await culvert('status', '-A', '--wait')).code, 0);
   t.equal((await culvert('status', 'other', '-n', 'shop')).code, 1);
 
   fake.put('services', { metadata: { namespace: 'shop', name: 'web', labels: { [use]: 'waypoint' } } });
-  const { out } = await culvert('list', '-A');
+  const { stdout } = await culvert('list', '-A');
   t.match(
-    out,
+    stdout,
     /^NAMESPACE +NAME +FOR +ADDRESS +PROGRAMMED +USED BY\nshop +waypoint +all +10.96.0.9 +yes +2\n$/,
   );
-  t.match(JSON.parse((await culvert('list', '-n', 'shop', '-o', 'json')).out), [
+  t.match(JSON.parse((await culvert('list', '-n', 'shop', '-o', 'json')).stdout), [
     { name: 'waypoint', programmed: true },
   ]);
 
   const gone = await culvert('delete', 'waypoint', '-n', 'shop');
   t.equal(gone.code, 0);
-  t.match(gone.err, /Namespace shop still asks for it[^]*Service shop\/web still asks for it/);
+  t.match(gone.stderr, /Namespace shop still asks for it[^]*Service shop\/web still asks for it/);
   t.equal(fake.get('gateways', 'shop', 'waypoint'), undefined);
   t.equal((await culvert('delete', 'waypoint', '-n', 'shop')).code, 1);
-  t.equal((await culvert('list', '-A')).out, 'no waypoints\n');
+  t.equal((await culvert('list', '-A')).stdout, 'no waypoints\n');
 });
 
 t.test('what belongs to something else is not taken', async t => {
@@ -103,7 +90,7 @@ t.test('what belongs to something else is not taken', async t => {
   });
   const taken = await culvert('apply', '-n', 'shop', '--name=edge');
   t.equal(taken.code, 64);
-  t.match(taken.err, /WAYPOINT_TAKEN.*class nginx/);
+  t.match(taken.stderr, /WAYPOINT_TAKEN.*class nginx/);
   fake.put('namespaces', { metadata: { name: 'shop', labels: { [use]: 'other' } } });
   const enrolled = await culvert('apply', '-n', 'shop', '--enroll-namespace');
   t.equal(enrolled.code, 64);
@@ -116,8 +103,8 @@ t.test('what belongs to something else is not taken', async t => {
 t.test('a cluster without Gateway API', async t => {
   const { fake, culvert } = await cluster(t);
   fake.unserve(gatewayApi, 'gateways');
-  const { code, err } = await culvert('apply', '-n', 'shop');
+  const { code, stderr } = await culvert('apply', '-n', 'shop');
   t.equal(code, 64);
-  t.match(err, /GATEWAY_API_MISSING/);
-  t.equal((await culvert('list', '-A')).out, 'no waypoints\n');
+  t.match(stderr, /GATEWAY_API_MISSING/);
+  t.equal((await culvert('list', '-A')).stdout, 'no waypoints\n');
 });

@@ -1,9 +1,6 @@
 /** `culvert explain` and `culvert routes` over the objects of an API server, as people run them. */
-import { execFile } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import t from 'tap';
+import { culvert as run, type Said } from '../help/culvert.ts';
 import { parseAllDocuments } from 'yaml';
 import { FakeApi, refuse } from '../control/cluster/fake-api.ts';
 
@@ -134,15 +131,10 @@ for (const document of parseAllDocuments(cluster)) {
       : (definitions[kind]?.[1] ?? `${kind.toLowerCase()}s`);
   api.put(plural, object, apiVersion);
 }
-const kubeconfig = api.kubeconfig(mkdtempSync(join(tmpdir(), 'culvert-explain-')));
+const kubeconfig = api.kubeconfig(t.testdir({}));
 
-function culvert(...args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const command = [join(import.meta.dirname, '../../cli/main.ts'), ...args, '--kubeconfig', kubeconfig];
-  return new Promise(resolve => {
-    execFile(process.execPath, command, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
-    });
-  });
+function culvert(...args: readonly string[]): Promise<Said> {
+  return run(...args, '--kubeconfig', kubeconfig);
 }
 
 t.test('what would become of a request', async t => {

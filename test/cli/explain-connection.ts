@@ -1,8 +1,8 @@
 /** `culvert explain tls://…` and `tcp://…` as people run it. */
-import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { culvert } from '../help/culvert.ts';
 
 const directory = t.testdir({});
 writeFileSync(
@@ -64,22 +64,13 @@ spec:
 `,
 );
 
-interface Said {
-  readonly code: number;
-  readonly text: string;
+async function run(...args: readonly string[]): Promise<{ code: number; text: string }> {
+  const { code, stdout, stderr } = await culvert(...args);
+  return { code, text: stdout + stderr };
 }
 
-function explain(...args: readonly string[]): Promise<Said> {
+function explain(...args: readonly string[]): Promise<{ code: number; text: string }> {
   return run('explain', '--config', directory, ...args);
-}
-
-function run(...args: readonly string[]): Promise<Said> {
-  const command = [join(import.meta.dirname, '../../cli/main.ts'), ...args];
-  return new Promise(resolve => {
-    execFile(process.execPath, command, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, text: stdout + stderr });
-    });
-  });
 }
 
 t.test('TLS by its name', async t => {

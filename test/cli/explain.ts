@@ -1,11 +1,10 @@
 /** `culvert explain` as people run it. */
-import { execFile } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { culvert, type Said } from '../help/culvert.ts';
 
-const directory = mkdtempSync(join(tmpdir(), 'culvert-explain-'));
+const directory = t.testdir({});
 writeFileSync(
   join(directory, 'mesh.yaml'),
   `apiVersion: v1
@@ -45,19 +44,8 @@ spec:
 `,
 );
 
-interface Said {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 function explain(...args: readonly string[]): Promise<Said> {
-  const command = [join(import.meta.dirname, '../../cli/main.ts'), 'explain', '--config', directory, ...args];
-  return new Promise(resolve => {
-    execFile(process.execPath, command, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
-    });
-  });
+  return culvert('explain', '--config', directory, ...args);
 }
 
 t.test('the rule that is hit, and why no other', async t => {
