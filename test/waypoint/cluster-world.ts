@@ -23,7 +23,7 @@ import { FakeApi } from '../control/cluster/fake-api.ts';
 import { until } from '../control/cluster/until.ts';
 import { poolOf } from '../direct/tunnel-world.ts';
 import { request, throughTunnel } from './application.ts';
-import { dialHere, onLoopback } from './on-loopback.ts';
+import { dialHere, onLoopback, patient } from './on-loopback.ts';
 import { vip } from './world-objects.ts';
 
 /** What of a test is needed here. */
@@ -239,7 +239,7 @@ export class ClusterWorld {
         ...onLoopback,
         accessLog: '',
 
-        limits: { ...defaultWaypointLimits, ...limits },
+        limits: patient(limits),
       },
       dialHere,
     );

@@ -16,7 +16,7 @@ import type { TunnelPool } from '../../tunnel/pool.ts';
 import { eventually } from '../lab/eventually.ts';
 import { issue, poolOf } from '../direct/tunnel-world.ts';
 import { type Answer, request, throughTunnel } from './application.ts';
-import { dialHere, onLoopback } from './on-loopback.ts';
+import { dialHere, onLoopback, patient } from './on-loopback.ts';
 import { meshOf, type PodPlace, vip } from './world-objects.ts';
 
 const waypointIdentity = 'spiffe://cluster.local/ns/shop/sa/waypoint';
@@ -95,7 +95,7 @@ export class World implements AsyncDisposable {
         gateway: { namespace: 'shop', name: 'wp' },
         ...onLoopback,
         accessLog,
-        limits: { ...defaultWaypointLimits, ...limits },
+        limits: patient(limits),
       },
       async (...address) => wrap(await dialHere(...address)),
       now,
