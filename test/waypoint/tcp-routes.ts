@@ -202,7 +202,8 @@ t.test('a TCPRoute carries HTTP as it is', async t => {
 });
 
 t.test('a server that speaks first behind a TCPRoute', async t => {
-  await using world = await World.create({ pods: ['v1', 'v2'], objects: bound('TCPRoute', [], to('v1')) });
+  const objects = bound('TCPRoute', [], to('v1'));
+  await using world = await World.create({ pods: ['v1', 'v2'], objects, limits: { detectMs: 50 } });
   await world.serve('v1', socket => {
     socket.write('220 ready\r\n');
     socket.pipe(socket);

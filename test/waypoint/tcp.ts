@@ -26,7 +26,7 @@ t.test('first bytes', async t => {
 });
 
 t.test('a server that speaks first is not kept waiting', async t => {
-  await using world = await World.create();
+  await using world = await World.create({ limits: { detectMs: 50 } });
   await world.serve('web', socket => {
     socket.write('220 ready\r\n');
     socket.pipe(socket);
