@@ -139,8 +139,7 @@ function installNode(root: string): void {
   chmodSync(node, 0o755);
   const launcher = join(root, home, 'bin/culvert.ts');
   mkdirSync(dirname(launcher), { recursive: true });
-  // The main thread makes little garbage: a small young generation saves memory (see cli/culvert).
-  writeFileSync(launcher, "#!/usr/local/bin/node --max-semi-space-size=2\nimport '../cli/main.ts';\n");
+  writeFileSync(launcher, "#!/usr/local/bin/node\nimport '../cli/main.ts';\n");
   chmodSync(launcher, 0o755);
   symlinkSync(join(home, 'bin/culvert.ts'), join(root, program));
   symlinkSync(join(home, 'native/keeper/build/culvert-keeper'), join(root, keeper));

@@ -61,11 +61,15 @@ export function buildImage(archive: string, tag: string): BuiltImage {
   }
 }
 
-/** As in the Containerfile. One malloc arena: glibc would keep one for each thread (see cli/culvert). */
+/**
+ * As in the Containerfile. One malloc arena: glibc would keep one for each thread. The young generation of the heap is small, but
+ * for waypoints, whose pods say otherwise (see cli/culvert for both).
+ */
 const environment = {
   PATH: '/usr/local/bin:/usr/bin:/bin',
   MALLOC_ARENA_MAX: '1',
   NODE_ENV: 'production',
+  NODE_OPTIONS: '--max-semi-space-size=2',
 };
 
 function distribution(): string {
