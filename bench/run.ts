@@ -30,6 +30,8 @@ import { Stage } from './stage.ts';
 import { figures, table } from './table.ts';
 
 const warmUpSeconds = 0.3;
+/** Until the code of a waypoint is compiled as it will be for the rest of its life. */
+const waypointWarmUpSeconds = 6;
 
 interface Measured extends Pick<Results, 'rows' | 'curves'> {
   readonly failures: readonly string[];
@@ -42,7 +44,12 @@ async function runPath(name: PathName, path: Path, stage: Stage, options: BenchO
   if (wanted('memory')) await stage.stopAgents();
   const agents = path.agents === null ? [] : await stage.agents(path.agents);
   const agent = agents[0] ?? null;
-  if (path.waypoint === true) await stage.waypoint();
+  if (path.waypoint === true) {
+    await stage.waypoint();
+    await measures
+      .find(({ name: kind }) => kind === 'http')
+      ?.take(stage, path.culvert, waypointWarmUpSeconds);
+  }
   const rows: Row[] = [];
   const curves: Curve[] = [];
   const failures: string[] = [];
