@@ -36,7 +36,8 @@ t.test('requests go where the weights send them', async t => {
   const seen = new Set<unknown>();
   for (let turn = 0; turn < 40; turn += 1) seen.add((await world.request('/')).headers['x-pod']);
   t.same(seen, new Set(['one', 'two']), 'what does not match goes to the service itself');
-  t.equal((await world.line({ status: 200 }))['route'], 'TrafficSplit shop/s rule 2');
+  // Lines are written a moment later: the last one may still be of a request before.
+  t.ok(await world.line({ status: 200, route: 'TrafficSplit shop/s rule 2' }));
 });
 
 t.test('connections too', async t => {
