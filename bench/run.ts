@@ -8,7 +8,7 @@ import { CulvertError, describeError } from '../base/errors.ts';
 import type { AgentProcess } from '../test/lab/agent-process.ts';
 import { compare, type Row } from './compare.ts';
 import { distribution, sweep, sweptNames } from './curves.ts';
-import { type Measure, measures } from './measures.ts';
+import { http, httpConnections, type Measure, measures } from './measures.ts';
 import { idleAgent, idleConnections, soak } from './memory.ts';
 import {
   type BenchOptions,
@@ -30,7 +30,7 @@ import { Stage } from './stage.ts';
 import { figures, table } from './table.ts';
 
 const warmUpSeconds = 0.3;
-/** Until the code of a waypoint is compiled as it will be for the rest of its life. */
+/** Until the JavaScript of a waypoint is compiled, which is the state it is in for the rest of its life. */
 const waypointWarmUpSeconds = 6;
 
 interface Measured extends Pick<Results, 'rows' | 'curves'> {
@@ -46,9 +46,7 @@ async function runPath(name: PathName, path: Path, stage: Stage, options: BenchO
   const agent = agents[0] ?? null;
   if (path.waypoint === true) {
     await stage.waypoint();
-    await measures
-      .find(({ name: kind }) => kind === 'http')
-      ?.take(stage, path.culvert, waypointWarmUpSeconds);
+    await http(stage, path.culvert, waypointWarmUpSeconds, httpConnections);
   }
   const rows: Row[] = [];
   const curves: Curve[] = [];
@@ -175,6 +173,7 @@ async function main(): Promise<void> {
     return;
   }
   const options = optionsFrom(process.env);
+  const begun = performance.now();
   const released = readResults(options.release);
   const { results, failures } = await resultsOf(options);
   const isWhole = failures.length === 0;
@@ -183,6 +182,7 @@ async function main(): Promise<void> {
   if (options.docs && isWhole) show(results);
   process.stdout.write(`\n${report(results, released)}`);
   process.stdout.write(`Results: ${resolve(options.from || options.output)}; plots: ${drawn.join(', ')}\n`);
+  process.stdout.write(`It took ${((performance.now() - begun) / 60_000).toFixed(1)} minutes.\n`);
   if (isWhole) return;
   for (const failure of failures) say(`bench: ${failure}`);
   if (options.docs || options.keepAsRelease) say('bench: so nothing is shown or kept');
