@@ -33,7 +33,7 @@ const sweeps: Readonly<Record<SweptName, Sweep>> = {
   },
   connections: {
     unit: '/s',
-    at: [1, 8, 64, 256, 1_000],
+    at: [1, 10, 100, 1_000],
     take: (stage, pair, at, seconds) => http(stage, pair, seconds, at),
   },
 };
@@ -41,9 +41,9 @@ const sweeps: Readonly<Record<SweptName, Sweep>> = {
 /** Besides what is thrown away: a curve of a few points needs less of each. */
 const curveRounds = (options: BenchOptions): number => Math.ceil(options.rounds / 2);
 const warmUpSeconds = 0.3;
-const payloadShare = 0.5;
+const payloadShare = 0.4;
 /** Of many connections some are over before they have passed so much that their legs are joined. */
-const mostSeen = 64;
+const mostSeen = 100;
 
 export async function sweep(
   name: SweptName,
