@@ -16,6 +16,10 @@ export interface EnrolledPod {
   readonly timeWaitReuse: string;
   /** At least one set for each shard; kept open here, so that a dead shard's successor takes over its backlog. */
   readonly listeners: ListenerSet[];
+  /** As in ShardPodMessage. */
+  readonly tag: number;
+  readonly clients: SharedArrayBuffer;
+  readonly peers: SharedArrayBuffer;
 }
 
 /** A pod that lives on. */

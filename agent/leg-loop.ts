@@ -17,44 +17,48 @@ interface Watched {
 }
 
 export interface ListenOptions {
-  readonly onConnection: (leg: Leg, from: native.SocketAddress) => void;
+  /** The socket is the loop's until `disown` or `drop`, or a leg of it ends. */
+  readonly onConnection: (socket: native.AcceptedSocket) => void;
   /** Nothing could be accepted; it goes on a moment later. */
   readonly onTrouble: (error: unknown) => void;
 }
 
-/** One listener of a pod. */
+export interface TakeOptions {
+  /** As in ListenOptions, where there is one. */
+  readonly onPassed: (passed: native.PassedSocket) => void;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/** One listener of a pod, or what other shards put what they have accepted into. */
 class Listener implements Watched {
   readonly #loop: native.SocketLoop;
   readonly #watched: (Watched | null)[];
   readonly #fd: number;
-  readonly #options: ListenOptions;
-  readonly #take: (accepted: native.AcceptedSocket) => void;
+  /** Takes one; false where none waits. */
+  readonly #take: () => boolean;
+  readonly #onTrouble: (error: unknown) => void;
   #open = true;
 
   constructor(
     loop: native.SocketLoop,
     watched: (Watched | null)[],
     fd: number,
-    options: ListenOptions,
-    take: (accepted: native.AcceptedSocket) => void,
+    take: () => boolean,
+    onTrouble: (error: unknown) => void,
   ) {
     this.#loop = loop;
     this.#watched = watched;
     this.#fd = fd;
-    this.#options = options;
     this.#take = take;
+    this.#onTrouble = onTrouble;
     this.#begin();
   }
 
   ready(): void {
     try {
-      for (let count = 0; this.#open && count < mostAccepted; count += 1) {
-        const accepted = this.#loop.accept(this.#fd);
-        if (accepted === null) return;
-        this.#take(accepted);
-      }
+      for (let count = 0; this.#open && count < mostAccepted; count += 1) if (!this.#take()) return;
     } catch (error) {
-      this.#options.onTrouble(error);
+      this.#onTrouble(error);
       this.#pause();
       setTimeout(() => this.#begin(), pauseMs).unref();
     }
@@ -88,10 +92,41 @@ export class LegLoop {
   #later: Leg[] = [];
 
   /** Accepts on a listener, which is the loop's from now on. */
-  listen(fd: number, options: ListenOptions): { close(): void } {
-    return new Listener(this.#native, this.#watched, fd, options, accepted =>
-      options.onConnection(new Leg(this, accepted.fd), accepted),
-    );
+  listen(fd: number, { onConnection, onTrouble }: ListenOptions): { close(): void } {
+    const take = (): boolean => {
+      const accepted = this.#native.accept(fd);
+      if (accepted !== null) onConnection(accepted);
+      return accepted !== null;
+    };
+    return new Listener(this.#native, this.#watched, fd, take, onTrouble);
+  }
+
+  /** Takes what comes out of a queue, whose end is the loop's from now on. */
+  take(queueOut: number, { onPassed, onTrouble }: TakeOptions): void {
+    const take = (): boolean => {
+      const passed = native.takeSocket(queueOut);
+      if (passed === null) return false;
+      if (passed.fd !== null) this.#native.adopt(passed.fd);
+      onPassed(passed);
+      return true;
+    };
+    // It ends with the loop.
+    void new Listener(this.#native, this.#watched, queueOut, take, onTrouble);
+  }
+
+  /** A leg of a socket that was accepted. */
+  legOf(socket: native.AcceptedSocket): Leg {
+    return new Leg(this, socket.fd);
+  }
+
+  /** Leaves a socket that was accepted to the caller. */
+  disown(fd: number): void {
+    this.#native.disown(fd);
+  }
+
+  /** Closes a socket that was accepted, without a leg. */
+  drop(fd: number): void {
+    this.#native.release(fd);
   }
 
   /** A leg of a socket that was dialled. */

@@ -11,6 +11,7 @@ import * as native from '../native/native.ts';
 import { ByteQueue } from '../tunnel/h2/byte-queue.ts';
 import type { Joining } from './leg-join.ts';
 import type { LegLoop } from './leg-loop.ts';
+import type { Spread } from './spread.ts';
 
 const { in: canRead, out: canWrite, error, hangUp, peerEnded } = native.readyBits;
 const EAGAIN = -11;
@@ -67,6 +68,8 @@ export class Leg {
   #handlers = nobody;
   /** Asked about all that passes as long as the leg may be joined. */
   #joining: Joining | null = null;
+  /** Told when it is over. */
+  #counted: Spread | null = null;
   /** Written, and not yet taken by the kernel. */
   #queue: ByteQueue | null = null;
   #flags = 0;
@@ -79,6 +82,11 @@ export class Leg {
 
   get closed(): boolean {
     return (this.#flags & closed) !== 0;
+  }
+
+  /** Is one of those that are counted there. */
+  set counted(spread: Spread) {
+    this.#counted = spread;
   }
 
   /** May be joined, as `joining` decides. */
@@ -217,6 +225,7 @@ export class Leg {
     this.#flags |= closed;
     this.#queue = null;
     this.#loop.release(this);
+    this.#counted?.over();
     this.#handlers.gone(this);
   }
 }

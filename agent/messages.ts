@@ -8,6 +8,7 @@ import type { AgentConfig } from './config.ts';
 import type { KeptClient } from '../model/affinity.ts';
 import type { Neighbour } from './kernel-path-requests.ts';
 import type { PassageMaps } from './kernel-path-passages.ts';
+import type { SocketQueueEnds } from '../native/native.ts';
 import type { MeshDelta } from '../model/mesh.ts';
 import type { IssuedCertificate } from '../tunnel/certificates.ts';
 import type { ShardSnapshot } from './shard-metrics.ts';
@@ -25,6 +26,8 @@ export interface ShardStart {
   /** Whether connections between pods of this node can become the kernel's. */
   readonly kernelPath: boolean;
   readonly legProgram: number | null;
+  /** By which shards pass connections to each other, one for each; they stay the main thread's. */
+  readonly queues: readonly SocketQueueEnds[];
 }
 
 /** One enrolled pod as a shard sees it. The shard owns the listeners from then on. */
@@ -39,6 +42,11 @@ export interface ShardPodMessage {
   /** Lent by the main thread until `podRemoved` names it: a number that is reused early would be another namespace. */
   readonly netnsFd: number;
   readonly listeners: readonly ListenerSet[];
+  /** See Pod.tag. */
+  readonly tag: number;
+  /** Counts of spread.ts, the same for all shards: of clients' connections, and of peers' tunnels. */
+  readonly clients: SharedArrayBuffer;
+  readonly peers: SharedArrayBuffer;
 }
 
 /** Settings of the mesh that shards need; from MeshConfig. */
@@ -60,6 +68,8 @@ export type ToShard =
   | { readonly type: 'mesh'; readonly delta: MeshDelta }
   | { readonly type: 'certificate'; readonly certificate: IssuedCertificate }
   | { readonly type: 'certificateGone'; readonly identity: string }
+  /** It knows all that it has to: what others have accepted for it may come. */
+  | { readonly type: 'introduced' }
   | { readonly type: 'podAdd'; readonly pod: ShardPodMessage }
   /** This agent serves, and so keeps the books of what the kernel carries: for the first shard. */
   | { readonly type: 'books' }

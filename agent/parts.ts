@@ -191,6 +191,7 @@ function openShards(agent: Agent, redirect: Redirect, { mode, legProgram }: Kern
     onMessage: (index, message) => agent.fromShard(index, message),
     onLost: index => {
       agent.parts.lostShard(index);
+      agent.parts.pods.shardLost(index);
       ledger.lost(index);
     },
   });

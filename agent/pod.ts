@@ -7,6 +7,7 @@ import type { Connection } from './connections.ts';
 import type { LegLoop } from './leg-loop.ts';
 import type { ShardPodMessage } from './messages.ts';
 import { PodSockets } from './sockets.ts';
+import { Spread } from './spread.ts';
 
 /** How long news may take to reach every agent. */
 const leaveMs = 2_000;
@@ -21,6 +22,11 @@ export class Pod {
   readonly addresses: readonly string[];
   readonly cookie: bigint;
   readonly netnsFd: number;
+  /** By which shards name it to each other: no two pods of an agent ever have the same. */
+  readonly tag: number;
+  /** Connections that its application or plain clients have opened, and tunnels of peers, by the shard that carries them. */
+  readonly clients: Spread;
+  readonly peers: Spread;
   readonly sockets: PodSockets;
   readonly connections = new Set<Connection>();
   /** Ends of inbound tunnels, so that they close with the pod. */
@@ -30,7 +36,8 @@ export class Pod {
   gone = false;
   #leaving: NodeJS.Timeout | undefined;
 
-  constructor(message: ShardPodMessage, legs: LegLoop, makePool: (pod: Pod) => TunnelPool) {
+  /** @param shard its index */
+  constructor(message: ShardPodMessage, shard: number, legs: LegLoop, makePool: (pod: Pod) => TunnelPool) {
     this.uid = message.podUid;
     this.workloadUid = message.workloadUid;
     this.name = message.name;
@@ -39,6 +46,9 @@ export class Pod {
     this.addresses = message.addresses;
     this.cookie = message.cookie;
     this.netnsFd = message.netnsFd;
+    this.tag = message.tag;
+    this.clients = new Spread(message.clients, shard);
+    this.peers = new Spread(message.peers, shard);
     this.sockets = new PodSockets(message.netnsFd, legs);
     this.pool = makePool(this);
   }
@@ -64,6 +74,8 @@ export class Pod {
   close(error: CulvertError): void {
     if (this.gone) return;
     this.gone = true;
+    this.clients.end();
+    this.peers.end();
     clearTimeout(this.#leaving);
     this.stopAccepting();
     for (const connection of this.connections) {

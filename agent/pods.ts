@@ -25,6 +25,7 @@ import type { EnrolmentStates, WantedPod } from './mesh-source.ts';
 import type { ShardPodMessage } from './messages.ts';
 import { closeSet, type ListenerSet, openListeners, setsOfShard } from './pod-listeners.ts';
 import type { Redirect } from './redirect.ts';
+import { forgetShard, newCounts } from './spread.ts';
 
 export interface PodsOptions {
   readonly shards: number;
@@ -60,6 +61,7 @@ export class Pods {
   #inheritance: Inheritance | null = null;
   /** Pods that the agent before has enrolled and our own sources have not spoken of yet. */
   #kept: readonly WantedPod[] = [];
+  #nextTag = 0;
   #started = 0;
   #retired = 0;
 
@@ -139,6 +141,12 @@ export class Pods {
     this.#kept = [];
     this.#inheritance?.closePods();
     this.#inheritance = null;
+  }
+
+  /** A shard has died, and its connections with it. */
+  shardLost(index: number): void {
+    for (const { clients, peers } of this.#enrolled.values())
+      for (const counts of [clients, peers]) forgetShard(counts, index);
   }
 
   /** What another agent needs to take over; nothing changes any more until `resume`. */
@@ -256,6 +264,9 @@ export class Pods {
         cookie,
         timeWaitReuse: inherited?.timeWaitReuse ?? timeWaitReuse,
         listeners,
+        tag: this.#nextTag++,
+        clients: newCounts(shards),
+        peers: newCounts(shards),
       };
       await this.#tellShards(pod);
       const [first] = listeners;
@@ -309,6 +320,9 @@ export class Pods {
       addresses: pod.wanted.addresses,
       cookie: pod.cookie,
       netnsFd: native.duplicate(pod.netnsFd),
+      tag: pod.tag,
+      clients: pod.clients,
+      peers: pod.peers,
       listeners: setsOfShard(pod.listeners, index, this.#options.shards),
     };
   }

@@ -12,6 +12,7 @@ import type { EndpointNames } from './endpoint-names.ts';
 import type { Inquiries } from './inquiries.ts';
 import type { LegLoop } from './leg-loop.ts';
 import type { FromShard, ShardMeshSettings } from './messages.ts';
+import type { SocketQueueEnds } from '../native/native.ts';
 import { newbornWorkload } from './newborn.ts';
 import type { Pod } from './pod.ts';
 import type { CurrentCertificates } from '../tunnel/current-certificates.ts';
@@ -20,6 +21,10 @@ import type { ShardMetrics } from './shard-metrics.ts';
 import type { SourceCaps } from '../tunnel/source-caps.ts';
 
 export interface ShardContext {
+  /** Of this shard. */
+  readonly index: number;
+  /** Of all shards, by index. */
+  readonly queues: readonly SocketQueueEnds[];
   readonly config: AgentConfig;
   readonly originalDestinationMap: number;
   readonly peerNameMap: number;
@@ -34,9 +39,10 @@ export interface ShardContext {
   readonly health: EndpointHealth;
   readonly names: EndpointNames;
   readonly caps: SourceCaps;
-  /** Enrolled pods of this node, by pod UID and by workload UID. */
+  /** Enrolled pods of this node, by pod UID, by workload UID and by what shards call them. */
   readonly pods: Map<string, Pod>;
   readonly podsByWorkload: Map<string, Pod>;
+  readonly podsByTag: Map<number, Pod>;
   /** Ports inside pods that belong to the mesh. */
   readonly agentPorts: ReadonlySet<number>;
   /** Which endpoints clients are kept at. */

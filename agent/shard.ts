@@ -15,7 +15,7 @@ import { Inquiries } from './inquiries.ts';
 import { Passages } from './kernel-path-passages.ts';
 import { VerdictRequests } from './kernel-path-requests.ts';
 import { LegLoop } from './leg-loop.ts';
-import { listen } from './listen.ts';
+import { listen, listenToShards } from './listen.ts';
 import type {
   FromShard,
   PodListeners,
@@ -42,7 +42,6 @@ const leastMs = 2_000;
 
 export class Shard {
   readonly #context: ShardContext;
-  readonly #index: number;
   readonly #send: (message: FromShard) => void;
   readonly #observer: Observer;
   readonly #dns: PodDns;
@@ -54,13 +53,14 @@ export class Shard {
 
   constructor(start: ShardStart, send: (message: FromShard) => void) {
     const { config } = start;
-    this.#index = start.index;
     this.#send = send;
     this.#log = createLogger({ component: 'shard', level: config.logLevel }).child({ shard: start.index });
     this.#observer = new Observer(config.accessLog, this.#metrics, this.#log);
     const mesh = new Mesh();
     const requests = start.kernelPath ? new VerdictRequests(send) : null;
     this.#context = {
+      index: start.index,
+      queues: start.queues,
       config,
       originalDestinationMap: start.originalDestinationMap,
       peerNameMap: start.peerNameMap,
@@ -81,6 +81,7 @@ export class Shard {
       ]),
       pods: new Map(),
       podsByWorkload: new Map(),
+      podsByTag: new Map(),
       affinity: new Affinity(),
       send,
       inquiries:
@@ -123,6 +124,9 @@ export class Shard {
         return;
       case 'certificateGone':
         context.certificates.forget(message.identity);
+        return;
+      case 'introduced':
+        listenToShards(context);
         return;
       case 'books':
         this.#passages?.keep();
@@ -173,9 +177,10 @@ export class Shard {
     let error: string | null = null;
     try {
       this.#removePod(message.podUid, 'enrolled anew');
-      const pod = new Pod(message, context.legs, it => makePool(context, it));
+      const pod = new Pod(message, context.index, context.legs, it => makePool(context, it));
       context.pods.set(pod.uid, pod);
       context.podsByWorkload.set(pod.workloadUid, pod);
+      context.podsByTag.set(pod.tag, pod);
       listen(context, pod, message.listeners);
       this.#dns.add(pod, message.listeners);
       this.#passages?.podAdded();
@@ -190,6 +195,7 @@ export class Shard {
     const pod = this.#context.pods.get(podUid);
     if (pod === undefined) return;
     this.#context.pods.delete(podUid);
+    this.#context.podsByTag.delete(pod.tag);
     if (this.#context.podsByWorkload.get(pod.workloadUid) === pod)
       this.#context.podsByWorkload.delete(pod.workloadUid);
     this.#dns.remove(pod);
@@ -241,7 +247,7 @@ export class Shard {
     if (question === 'ping') return { kind: 'ping' };
     this.#passages?.scan();
     if (question === 'connections')
-      return { kind: 'connections', connections: this.#context.connections.views(this.#index) };
+      return { kind: 'connections', connections: this.#context.connections.views(this.#context.index) };
     const outbound = { tunnels: 0, streams: 0 };
     let inbound = 0;
     for (const pod of this.#context.pods.values()) {

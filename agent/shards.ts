@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Logger } from '../base/log.ts';
+import * as native from '../native/native.ts';
 import type { FromShard, Question, ShardAnswer, ShardStart, ToShard } from './messages.ts';
 
 interface Shard {
@@ -15,7 +16,7 @@ interface Shard {
 
 export interface ShardsOptions {
   readonly count: number;
-  readonly start: Omit<ShardStart, 'index'>;
+  readonly start: Omit<ShardStart, 'index' | 'queues'>;
   readonly hangMs: number;
   readonly log: Logger;
   /** Everything that a new shard must be told, in order; descriptors in it are made for this shard. */
@@ -32,6 +33,7 @@ export class Shards {
   readonly #options: ShardsOptions;
   readonly #shards: (Shard | null)[] = [];
   readonly #asked = new Map<number, (answer: ShardAnswer | null) => void>();
+  readonly #queues: native.SocketQueueEnds[] = [];
   #nextQuestion = 1;
   #watch: NodeJS.Timeout | null = null;
   #stopping = false;
@@ -44,6 +46,7 @@ export class Shards {
   /** Starts all shards; resolves when each runs. */
   async start(): Promise<void> {
     const started: Promise<void>[] = [];
+    for (let index = 0; index < this.#options.count; index += 1) this.#queues.push(native.socketQueue());
     for (let index = 0; index < this.#options.count; index += 1) started.push(this.#spawn(index));
     await Promise.all(started);
     const every = Math.max(250, Math.floor(this.#options.hangMs / 4));
@@ -89,6 +92,7 @@ export class Shards {
     this.#stopping = true;
     if (this.#watch !== null) clearInterval(this.#watch);
     await Promise.all(this.#shards.map(async shard => shard?.worker.terminate()));
+    for (const queue of this.#queues.splice(0)) for (const end of [queue.in, queue.out]) native.close(end);
   }
 
   #askOne(shard: Shard, question: Question): Promise<ShardAnswer | null> {
@@ -111,7 +115,7 @@ export class Shards {
     return new Promise(resolve => {
       const worker = new Worker(new URL('./shard-main.ts', import.meta.url), {
         name: `shard-${index}`,
-        workerData: { ...this.#options.start, index } satisfies ShardStart,
+        workerData: { ...this.#options.start, index, queues: this.#queues } satisfies ShardStart,
       });
       const shard: Shard = { index, worker, ready: false, lastAnswerAt: Date.now() };
       this.#shards[index] = shard;
@@ -121,6 +125,7 @@ export class Shards {
         if (message.type === 'started') {
           shard.ready = true;
           for (const introduction of this.#options.introduce(index)) worker.postMessage(introduction);
+          worker.postMessage({ type: 'introduced' } satisfies ToShard);
           resolve();
         } else if (message.type === 'answer') {
           this.#asked.get(message.id)?.(message.answer);

@@ -31,6 +31,7 @@
       'src/run.cc',
       'src/socket.cc',
       'src/socket_loop.cc',
+      'src/socket_queue.cc',
       'src/storage.cc',
       'src/test_run.cc',
     ],

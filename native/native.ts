@@ -95,6 +95,7 @@ const socketLoopAccept: (loop: SocketLoopHandle, listenerFd: number) => Accepted
 const socketLoopAdopt: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopAdopt');
 const socketLoopWatch: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopWatch');
 const socketLoopUnwatch: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopUnwatch');
+const socketLoopDisown: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopDisown');
 const socketLoopRelease: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopRelease');
 
 /** A socket that was accepted, non-blocking, and its peer's address as accept() tells it. */
@@ -117,7 +118,10 @@ export class SocketLoop implements Disposable {
     this.#handle = socketLoopOpen(events, onReady);
   }
 
-  /** Tells of connections that wait, as long as there are some; what is accepted has TCP_NODELAY. */
+  /**
+   * Tells of connections that wait in a listener, or sockets in a queue, as long as there are some; what is accepted has
+   * TCP_NODELAY.
+   */
   listen(fd: number): void {
     socketLoopListen(this.#handle, fd);
   }
@@ -140,6 +144,11 @@ export class SocketLoop implements Disposable {
   /** Tells no more of a socket, of which others may hold copies: the kernel goes on with those otherwise. */
   unwatch(fd: number): void {
     socketLoopUnwatch(this.#handle, fd);
+  }
+
+  /** Leaves an own socket, which is not watched, to the caller. */
+  disown(fd: number): void {
+    socketLoopDisown(this.#handle, fd);
   }
 
   /** Closes an own socket. */
@@ -168,6 +177,25 @@ export const send: (fd: number, from: Uint8Array) => number = native('send');
 
 /** Sends FIN after what was written (shutdown SHUT_WR). */
 export const endWrites: (fd: number) => void = native('endWrites');
+
+// ── Sockets for another thread ──────────────────────────────────────────────────────────────────────────────────
+
+export interface SocketQueueEnds {
+  readonly in: number;
+  readonly out: number;
+}
+
+/** Makes a queue by which threads hand each other sockets; what waits in it is closed with the last descriptor of `out`. */
+export const socketQueue: () => SocketQueueEnds = native('socketQueue');
+
+/** Puts a copy of a socket into a queue, with a number (32 bits) for whoever takes it. False: the queue is full. */
+export const passSocket: (queueIn: number, fd: number, tag: number) => boolean = native('passSocket');
+
+/** A socket of a queue, the caller's from now on, and its peer's address; null is what was reset meanwhile. */
+export type PassedSocket = { readonly tag: number } & (AcceptedSocket | { readonly fd: null });
+
+/** Takes the next socket out of a queue; null where none waits. Throws EMFILE and the like, and then it is closed. */
+export const takeSocket: (queueOut: number) => PassedSocket | null = native('takeSocket');
 
 // ── Descriptors for another process (SCM_RIGHTS, unix(7)) ───────────────────────────────────────────────────────
 

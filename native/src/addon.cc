@@ -38,11 +38,16 @@ constexpr Export kExports[] = {
     {"socketLoopAdopt", SocketLoopAdopt},
     {"socketLoopWatch", SocketLoopWatch},
     {"socketLoopUnwatch", SocketLoopUnwatch},
+    {"socketLoopDisown", SocketLoopDisown},
     {"socketLoopRelease", SocketLoopRelease},
     {"connect", Connect},
     {"receive", Receive},
     {"send", Send},
     {"endWrites", EndWrites},
+    // sockets for another thread
+    {"socketQueue", SocketQueue},
+    {"passSocket", PassSocket},
+    {"takeSocket", TakeSocket},
     // descriptors for another process
     {"descriptorSocket", DescriptorSocket},
     {"sendDescriptors", SendDescriptors},

@@ -27,11 +27,17 @@ Napi::Value SocketLoopAccept(const Napi::CallbackInfo& info);
 Napi::Value SocketLoopAdopt(const Napi::CallbackInfo& info);
 Napi::Value SocketLoopWatch(const Napi::CallbackInfo& info);
 Napi::Value SocketLoopUnwatch(const Napi::CallbackInfo& info);
+Napi::Value SocketLoopDisown(const Napi::CallbackInfo& info);
 Napi::Value SocketLoopRelease(const Napi::CallbackInfo& info);
 Napi::Value Connect(const Napi::CallbackInfo& info);
 Napi::Value Receive(const Napi::CallbackInfo& info);
 Napi::Value Send(const Napi::CallbackInfo& info);
 Napi::Value EndWrites(const Napi::CallbackInfo& info);
+
+// socket_queue.cc
+Napi::Value SocketQueue(const Napi::CallbackInfo& info);
+Napi::Value PassSocket(const Napi::CallbackInfo& info);
+Napi::Value TakeSocket(const Napi::CallbackInfo& info);
 
 // descriptors.cc
 Napi::Value DescriptorSocket(const Napi::CallbackInfo& info);

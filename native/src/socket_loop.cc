@@ -173,9 +173,11 @@ Napi::Value SocketLoopListen(const Napi::CallbackInfo& info) {
   if (loop == nullptr) return env.Undefined();
 
   loop->owned.insert(fd);
-  // What is accepted inherits it.
+  // What is accepted inherits it. A queue of sockets that others have accepted has no such option.
   int on = 1;
-  if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) return Throw(env, errno, "setsockopt(TCP_NODELAY)");
+  if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 && errno != EOPNOTSUPP) {
+    return Throw(env, errno, "setsockopt(TCP_NODELAY)");
+  }
   // Level-triggered: who is not accepted now is told of again.
   if (auto failure = Watch(loop, fd, EPOLLIN)) return Throw(env, *failure);
   return env.Undefined();
@@ -220,6 +222,12 @@ Napi::Value SocketLoopWatch(const Napi::CallbackInfo& info) {
 Napi::Value SocketLoopUnwatch(const Napi::CallbackInfo& info) {
   auto [loop, fd] = LoopAndFdOf(info);
   if (loop != nullptr) epoll_ctl(loop->epoll.get(), EPOLL_CTL_DEL, fd, nullptr);
+  return info.Env().Undefined();
+}
+
+Napi::Value SocketLoopDisown(const Napi::CallbackInfo& info) {
+  auto [loop, fd] = LoopAndFdOf(info);
+  if (loop != nullptr) loop->owned.erase(fd);
   return info.Env().Undefined();
 }
 

@@ -233,9 +233,9 @@ t.test('a loop accepts until its listener is closed, and others go on with their
   const came: number[] = [];
   let tell = (): void => {};
   const listener = loop.listen(native.duplicate(fd), {
-    onConnection: (leg, from) => {
-      came.push(from.port);
-      leg.reset();
+    onConnection: socket => {
+      came.push(socket.port);
+      loop.legOf(socket).reset();
       tell();
     },
     onTrouble: error => t.fail(String(error)),

@@ -88,6 +88,17 @@ const acts: readonly (readonly [calls: number, act: () => void])[] = [
     },
   ],
   [2, () => native.close(native.udpSocket(place.fd, loopback))],
+  [
+    7,
+    () => {
+      const queue = native.socketQueue();
+      native.passSocket(queue.in, probe, 1);
+      native.passSocket(queue.in, probe, 2);
+      native.takeSocket(queue.out);
+      loop.disown(queue.out);
+      for (const end of [queue.in, queue.out]) native.close(end);
+    },
+  ],
   [2, () => native.close(native.openNetns(place.path))],
   [2, () => [native.netnsCookie(place.fd), native.hasIpv6(place.fd)]],
   [2, () => native.close(native.duplicate(probe))],
