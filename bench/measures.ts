@@ -18,7 +18,10 @@ export interface Measure {
 
 /** Connections that are opened at the same time where "concurrent" is said. */
 export const concurrentClients = 16;
+const concurrentStreams = 16;
 export const httpConnections = 64;
+/** Bytes that a stream's writer gives the kernel at a time. */
+const streamWrite = 131_072;
 /** Requests a second where the time of an answer is looked at, not how many there can be. */
 export const pacedRate = 1_000;
 
@@ -42,6 +45,16 @@ export const measures: readonly Measure[] = [
     },
   },
   {
+    name: 'streams',
+    title: `${concurrentStreams} streams`,
+    unit: 'Gbit/s',
+    take: async (stage, pair, seconds) => {
+      const streams = stage.load * concurrentStreams;
+      const result = await load(stage, pair, 'stream', seconds, 'up', String(streamWrite), String(streams));
+      return { value: field(result, 'gbit_per_second'), connections: streams };
+    },
+  },
+  {
     name: 'connect',
     title: 'connect + 1 byte, serial',
     unit: '/s',
@@ -55,7 +68,7 @@ export const measures: readonly Measure[] = [
     title: `connect + 1 byte, ${concurrentClients} at a time`,
     unit: '/s',
     take: async (stage, pair, seconds) => {
-      const result = await load(stage, pair, 'connect', seconds, String(concurrentClients));
+      const result = await load(stage, pair, 'connect', seconds, String(stage.load * concurrentClients));
       return { value: field(result, 'per_second'), connections: field(result, 'count') };
     },
   },
@@ -63,7 +76,7 @@ export const measures: readonly Measure[] = [
     name: 'http',
     title: `HTTP, ${httpConnections} connections`,
     unit: '/s',
-    take: (stage, pair, seconds) => http(stage, pair, seconds, httpConnections),
+    take: (stage, pair, seconds) => http(stage, pair, seconds, stage.load * httpConnections),
   },
   {
     name: 'paced',
@@ -83,7 +96,7 @@ export const measures: readonly Measure[] = [
 export async function http(stage: Stage, pair: Pair, seconds: number, connections: number): Promise<Taken> {
   const address = stage.addressOf(pair);
   const url = `http://${address.includes(':') ? `[${address}]` : address}:${httpPort}/`;
-  const flags = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`];
+  const flags = [`-t${stage.load}`, `-c${connections}`, `-d${Math.ceil(seconds)}s`];
   const options = { cpus: stage.cpus, openFiles: 4_096 };
   const { stdout } = await pair.client.run('wrk', [...flags, url], options);
   return { value: requestsPerSecond(stdout), connections };

@@ -1,14 +1,14 @@
-/** The HTTP server that is measured: nginx as a busy site would run it on one CPU, answering 100 bytes from memory. */
+/** The HTTP server that is measured: nginx as a busy site would run it, answering 100 bytes from memory. */
 
 const bodyBytes = 100;
 
 /** @param scratch prefix of the paths that it may write to */
-export function nginxConfiguration(port: number, scratch: string): string {
+export function nginxConfiguration(port: number, scratch: string, workers: number): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return [
     'daemon off;',
     'user root;',
-    'worker_processes 1;',
+    `worker_processes ${workers};`,
     `pid ${scratch}.pid;`,
     'error_log stderr warn;',
     'events { worker_connections 20000; }',

@@ -11,6 +11,7 @@ import { everyProcessor, processorCount } from './processors.ts';
  * kernel path as it is by default, `same-node-service` the same by a Service's address, `same-node-join` with joined
  * sockets, and `same-node-agent` goes through the agent. `cross-node-join` has the legs between applications and agents
  * joined, `waypoint` is `cross-node` with a waypoint on the server's node. `…-all-cpus` shares every CPU, the others one.
+ * `2-cpus` compares two CPUs and two shards with one of each, across nodes, with a mesh and without.
  */
 export const pathNames = [
   'no-mesh',
@@ -23,8 +24,7 @@ export const pathNames = [
   'cross-node-join',
   'cross-node-bridge',
   'waypoint',
-  'cross-node-1-shard',
-  'cross-node-2-shards',
+  '2-cpus',
 ] as const;
 export type PathName = (typeof pathNames)[number];
 
@@ -38,6 +38,7 @@ const shownPaths: readonly PathName[] = [
   'cross-node-join',
   'waypoint',
   'same-node-join-all-cpus',
+  '2-cpus',
 ];
 
 export function sharesEveryCpu(path: PathName): boolean {
@@ -47,6 +48,7 @@ export function sharesEveryCpu(path: PathName): boolean {
 export const measureNames = [
   'rtt',
   'stream',
+  'streams',
   'connect',
   'http',
   'connects',
@@ -98,7 +100,7 @@ export const variables: Readonly<Record<string, { readonly default: string; read
     meaning: `what to compare with no mesh, any of ${pathNames.join(', ')}`,
   },
   MEASURES: {
-    default: 'rtt,stream,connect,http,paced,memory,distribution,payload,connections,restarts',
+    default: 'rtt,stream,streams,connect,http,paced,memory,distribution,payload,connections,restarts',
     meaning: `any of ${measureNames.join(', ')}`,
   },
   ROUNDS: { default: '3', meaning: 'pairs of runs per measure, besides the first, which does not count' },

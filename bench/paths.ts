@@ -1,6 +1,5 @@
 /** The ways through the mesh that are measured, each beside the same way without it. */
 import type { MeasureName, PathName } from './options.ts';
-import { everyProcessor } from './processors.ts';
 import type { AgentSetting, Pair, Stage } from './stage.ts';
 import type { Carriage } from './witness.ts';
 
@@ -20,12 +19,10 @@ const compared: readonly MeasureName[] = ['rtt', 'stream', 'connect', 'http', 'c
 /** What the plots show. */
 const curves: readonly MeasureName[] = ['distribution', 'payload', 'connections'];
 
-export function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
+export function pathsOf(stage: Stage): Readonly<Record<Exclude<PathName, '2-cpus'>, Path>> {
   const { meshed, plain } = stage;
   const pinned = { shards: 1, cpus: stage.cpus, kernelPath: 'direct' as const };
-  // More than one shard can only show on more than one CPU; clients and servers stay where they are.
   const far = { direct: plain.far, culvert: meshed.far, carriage: 'tunnel' as const };
-  const concurrent: readonly MeasureName[] = ['http', 'connects'];
   const joined: Path = {
     direct: { ...plain.near, waits: false },
     culvert: { ...meshed.near, waits: false },
@@ -81,12 +78,6 @@ export function pathsOf(stage: Stage): Readonly<Record<PathName, Path>> {
       culvert: meshed.bridged,
       agents: pinned,
       measures: compared,
-    },
-    'cross-node-1-shard': { ...far, agents: { ...pinned, cpus: everyProcessor }, measures: concurrent },
-    'cross-node-2-shards': {
-      ...far,
-      agents: { ...pinned, shards: 2, cpus: everyProcessor },
-      measures: concurrent,
     },
   };
 }

@@ -28,6 +28,7 @@ import { restarts } from './restarts.ts';
 import { type Curve, originOf, readResults, type Results, writeResults } from './results.ts';
 import { Stage } from './stage.ts';
 import { figures, table } from './table.ts';
+import { twoCpus } from './two-cpus.ts';
 
 const warmUpSeconds = 0.3;
 /** Until the JavaScript of a waypoint is compiled, which is the state it is in for the rest of its life. */
@@ -116,8 +117,27 @@ async function runPaths(names: readonly PathName[], options: BenchOptions): Prom
   await using stage = await Stage.create(options);
   const paths = pathsOf(stage);
   const all: Measured[] = [];
-  for (const name of names) all.push(await runPath(name, paths[name], stage, options));
+  for (const name of names)
+    all.push(
+      name === '2-cpus' ? await runTwoCpus(stage, options) : await runPath(name, paths[name], stage, options),
+    );
   return together(all);
+}
+
+async function runTwoCpus(stage: Stage, options: BenchOptions): Promise<Measured> {
+  const rows: Row[] = [];
+  const failures: string[] = [];
+  const add = (row: Row): void => {
+    rows.push(row);
+    say(`${row.path}: ${row.measure}: ${figures(row.culvert)} ${row.unit}, ${figures(row.ratio)} of one CPU`);
+  };
+  try {
+    await twoCpus(stage, options, add);
+  } catch (error) {
+    failures.push(`2-cpus: ${describeError(error)}`);
+    say(failures.at(-1) ?? '');
+  }
+  return { rows, curves: [], failures };
 }
 
 function together(parts: readonly Measured[]): Measured {

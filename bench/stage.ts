@@ -23,6 +23,14 @@ const waypointGraceMs = 30_000;
 
 const launcher = fileURLToPath(new URL('../cli/culvert', import.meta.url));
 
+/** What a stage is besides the options of the bench. */
+export interface StageShape {
+  readonly name: string;
+  readonly load: number;
+}
+
+const usual: StageShape = { name: 'bench', load: 1 };
+
 /** A client and the server that it talks to. */
 export interface Pair {
   readonly client: LabPod;
@@ -49,6 +57,8 @@ export class Stage implements AsyncDisposable {
   readonly tools: Tools;
   /** The CPU of everything that is measured. */
   readonly cpus: string;
+  /** How many times the load of one CPU programs are to bring, and to take. */
+  readonly load: number;
   readonly meshed: Pairs;
   readonly plain: Pairs;
   readonly #configDir: string;
@@ -58,10 +68,11 @@ export class Stage implements AsyncDisposable {
   #waypoint: LabProcess | null = null;
   readonly #webServers = new Map<LabPod, LabProcess>();
 
-  private constructor(lab: Lab, tools: Tools, options: BenchOptions) {
+  private constructor(lab: Lab, tools: Tools, options: BenchOptions, load: number) {
     this.lab = lab;
     this.tools = tools;
     this.cpus = options.cpus;
+    this.load = load;
     this.#ipv6 = options.ipv6;
     this.#configDir = join(lab.directory, 'config');
     const pairs = (kind: string): Pairs => {
@@ -76,7 +87,8 @@ export class Stage implements AsyncDisposable {
     this.plain = pairs('plain');
   }
 
-  static async create(options: BenchOptions): Promise<Stage> {
+  /** Two stages of different names may be up side by side. */
+  static async create(options: BenchOptions, { name, load }: StageShape = usual): Promise<Stage> {
     const tools = await buildTools();
     const pods = ['meshed', 'plain'].flatMap(kind =>
       Object.entries({ client: 'node-a', near: 'node-a', far: 'node-b', bridged: 'node-b' }).map(
@@ -98,9 +110,9 @@ export class Stage implements AsyncDisposable {
       serviceAccount: 'waypoint',
       labels: { app: 'waypoint', 'culvert.dev/dataplane-mode': 'none' },
     };
-    const lab = await Lab.create({ name: 'bench', nodes: ['node-a', 'node-b'], pods: [...pods, waypoint] });
+    const lab = await Lab.create({ name, nodes: ['node-a', 'node-b'], pods: [...pods, waypoint] });
     try {
-      const stage = new Stage(lab, tools, options);
+      const stage = new Stage(lab, tools, options, load);
       lab.writeConfig(stage.#configDir, { objects: stageObjects() });
       const pairs = [stage.meshed, stage.plain].flatMap(kind => Object.values(kind));
       for (const { server } of pairs) await stage.#serve(server);
@@ -192,7 +204,10 @@ export class Stage implements AsyncDisposable {
       env: nonblocking,
     });
     const path = join(this.lab.directory, `nginx-${pod.name}.conf`);
-    writeFileSync(path, nginxConfiguration(httpPort, join(this.lab.directory, `nginx-${pod.name}`)));
+    writeFileSync(
+      path,
+      nginxConfiguration(httpPort, join(this.lab.directory, `nginx-${pod.name}`), this.load),
+    );
     const nginx = pod.spawn('nginx', ['-c', path], { cpus, openFiles: 65_536 });
     this.#webServers.set(pod, nginx);
     await Promise.all([

@@ -123,7 +123,7 @@ const envoyConfiguration = {
 };
 
 const nginxFile = join(scratch, 'nginx.conf');
-writeFileSync(nginxFile, nginxConfiguration(ports.nginx, join(scratch, 'nginx')));
+writeFileSync(nginxFile, nginxConfiguration(ports.nginx, join(scratch, 'nginx'), 1));
 // One process: a master's worker would outlive a kill.
 const processes: Partial<Record<keyof typeof ports, ChildProcess>> = {};
 processes.nginx = start('nginx', '-c', nginxFile, '-g', 'master_process off;');

@@ -3,7 +3,9 @@
  *
  *   load server PORT
  *   load rtt HOST PORT SECONDS [BYTES [histogram]]      percentiles of one request and its echo, one at a time
- *   load stream HOST PORT SECONDS [up|down [BYTES]]     Gbit/s of one connection, BYTES in each write on the way up
+ *   load stream HOST PORT SECONDS [up|down [BYTES [STREAMS]]]
+ *                                                       Gbit/s of STREAMS connections together, one unless said; BYTES in
+ *                                                       each write on the way up
  *   load connect HOST PORT SECONDS [CLIENTS [COUNT]]    connect, one byte from the server, close; CLIENTS at a time,
  *                                                       until SECONDS are over or COUNT connections are made
  *
@@ -147,40 +149,63 @@ static void round_trips(const struct addrinfo *to, double seconds, size_t bytes,
 	printf("}\n");
 }
 
-static void stream_up(const struct addrinfo *to, double seconds, size_t bytes)
+struct stream {
+	const struct addrinfo *to;
+	double end;
+	size_t write;
+	unsigned long long bytes; /* that have arrived */
+};
+
+static void *stream_up(void *argument)
 {
-	char *buffer = calloc(1, bytes);
-	unsigned long long total = 0;
-	int fd = dial(to);
+	struct stream *s = argument;
+	char *buffer = calloc(1, s->write);
+	int fd = dial(s->to);
 	ask(fd, SINK);
-	double begin = now_us(), end = begin + seconds * 1e6;
-	while (now_us() < end)
-		if (write_some(fd, buffer, bytes) <= 0)
+	while (now_us() < s->end)
+		if (write_some(fd, buffer, s->write) <= 0)
 			fail("write: %s", strerror(errno));
 	shutdown(fd, SHUT_WR);
 	ready(fd, POLLIN, -1);
-	if (recv(fd, &total, sizeof total, MSG_WAITALL) != sizeof total)
+	if (recv(fd, &s->bytes, sizeof s->bytes, MSG_WAITALL) != sizeof s->bytes)
 		fail("the server did not say how much arrived");
-	double us = now_us() - begin;
-	printf("{\"measure\":\"stream\",\"direction\":\"up\",\"bytes\":%llu,\"gbit_per_second\":%.4f}\n", total,
-	       (double)total * 8 / us / 1e3);
+	return NULL;
 }
 
-static void stream_down(const struct addrinfo *to, double seconds)
+static void *stream_down(void *argument)
 {
+	struct stream *s = argument;
 	char *buffer = calloc(1, STREAM_READ);
-	unsigned long long total = 0;
-	int fd = dial(to);
+	int fd = dial(s->to);
 	ask(fd, SOURCE);
-	double begin = now_us(), end = begin + seconds * 1e6, now;
-	while ((now = now_us()) < end) {
+	while (now_us() < s->end) {
 		ssize_t got = read_some(fd, buffer, STREAM_READ);
 		if (got <= 0)
 			fail("read: %s", got ? strerror(errno) : "closed by the server");
-		total += got;
+		s->bytes += got;
 	}
-	printf("{\"measure\":\"stream\",\"direction\":\"down\",\"bytes\":%llu,\"gbit_per_second\":%.4f}\n", total,
-	       (double)total * 8 / (now - begin) / 1e3);
+	return NULL;
+}
+
+static void streams(const struct addrinfo *to, double seconds, const char *direction, size_t write, int count)
+{
+	void *(*run)(void *) = strcmp(direction, "down") ? stream_up : stream_down;
+	struct stream *all = calloc(count, sizeof *all);
+	pthread_t *threads = calloc(count, sizeof *threads);
+	unsigned long long bytes = 0;
+	double begin = now_us(), us;
+	for (int i = 0; i < count; i++) {
+		all[i] = (struct stream){to, begin + seconds * 1e6, write, 0};
+		if (pthread_create(&threads[i], NULL, run, &all[i]))
+			fail("thread: %s", strerror(errno));
+	}
+	for (int i = 0; i < count; i++) {
+		pthread_join(threads[i], NULL);
+		bytes += all[i].bytes;
+	}
+	us = now_us() - begin;
+	printf("{\"measure\":\"stream\",\"direction\":\"%s\",\"streams\":%d,\"bytes\":%llu,\"gbit_per_second\":%.4f}\n",
+	       direction, count, bytes, (double)bytes * 8 / us / 1e3);
 }
 
 struct connector {
@@ -249,7 +274,7 @@ static void usage(void)
 {
 	fail("usage: load server PORT\n"
 	     "       load rtt HOST PORT SECONDS [BYTES [histogram]]\n"
-	     "       load stream HOST PORT SECONDS [up|down [BYTES]]\n"
+	     "       load stream HOST PORT SECONDS [up|down [BYTES [STREAMS]]]\n"
 	     "       load connect HOST PORT SECONDS [CLIENTS [COUNT]]");
 }
 
@@ -268,10 +293,10 @@ int main(int count, char **argument)
 	if (!strcmp(argument[1], "rtt"))
 		round_trips(to, seconds, count > 5 ? number(argument[5], 1, 1 << 20) : 64,
 			    count > 6 && !strcmp(argument[6], "histogram"));
-	else if (!strcmp(argument[1], "stream") && count > 5 && !strcmp(argument[5], "down"))
-		stream_down(to, seconds);
 	else if (!strcmp(argument[1], "stream"))
-		stream_up(to, seconds, count > 6 ? number(argument[6], 1, 16 << 20) : STREAM_WRITE);
+		streams(to, seconds, count > 5 && !strcmp(argument[5], "down") ? "down" : "up",
+			count > 6 ? number(argument[6], 1, 16 << 20) : STREAM_WRITE,
+			count > 7 ? (int)number(argument[7], 1, 1024) : 1);
 	else if (!strcmp(argument[1], "connect"))
 		connections(to, seconds, count > 5 ? (int)number(argument[5], 1, 1024) : 1,
 			    count > 6 ? number(argument[6], 1, __LONG_MAX__) : 0);
