@@ -1,6 +1,6 @@
 /**
  * One shard: the part of the data path that lives in one worker thread. Owns its listeners and its connections from
- * accept to close; learns everything else by messages and shares nothing with other shards.
+ * accept to close; learns everything else by messages and shares with other shards only how much each carries.
  */
 import { CulvertError } from '../base/errors.ts';
 import { createLogger, setLevels, type Logger } from '../base/log.ts';
