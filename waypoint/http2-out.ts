@@ -5,7 +5,7 @@ import http2, { type ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import type { HeaderList } from '../model/http-head.ts';
-import { full, hasRoom, openSession, type Session } from './http2-session.ts';
+import { breakOff, full, hasRoom, openSession, type Session, type SessionCall } from './http2-session.ts';
 import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import { fieldsOf } from './incoming.ts';
@@ -51,8 +51,7 @@ export class Http2Pools {
 
   close(): void {
     clearInterval(this.#timer);
-    for (const { sessions } of this.#endpoints.values())
-      for (const { session } of sessions) session.destroy();
+    for (const { sessions } of this.#endpoints.values()) for (const open of sessions) breakOff(open);
     this.#endpoints.clear();
   }
 
@@ -125,7 +124,7 @@ export class Http2Pools {
   }
 }
 
-class Http2Call implements OutgoingCall {
+class Http2Call implements OutgoingCall, SessionCall {
   readonly #request: OutgoingRequest;
   readonly #handlers: OutgoingHandlers;
   #stream: ClientHttp2Stream | null = null;
@@ -153,6 +152,19 @@ class Http2Call implements OutgoingCall {
     this.#handlers.onError({ error, seen, code });
   }
 
+  lost(): void {
+    const stream = this.#stream;
+    if (this.#over || stream === null) return;
+    // One that has come to its end is only to be taken by the client.
+    const isWhole = stream.closed ? stream.rstCode === NGHTTP2_NO_ERROR : stream.state.remoteClose === 1;
+    if (isWhole) return;
+    const error = new CulvertError('UPSTREAM_RESET', 'the connection to the endpoint ended', {
+      side: 'server',
+    });
+    this.fail(error, true, h2InternalError);
+    stream.close(h2Cancel);
+  }
+
   start(owner: Session): void {
     if (this.#over) return;
     const { head, body, trailers: after } = this.#request;
@@ -169,6 +181,7 @@ class Http2Call implements OutgoingCall {
       { endStream: body === null, waitForTrailers: body !== null },
     );
     this.#stream = stream;
+    owner.calls.add(this);
     owner.streams += 1;
     owner.served += 1;
     let trailers: HeaderList = [];
@@ -203,6 +216,7 @@ class Http2Call implements OutgoingCall {
     });
     stream.on('error', () => {});
     stream.once('close', () => {
+      owner.calls.delete(this);
       owner.streams -= 1;
       owner.idleSince = Date.now();
       // One that has had its share of requests ends with the last of them.

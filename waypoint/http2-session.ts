@@ -9,8 +9,16 @@ import { lateRefusal } from './tls-out.ts';
 
 const windowBytes = 1024 * 1024;
 
+/** A request on a connection. */
+export interface SessionCall {
+  /** Nothing more comes for it. */
+  lost(): void;
+}
+
 export interface Session {
   readonly session: ClientHttp2Session;
+  /** Under way. */
+  readonly calls: Set<SessionCall>;
   /** Of its requests; null: as the client has it. */
   readonly scheme: 'https' | null;
   readonly limits: TrafficLimits;
@@ -37,7 +45,8 @@ export async function openSession(
   const session = http2.connect('http://endpoint.invalid', options);
   session.on('error', () => {});
   // A peer that says no more has gone: Node leaves a socket that may be half open to whoever made it.
-  socket.once('end', () => session.destroy());
+  const calls = new Set<SessionCall>();
+  socket.once('end', () => peerEnded({ session, calls }));
   // The peer's limit of streams comes with its settings: before them nothing is known about it.
   await new Promise<void>((resolve, reject) => {
     const fail = (error: CulvertError): void => {
@@ -60,9 +69,9 @@ export async function openSession(
   const now = Date.now();
   const own = way.upstream?.policy.limits ?? noLimits;
   const retireAt = own.connectionAgeMs === null ? Number.POSITIVE_INFINITY : now + own.connectionAgeMs;
-  if (own.ping !== null) keepAlive(session, own.ping);
+  if (own.ping !== null) keepAlive({ session, calls }, own.ping);
   const scheme = way.tls === null ? null : 'https';
-  return { session, scheme, limits: own, retireAt, streams: 0, served: 0, idleSince: now };
+  return { session, calls, scheme, limits: own, retireAt, streams: 0, served: 0, idleSince: now };
 }
 
 function notHttp2({ key }: Way): CulvertError {
@@ -90,13 +99,31 @@ export function full({ key }: Way): CulvertError {
   return new CulvertError('UPSTREAM_OVERFLOW', message, { side: 'server' });
 }
 
+/** Ends a session at once. What is under way is told first: Node would end it as if it were whole. */
+export function breakOff({ session, calls }: Pick<Session, 'session' | 'calls'>): void {
+  for (const call of calls) call.lost();
+  session.destroy();
+}
+
+/**
+ * The peer says no more. What it said last may not have been told yet, and of that some may have to wait for its client;
+ * everything else is lost.
+ */
+function peerEnded({ session, calls }: Pick<Session, 'session' | 'calls'>): void {
+  setImmediate(() => {
+    for (const call of calls) call.lost();
+    session.close();
+  });
+}
+
 /** Notices a peer that is gone without a word. */
 function keepAlive(
-  session: ClientHttp2Session,
+  open: Pick<Session, 'session' | 'calls'>,
   { intervalMs, timeoutMs }: NonNullable<TrafficLimits['ping']>,
 ): void {
+  const { session } = open;
   const timer = setInterval(() => {
-    const silent = setTimeout(() => session.destroy(), timeoutMs).unref();
+    const silent = setTimeout(() => breakOff(open), timeoutMs).unref();
     session.ping(() => clearTimeout(silent));
   }, intervalMs).unref();
   session.once('close', () => clearInterval(timer));

@@ -9,9 +9,11 @@ import {
   ACK,
   block,
   clientPreface,
+  DATA,
   END_HEADERS,
   END_STREAM,
   frame,
+  GOAWAY,
   HEADERS,
   parseFrames,
   resetCode,
@@ -386,5 +388,40 @@ t.test(
     );
     t.match(twice, /^HTTP\/1\.1 200 OK\r\netag: "a"\r\netag: "b"\r\n/);
     t.equal(await world.metric('culvert_waypoint_refused_total', '{code="WAYPOINT_INTERNAL_ERROR"}'), 0);
+  },
+);
+
+t.test(
+  'a response in whose midst the connection ends is not whole, and one that is there already is',
+  async t => {
+    for (const isMeshed of [false, true]) {
+      const world = await World.create({ appProtocol: 'http2', isMeshed });
+      t.teardown(() => world[Symbol.asyncDispose]());
+      const answer = (id: number, flags: number): Buffer =>
+        Buffer.concat([
+          frame(GOAWAY, 0, 0, u32(id, 0)),
+          frame(HEADERS, END_HEADERS, id, block([':status', '200'])),
+          frame(DATA, flags, id, 'x'.repeat(1_000)),
+        ]);
+      let flags = 0;
+      await world.serve('web', socket => {
+        socket.write(Buffer.concat([settings(), frame(SETTINGS, ACK, 0)]));
+        socket.on('data', (chunk: Buffer) => {
+          const bytes = chunk.toString('latin1').startsWith('PRI')
+            ? chunk.subarray(clientPreface.length)
+            : chunk;
+          for (const { type, id } of parseFrames(bytes).frames)
+            if (type === HEADERS) socket.end(answer(id, flags));
+        });
+      });
+      for (const method of ['GET', 'POST']) {
+        const request = `${method} /${method} HTTP/1.1\r\nhost: web\r\ncontent-length: 0\r\n\r\n`;
+        flags = 0;
+        await t.rejects(world.raw(request), `${method}: reset, rather than an end`);
+        t.match(await world.line({ path: `/${method}` }), { code: 'UPSTREAM_RESET', status: 200 });
+        flags = END_STREAM;
+        t.match(await world.raw(request, { until: /\r\n0\r\n\r\n$/ }), /^HTTP\/1\.1 200 OK/);
+      }
+    }
   },
 );

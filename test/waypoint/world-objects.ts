@@ -10,10 +10,18 @@ export const vip = '10.96.0.10';
 export interface PodPlace {
   readonly address: string;
   readonly port: number;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
-/** The Service web with its pods, a Service for each of them, and the waypoint. */
-export function meshOf(pods: ReadonlyMap<string, PodPlace>, appProtocol?: string): string {
+/**
+ * The Service web with its pods, a Service for each of them, and the waypoint.
+ * @param isMeshed the pods are enrolled: tunnels lead to them
+ */
+export function meshOf(
+  pods: ReadonlyMap<string, PodPlace>,
+  appProtocol: string | undefined,
+  isMeshed: boolean,
+): string {
   const objects: object[] = [
     {
       apiVersion: 'v1',
@@ -33,9 +41,10 @@ export function meshOf(pods: ReadonlyMap<string, PodPlace>, appProtocol?: string
     pod('wp', '10.0.0.1', { app: 'wp' }, 'waypoint', 15008),
     service('web', vip, { web: 'yes' }, 80, appProtocol),
   ];
-  for (const [index, [name, { address, port }]] of [...pods].entries()) {
+  for (const [index, [name, { address, port, labels }]] of [...pods].entries()) {
     if (name !== 'web') objects.push(service(name, `10.96.1.${index + 1}`, { app: name }, 80, appProtocol));
-    objects.push(pod(name, address, { app: name, web: 'yes' }, 'web', port));
+    const made = pod(name, address, { app: name, web: 'yes', ...labels }, 'web', port);
+    objects.push(isMeshed ? enrolled(made) : made);
   }
   return objects.map(object => JSON.stringify(object)).join('\n---\n');
 }
@@ -114,7 +123,27 @@ function service(
   };
 }
 
-function pod(name: string, podIP: string, labels: object, serviceAccountName: string, port: number): object {
+interface PodObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly spec: object;
+  readonly status: object;
+  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels: object };
+}
+
+function enrolled<T extends PodObject>(made: T): T {
+  const labels = { ...made.metadata.labels, 'culvert.dev/dataplane-mode': 'ambient' };
+  const annotations = { 'culvert.dev/netns': `/run/netns/${made.metadata.name}` };
+  return { ...made, metadata: { ...made.metadata, labels, annotations } };
+}
+
+function pod(
+  name: string,
+  podIP: string,
+  labels: object,
+  serviceAccountName: string,
+  port: number,
+): PodObject {
   const containers = [{ name: 'app', ports: [{ name: 'port', containerPort: port }] }];
   const spec = { nodeName: 'node-1', serviceAccountName, containers };
   return {

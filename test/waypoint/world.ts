@@ -17,8 +17,11 @@ import { eventually } from '../lab/eventually.ts';
 import { issue, poolOf } from '../direct/tunnel-world.ts';
 import { type Answer, request, throughTunnel } from './application.ts';
 import { dialHere, onLoopback, patient } from './on-loopback.ts';
+import { PodAgent } from './pod-agent.ts';
 import { meshOf, type PodPlace, vip } from './world-objects.ts';
 
+/** Where agents listen. */
+const tunnelPort = 15_008;
 const waypointIdentity = 'spiffe://cluster.local/ns/shop/sa/waypoint';
 
 export interface WorldOptions {
@@ -33,6 +36,10 @@ export interface WorldOptions {
   readonly client?: string;
   /** Time, for a test that lets it pass. */
   readonly now?: () => number;
+  /** Further labels of a pod. */
+  readonly labels?: (pod: string) => Readonly<Record<string, string>>;
+  /** Whether the pods are in the mesh: each is reached by a tunnel, as `agents` saw. */
+  readonly isMeshed?: boolean;
   /** What the waypoint has instead of a connection to a pod that it has dialled. */
   readonly wrap?: (socket: net.Socket) => net.Socket;
 }
@@ -52,6 +59,8 @@ export class World implements AsyncDisposable {
   readonly #servers = new Set<net.Server>();
   readonly #sockets = new Set<net.Socket>();
   readonly #accessLog: string;
+  /** By the name of their pods; none where the pods are not in the mesh. */
+  readonly agents: ReadonlyMap<string, PodAgent>;
 
   private constructor(
     directory: string,
@@ -59,7 +68,9 @@ export class World implements AsyncDisposable {
     pool: TunnelPool,
     pods: ReadonlyMap<string, PodPlace>,
     accessLog: string,
+    agents: ReadonlyMap<string, PodAgent>,
   ) {
+    this.agents = agents;
     this.directory = directory;
     this.waypoint = waypoint;
     this.#pool = pool;
@@ -76,6 +87,8 @@ export class World implements AsyncDisposable {
       appProtocol,
       now = Date.now,
       wrap = socket => socket,
+      isMeshed = false,
+      labels = () => ({}),
     } = options;
     const directory = join(
       tmpdir(),
@@ -84,11 +97,12 @@ export class World implements AsyncDisposable {
     mkdirSync(directory, { recursive: true });
     const pods = new Map<string, PodPlace>();
     for (const [index, name] of names.entries())
-      pods.set(name, { address: `10.0.1.${index + 1}`, port: await freePort() });
-    writeFileSync(join(directory, 'mesh.yaml'), meshOf(pods, appProtocol));
+      pods.set(name, { address: `10.0.1.${index + 1}`, port: await freePort(), labels: labels(name) });
+    writeFileSync(join(directory, 'mesh.yaml'), meshOf(pods, appProtocol, isMeshed));
     writeFileSync(join(directory, 'routes.yaml'), objects);
     const authority = join(directory, '.culvert', 'authority.pem');
     const accessLog = join(directory, '.culvert', 'access.log');
+    const agents = new Map<string, PodAgent>();
     const waypoint = new Waypoint(
       {
         source: { kind: 'directory', directory, authority: null },
@@ -97,13 +111,22 @@ export class World implements AsyncDisposable {
         accessLog,
         limits: patient(limits),
       },
-      async (...address) => wrap(await dialHere(...address)),
+      async (address, port, timeoutMs) => {
+        const [pod = ''] = [...pods].find(([, place]) => place.address === address) ?? [];
+        const at = port === tunnelPort ? (agents.get(pod)?.port ?? port) : port;
+        return wrap(await dialHere(address, at, timeoutMs));
+      },
       now,
     );
     await waypoint.start();
     const [certificate] = await issue(authority, [`spiffe://cluster.local/ns/${namespace}/sa/client`]);
+    if (isMeshed) {
+      const [proof] = await issue(authority, ['spiffe://cluster.local/ns/shop/sa/web']);
+      for (const [name, { port }] of pods) agents.set(name, await PodAgent.start(proof, port));
+    }
     await eventually(() => waypoint.ready.ready, { what: 'the waypoint' });
-    return new World(directory, waypoint, poolOf(certificate, defaultWaypointLimits), pods, accessLog);
+    const pool = poolOf(certificate, defaultWaypointLimits);
+    return new World(directory, waypoint, pool, pods, accessLog, agents);
   }
 
   /** A server at the port of a pod that hands each connection to `handle`. */
@@ -246,6 +269,7 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#pool.close(new Error('over') as never);
     await this.waypoint.stop();
+    for (const agent of this.agents.values()) agent.close();
     this.stopServing();
     rmSync(this.directory, { recursive: true, force: true });
   }
