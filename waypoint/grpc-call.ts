@@ -2,9 +2,10 @@
 import { Readable } from 'node:stream';
 import { CulvertError } from '../base/errors.ts';
 import { headerOf, type HeaderList } from '../model/http-head.ts';
-import { ourselves, pickWay } from './balance.ts';
+import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import type { OutgoingCall } from './outgoing.ts';
+import { askEndpoints, NoAnswer } from './own-call.ts';
 import { poolsOf } from './pools.ts';
 
 export interface UnaryCall {
@@ -23,22 +24,29 @@ const maxBytes = 1024 * 1024;
 
 /** Rejects with GRPC_CALL_FAILED, GRPC_CALL_TIMEOUT, or the error of the way. */
 export function callUnary(context: WaypointContext, call: UnaryCall): Promise<Buffer> {
-  const { service: key, port, path, message, timeoutMs } = call;
-  const service = context.mesh.service(key);
-  if (service === null) return Promise.reject(failed(`there is no service ${key}`));
-  const address = service.addresses[0]?.address ?? '';
+  return askEndpoints(context, call, (way, leftMs) => callOnce(context, call, way, leftMs));
+}
+
+function callOnce(
+  context: WaypointContext,
+  { service: key, port, path, message, timeoutMs }: UnaryCall,
+  way: Way,
+  leftMs: number,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const destination = { kind: 'service', service, port, address, subset: null } as const;
-    const { way } = pickWay(context, destination, ourselves);
     const chunks: Buffer[] = [];
     let bytes = 0;
     let isOver = false;
-    const settle = (error: CulvertError | null, answer: Buffer): void => {
+    const settle = (error: Error | null, answer: Buffer): void => {
       if (isOver) return;
       isOver = true;
       clearTimeout(timer);
       if (error === null) resolve(answer);
       else reject(error);
+    };
+    const giveUp = (error: CulvertError): void => {
+      sent.abort();
+      settle(error, none);
     };
     const conclude = (grpcStatus: string | null, grpcMessage: string | null): void => {
       if (grpcStatus !== '0')
@@ -47,6 +55,7 @@ export function callUnary(context: WaypointContext, call: UnaryCall): Promise<Bu
     };
     let head: HeaderList = [];
     const body = Buffer.concat([prefixOf(message.length), message]);
+    const authority = `${way.service?.hostname ?? way.address}:${port}`;
     const sent: OutgoingCall = poolsOf(context).http2.send(
       way,
       {
@@ -55,8 +64,8 @@ export function callUnary(context: WaypointContext, call: UnaryCall): Promise<Bu
           path,
           query: null,
           scheme: 'http',
-          authority: `${service.hostname}:${port}`,
-          headers: ['content-type', 'application/grpc', 'grpc-timeout', `${timeoutMs}m`],
+          authority,
+          headers: ['content-type', 'application/grpc', 'grpc-timeout', `${Math.ceil(leftMs)}m`],
         },
         body: Readable.from([body], { objectMode: false }),
       },
@@ -64,12 +73,12 @@ export function callUnary(context: WaypointContext, call: UnaryCall): Promise<Bu
         onInformation: () => {},
         onResponse: (status, headers) => {
           head = headers;
-          if (status !== 200) settle(failed(`${key} answers with HTTP ${status}`), none);
+          if (status !== 200) giveUp(failed(`${key} answers with HTTP ${status}`));
         },
         onData: chunk => {
           bytes += chunk.length;
           if (bytes <= maxBytes) chunks.push(chunk);
-          else settle(failed(`${key} answers with more than ${maxBytes} bytes`), none);
+          else giveUp(failed(`${key} answers with more than ${maxBytes} bytes`));
           return true;
         },
         onEnd: trailers => {
@@ -77,14 +86,13 @@ export function callUnary(context: WaypointContext, call: UnaryCall): Promise<Bu
           conclude(said('grpc-status'), said('grpc-message'));
         },
         onSwitch: (_headers, socket) => socket.destroy(),
-        onError: ({ error }) => settle(error, none),
+        onError: ({ error }) => settle(new NoAnswer(error), none),
       },
     );
     const timer = setTimeout(() => {
-      sent.abort();
       const late = `${key} does not answer within ${timeoutMs} ms`;
-      settle(new CulvertError('GRPC_CALL_TIMEOUT', late, { side: 'server' }), none);
-    }, timeoutMs);
+      giveUp(new CulvertError('GRPC_CALL_TIMEOUT', late, { side: 'server' }));
+    }, leftMs);
   });
 }
 

@@ -2,9 +2,10 @@
 import { Readable } from 'node:stream';
 import { CulvertError } from '../base/errors.ts';
 import type { HeaderList } from '../model/http-head.ts';
-import { wayTo } from './call-out.ts';
+import type { Way } from './balance.ts';
 import type { WaypointContext } from './context.ts';
 import type { OutgoingCall } from './outgoing.ts';
+import { askEndpoints, NoAnswer } from './own-call.ts';
 import { poolsOf } from './pools.ts';
 
 export interface HttpCall {
@@ -30,11 +31,16 @@ const maxBytes = 256 * 1024;
 
 /** Rejects with HTTP_CALL_FAILED, HTTP_CALL_TIMEOUT, or the error of the way. */
 export function callHttp(context: WaypointContext, call: HttpCall): Promise<HttpAnswer> {
-  const { service: key, port, method, authority, path, headers, body, timeoutMs } = call;
-  const service = context.mesh.service(key);
-  if (service === null) return Promise.reject(failed(`there is no service ${key}`));
+  return askEndpoints(context, call, (way, leftMs) => callOnce(context, call, way, leftMs));
+}
+
+function callOnce(
+  context: WaypointContext,
+  { service: key, method, authority, path, headers, body, timeoutMs }: HttpCall,
+  way: Way,
+  leftMs: number,
+): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
-    const way = wayTo(context, service, port);
     const chunks: Buffer[] = [];
     let [bytes, status, list]: [number, number, HeaderList] = [0, 0, []];
     let isOver = false;
@@ -64,14 +70,14 @@ export function callHttp(context: WaypointContext, call: HttpCall): Promise<Http
         },
         onEnd: () => settle(() => resolve({ status, headers: list, body: Buffer.concat(chunks) })),
         onSwitch: (_headers, socket) => socket.destroy(),
-        onError: ({ error }) => settle(() => reject(error)),
+        onError: ({ error }) => settle(() => reject(new NoAnswer(error))),
       },
     );
     const timer = setTimeout(() => {
       sent.abort();
       const late = `${key} does not answer within ${timeoutMs} ms`;
       settle(() => reject(new CulvertError('HTTP_CALL_TIMEOUT', late, { side: 'server' })));
-    }, timeoutMs);
+    }, leftMs);
   });
 }
 

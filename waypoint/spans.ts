@@ -4,15 +4,12 @@
  * They go like the requests of clients, by a tunnel where the collector is in the mesh. Requests never wait for them: what
  * does not fit is dropped, and everything that is dropped or refused is counted with its reason.
  */
-import { Readable } from 'node:stream';
 import { asCulvertError, CulvertError } from '../base/errors.ts';
 import { versionString } from '../base/version.ts';
 import type { Collector } from '../model/telemetry.ts';
 import { loadProtocol, type Codec } from '../proto/load.ts';
-import { ourselves, pickWay } from './balance.ts';
 import type { WaypointContext } from './context.ts';
-import type { OutgoingCall } from './outgoing.ts';
-import { poolsOf } from './pools.ts';
+import { callHttp } from './http-call.ts';
 import { attribute, type WireAttribute, type WireSpan } from './span-of.ts';
 
 interface WireExport {
@@ -115,11 +112,15 @@ export class Spans {
     return codec.encode({ resourceSpans: [{ resource: { attributes }, scopeSpans: [{ scope, spans }] }] });
   }
 
+  /** What is not taken is sent again for a while: a collector that is replaced loses nothing. */
   async #export(collector: Collector, body: Buffer): Promise<void> {
     for (let tries = 1; ; tries += 1) {
-      const status = await this.#post(collector, body);
-      if (status >= 200 && status < 300) return;
-      if (tries < maxTries && retryable.has(status)) {
+      const status = await this.#post(collector, body).catch((error: unknown) => {
+        if (tries >= maxTries) throw error;
+        return null;
+      });
+      if (status !== null && status >= 200 && status < 300) return;
+      if (tries < maxTries && (status === null || retryable.has(status))) {
         await new Promise(resolve => setTimeout(resolve, 250 * tries * (1 + Math.random())).unref());
         continue;
       }
@@ -129,58 +130,31 @@ export class Spans {
     }
   }
 
-  #post({ service: key, port, path, headers, name }: Collector, body: Buffer): Promise<number> {
-    const { mesh } = this.#context;
-    const service = mesh.service(key);
-    if (service === null) {
-      throw new CulvertError('SPANS_LOST', `there is no service ${key} for collector ${name}`, {
+  async #post({ service, port, path, headers, name }: Collector, body: Buffer): Promise<number> {
+    const known = this.#context.mesh.service(service);
+    if (known === null) {
+      throw new CulvertError('SPANS_LOST', `there is no service ${service} for collector ${name}`, {
         fix: 'see tracing.collectors of the MeshConfig',
       });
     }
-    const address = service.addresses[0]?.address ?? '';
-    const destination = { kind: 'service', service, port, address, subset: null } as const;
-    const { way } = pickWay(this.#context, destination, ourselves);
-    const list = [
-      'content-type',
-      'application/x-protobuf',
-      'content-length',
-      String(body.length),
-      'user-agent',
-      `culvert/${versionString()}`,
-      ...headers.flat(),
-    ];
-    return new Promise((resolve, reject) => {
-      const settled = (settle: () => void): void => {
-        clearTimeout(timer);
-        settle();
-      };
-      let answered = 0;
-      const call: OutgoingCall = poolsOf(this.#context).http1.send(
-        way,
-        {
-          head: {
-            method: 'POST',
-            path,
-            query: null,
-            scheme: 'http',
-            authority: `${service.hostname}:${port}`,
-            headers: list,
-          },
-          body: Readable.from([body], { objectMode: false }),
-        },
-        {
-          onInformation: () => {},
-          onResponse: status => (answered = status),
-          onData: () => true,
-          onEnd: () => settled(() => resolve(answered)),
-          onSwitch: (_headers, socket) => socket.destroy(),
-          onError: ({ error }) => settled(() => reject(error)),
-        },
-      );
-      const timer = setTimeout(() => {
-        call.abort();
-        reject(new CulvertError('SPANS_TIMEOUT', `collector ${name} is silent`, { side: 'server' }));
-      }, exportMs).unref();
+    const { status } = await callHttp(this.#context, {
+      service,
+      port,
+      method: 'POST',
+      authority: `${known.hostname}:${port}`,
+      path,
+      headers: [
+        'content-type',
+        'application/x-protobuf',
+        'content-length',
+        String(body.length),
+        'user-agent',
+        `culvert/${versionString()}`,
+        ...headers.flat(),
+      ],
+      body,
+      timeoutMs: exportMs,
     });
+    return status;
   }
 }
