@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CulvertError } from '../base/errors.ts';
 import { drawPlots } from './plots.ts';
-import { fullTable, originText, shortTable } from './report.ts';
+import { fullTables, originText, shortTable } from './report.ts';
 import { type Results, writeResults } from './results.ts';
 
 const file = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
@@ -21,7 +21,7 @@ const shortPaths = {
 /** Both pages show these results from now on, and the file beside us has them. */
 export function show(results: Results): void {
   const { rows, origin } = results;
-  fill(file('docs/performance.md'), 'table', `${fullTable(rows)}\n\n${originText(origin)}`);
+  fill(file('docs/performance.md'), 'table', `${fullTables(rows)}\n\n${originText(origin)}`);
   fill(file('README.md'), 'ratios', `${shortTable(rows, shortPaths)}\n\n${originText(origin)}`);
   drawPlots(results, file('docs/plots'));
   writeResults(file('bench/results.json'), results);

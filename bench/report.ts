@@ -32,6 +32,7 @@ export function report(results: Results, released: Results | null): string {
   const notes = [
     `${originText(origin)} Ratios are culvert ÷ direct; spread is the distance of their quartiles.`,
   ];
+  if (rows.some(isScaling)) notes.push('In rows of …-2-cpus, direct is one CPU and culvert is two.');
   if (hindrance !== null) notes.push(`Not held against the release: ${hindrance}.`);
   else notes.push(...comparison(results, reference));
   return `${table(columns, cells)}\n\n${notes.join('\n')}\n`;
@@ -70,20 +71,38 @@ export function markdown(head: readonly string[], rows: readonly (readonly strin
   return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
 }
 
-/** The table of docs/performance.md. */
-export function fullTable(rows: readonly Row[]): string {
-  return markdown(
-    ['path', 'measure', 'unit', 'no mesh', 'Culvert', 'ratio', 'spread'],
-    rows.map(row => [
-      row.path,
-      row.measure,
-      row.unit,
-      figures(row.direct),
-      figures(row.culvert),
-      ratioText(row.ratio),
-      percent(row.spread),
-    ]),
-  );
+/** The tables of docs/performance.md: what is held against no mesh, and two CPUs against one. */
+export function fullTables(rows: readonly Row[]): string {
+  const columns = (direct: string, culvert: string): string[] => [
+    'path',
+    'measure',
+    'unit',
+    direct,
+    culvert,
+    'ratio',
+    'spread',
+  ];
+  const ofMesh = rows.filter(row => !isScaling(row));
+  const scaling = rows.filter(isScaling);
+  const tables = [markdown(columns('no mesh', 'Culvert'), ofMesh.map(cellsOf))];
+  if (scaling.length > 0) tables.push(markdown(columns('one CPU', 'two CPUs'), scaling.map(cellsOf)));
+  return tables.join('\n\n');
+}
+
+function isScaling({ path }: Row): boolean {
+  return path.endsWith('-2-cpus');
+}
+
+function cellsOf(row: Row): string[] {
+  return [
+    row.path,
+    row.measure,
+    row.unit,
+    figures(row.direct),
+    figures(row.culvert),
+    ratioText(row.ratio),
+    percent(row.spread),
+  ];
 }
 
 /** The table of the README: a column for each path, ratios alone. */

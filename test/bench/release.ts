@@ -2,7 +2,7 @@
 import t from 'tap';
 import type { Row } from '../../bench/compare.ts';
 import { differences, incomparable, lessIsBetter, movement, worsened } from '../../bench/release.ts';
-import { fullTable, originText, report, shortTable } from '../../bench/report.ts';
+import { fullTables, originText, report, shortTable } from '../../bench/report.ts';
 import type { Origin, Results } from '../../bench/results.ts';
 
 const rate: Row = {
@@ -101,6 +101,8 @@ t.test('the table says how each row moved, and names what is worse', async t => 
   t.match(text, /Worse than release 0\.1\.0 \(abc1234\) of 2026-11-28:\n {2}no-mesh: HTTP: 0\.8 → 0\.7 \(/);
   t.match(report(released, released), /Nothing is worse than release/);
   t.match(report(released, null), /No release was kept/);
+  t.match(report(results([{ ...rate, path: 'no-mesh-2-cpus' }]), null), /direct is one CPU/);
+  t.notMatch(text, /direct is one CPU/);
   const shared = report(released, results([rate], { sharedCpus: 2 }));
   t.match(shared, /Not held against the release/);
   t.notMatch(shared, /since release/);
@@ -108,13 +110,17 @@ t.test('the table says how each row moved, and names what is worse', async t => 
 
 t.test('tables for pages', async t => {
   t.equal(
-    fullTable([time, memory]),
+    fullTables([time, memory]),
     [
       '| path | measure | unit | no mesh | Culvert | ratio | spread |',
       '|---|---|---|---|---|---|---|',
       '| cross-node | round trip | µs | 20 | 60 | 3× | 2.0 % |',
       '| cross-node | idle agent | MB | – | 50 | – | – |',
     ].join('\n'),
+  );
+  t.match(
+    fullTables([time, { ...rate, path: 'no-mesh-2-cpus' }]),
+    /^\| path .* no mesh \| Culvert [^]*\n\n\| path .* one CPU \| two CPUs [^]*\n\| no-mesh-2-cpus [^\n]*$/,
   );
   t.equal(
     shortTable([rate, { ...rate, path: 'waypoint', ratio: 0.2 }], {
