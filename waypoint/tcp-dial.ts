@@ -12,9 +12,10 @@ export async function dialEndpoint(
   destination: Destination,
 ): Promise<{ server: Duplex; way: Way }> {
   const tried = new Set<string>();
+  let last: unknown = null;
   for (;;) {
     const asker = { client, head: null, exclude: tried, session: null, elsewhere: null };
-    const { way } = pickWay(context, destination, asker);
+    const way = wayOr(last, () => pickWay(context, destination, asker).way);
     const { uid } = way.workload;
     const slot = way.upstream?.load.connect() ?? null;
     if (slot instanceof CulvertError) throw slot;
@@ -34,7 +35,17 @@ export async function dialEndpoint(
       context.health.failed(uid);
       if (way.upstream?.report(uid, 'local') === true) context.metrics.ejected();
       tried.add(uid);
+      last = error;
       if (tried.size >= 3 || destination.kind === 'workload') throw error;
     }
+  }
+}
+
+/** Where all were tried, why the last one could not be reached says more than that there is no other. */
+function wayOr(last: unknown, pick: () => Way): Way {
+  try {
+    return pick();
+  } catch (none) {
+    throw last ?? none;
   }
 }

@@ -17,6 +17,8 @@ export class PodAgent {
   readonly #sockets = new Set<net.Socket>();
   /** Who came by a tunnel for what, one for each connection. */
   readonly seen: { readonly peer: string; readonly authority: string }[] = [];
+  /** Takes what comes and says nothing. */
+  isSilent = false;
 
   private constructor(server: net.Server) {
     this.#server = server;
@@ -35,7 +37,7 @@ export class PodAgent {
         limits: defaultWaypointLimits,
         onRequest: (stream, { authority }, peer) => {
           agent.seen.push({ peer, authority });
-          deliver(stream, port);
+          if (!agent.isSilent) deliver(stream, port);
         },
         onClose: () => {},
       }).catch(() => raw.destroy());
