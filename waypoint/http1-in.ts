@@ -67,6 +67,8 @@ function makeServer(context: WaypointContext): http.Server {
     keepAliveTimeout: 0,
     requireHostHeader: false,
     highWaterMark: 64 * 1024,
+    // What has no body has no stream of one, either.
+    optimizeEmptyRequests: true,
     // Not h2c, which clients of some languages ask for with every request and do without.
     shouldUpgradeCallback: request => isUpgrade(request),
   });
@@ -179,7 +181,7 @@ function accept(request: IncomingMessage, response: ServerResponse, upgraded: Du
         () => request.rawTrailers,
       )
     : null;
-  if (!hasBody && upgraded === null) request.resume();
+  if (!hasBody && upgraded === null && !request.readableEnded) request.resume();
   answer(context, new Http1Request(served, request, response, head, body, upgraded));
   return true;
 }
