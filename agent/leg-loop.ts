@@ -69,7 +69,7 @@ class Listener implements Watched {
     if (!this.#open) return;
     this.#open = false;
     this.#pause();
-    this.#loop.release(this.#fd);
+    this.#loop.release(this.#fd, true);
   }
 
   #begin(): void {
@@ -124,9 +124,9 @@ export class LegLoop {
     this.#native.disown(fd);
   }
 
-  /** Closes a socket that was accepted, without a leg. */
+  /** Closes a socket that was accepted, without a leg: with RST, unless somebody else has it as well. */
   drop(fd: number): void {
-    this.#native.release(fd);
+    this.#native.release(fd, false);
   }
 
   /** A leg of a socket that was dialled. */
@@ -150,9 +150,10 @@ export class LegLoop {
     this.#native.watch(leg.fd);
   }
 
-  release(leg: Leg): void {
+  /** @param well its end is FIN, not RST */
+  release(leg: Leg, well: boolean): void {
     this.#watched[leg.fd] = null;
-    this.#native.release(leg.fd);
+    this.#native.release(leg.fd, well);
   }
 
   /** Closes all. */

@@ -138,9 +138,7 @@ export class Leg {
 
   /** Ends it now, with RST; what is unsent is dropped. */
   reset(): void {
-    if (this.closed) return;
-    native.resetOnClose(this.fd);
-    this.#close();
+    this.#close(false);
   }
 
   pause(): void {
@@ -190,7 +188,7 @@ export class Leg {
   #onEnd(): void {
     this.#flags |= peerHasEnded;
     this.#handlers.end(this);
-    if ((this.#flags & (closed | endAsked)) === endAsked && this.#queue === null) this.#close();
+    if ((this.#flags & (closed | endAsked)) === endAsked && this.#queue === null) this.#close(true);
   }
 
   #flush(): void {
@@ -212,19 +210,20 @@ export class Leg {
   #endWrites(): void {
     // With both ends over, close() says FIN as well.
     if ((this.#flags & peerHasEnded) === 0) native.endWrites(this.fd);
-    else this.#close();
+    else this.#close(true);
   }
 
   #fail(errno: number): void {
     this.#handlers.broken(this, getSystemErrorName(errno));
-    this.#close();
+    this.#close(false);
   }
 
-  #close(): void {
+  /** @param well both ends are over; else it is a reset, as when this process dies */
+  #close(well: boolean): void {
     if (this.closed) return;
     this.#flags |= closed;
     this.#queue = null;
-    this.#loop.release(this);
+    this.#loop.release(this, well);
     this.#counted?.over();
     this.#handlers.gone(this);
   }

@@ -96,7 +96,8 @@ const socketLoopAdopt: (loop: SocketLoopHandle, fd: number) => void = native('so
 const socketLoopWatch: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopWatch');
 const socketLoopUnwatch: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopUnwatch');
 const socketLoopDisown: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopDisown');
-const socketLoopRelease: (loop: SocketLoopHandle, fd: number) => void = native('socketLoopRelease');
+const socketLoopRelease: (loop: SocketLoopHandle, fd: number, well: boolean) => void =
+  native('socketLoopRelease');
 
 /** A socket that was accepted, non-blocking, and its peer's address as accept() tells it. */
 export interface AcceptedSocket extends SocketAddress {
@@ -146,14 +147,14 @@ export class SocketLoop implements Disposable {
     socketLoopUnwatch(this.#handle, fd);
   }
 
-  /** Leaves an own socket, which is not watched, to the caller. */
+  /** Leaves an own socket, which is not watched, to the caller, whose close() ends it with FIN. */
   disown(fd: number): void {
     socketLoopDisown(this.#handle, fd);
   }
 
-  /** Closes an own socket. */
-  release(fd: number): void {
-    socketLoopRelease(this.#handle, fd);
+  /** Closes an own socket. A connection ends with FIN only where it ends `well`: else with RST, also when the process dies. */
+  release(fd: number, well: boolean): void {
+    socketLoopRelease(this.#handle, fd, well);
   }
 
   /** Closes all that it owns; a second close does nothing. */

@@ -115,6 +115,12 @@ LoopAndFd LoopAndFdOf(const Napi::CallbackInfo& info, const char* name = "fd") {
   return {handle->loop, fd};
 }
 
+// Whether close() says RST. Sockets of a process that dies are closed by the kernel: what was carried half must not look whole.
+void SetReset(int fd, bool reset) {
+  linger now{.l_onoff = reset, .l_linger = 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
 std::optional<Failure> Watch(Loop* loop, int fd, uint32_t events) {
   epoll_event event{.events = events, .data = {.fd = fd}};
   if (epoll_ctl(loop->epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0) return std::nullopt;
@@ -199,6 +205,7 @@ Napi::Value SocketLoopAccept(const Napi::CallbackInfo& info) {
   auto address = ToSocketAddress(env, peer);
   if (!address) return env.Null();
   address->Set("fd", Napi::Number::New(env, fd.get()));
+  SetReset(fd.get(), true);
   loop->owned.insert(fd.get());
   fd.Release();
   return *address;
@@ -206,7 +213,9 @@ Napi::Value SocketLoopAccept(const Napi::CallbackInfo& info) {
 
 Napi::Value SocketLoopAdopt(const Napi::CallbackInfo& info) {
   auto [loop, fd] = LoopAndFdOf(info);
-  if (loop != nullptr) loop->owned.insert(fd);
+  if (loop == nullptr) return info.Env().Undefined();
+  SetReset(fd, true);
+  loop->owned.insert(fd);
   return info.Env().Undefined();
 }
 
@@ -227,13 +236,16 @@ Napi::Value SocketLoopUnwatch(const Napi::CallbackInfo& info) {
 
 Napi::Value SocketLoopDisown(const Napi::CallbackInfo& info) {
   auto [loop, fd] = LoopAndFdOf(info);
-  if (loop != nullptr) loop->owned.erase(fd);
+  if (loop == nullptr || loop->owned.erase(fd) == 0) return info.Env().Undefined();
+  SetReset(fd, false);
   return info.Env().Undefined();
 }
 
 Napi::Value SocketLoopRelease(const Napi::CallbackInfo& info) {
   auto [loop, fd] = LoopAndFdOf(info);
-  if (loop != nullptr && loop->owned.erase(fd) > 0) close(fd);
+  if (loop == nullptr || loop->owned.erase(fd) == 0) return info.Env().Undefined();
+  if (info[2].ToBoolean()) SetReset(fd, false);
+  close(fd);
   return info.Env().Undefined();
 }
 

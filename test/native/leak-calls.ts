@@ -84,7 +84,7 @@ const acts: readonly (readonly [calls: number, act: () => void])[] = [
       loop.watch(fd);
       native.send(client, inbox);
       native.receive(fd, inbox, 0);
-      for (const each of [fd, client, listener]) loop.release(each);
+      for (const each of [fd, client, listener]) loop.release(each, true);
     },
   ],
   [2, () => native.close(native.udpSocket(place.fd, loopback))],

@@ -68,9 +68,24 @@ t.test('connects at once on one machine, and both ends are told of bytes and end
   native.endWrites(client);
   t.ok((await next()).some(([, told]) => told & native.readyBits.peerEnded));
   t.equal(native.receive(accepted.fd, inbox, 0), 0);
-  loop.release(client);
-  loop.release(accepted.fd);
+  loop.release(client, true);
+  loop.release(accepted.fd, true);
 });
+
+for (const well of [true, false]) {
+  t.test(`a socket that is closed ${well ? 'well' : 'in the middle'}`, async t => {
+    const { loop, next } = loopOf(t);
+    const { fd: listening, port } = listener(t);
+    loop.listen(listening);
+    const opened = net.connect(port, '127.0.0.1').resume();
+    const end = once(opened, 'end');
+    await next();
+    const { fd = -1 } = loop.accept(listening) ?? {};
+    loop.release(fd, well);
+    await (well ? t.resolves(end) : t.rejects(end, { code: 'ECONNRESET' }));
+    opened.destroy();
+  });
+}
 
 t.test('a refused connection is told at once on one machine', async t => {
   const { loop } = loopOf(t);
@@ -91,7 +106,7 @@ t.test('a listener that others hold too is told of no more once it is not watche
   const ours = native.duplicate(theirs);
   loop.listen(ours);
   loop.unwatch(ours);
-  loop.release(ours);
+  loop.release(ours, true);
   const { fd: second, port: secondPort } = listener(t);
   loop.listen(second);
   for (const to of [port, secondPort]) net.connect(to, '127.0.0.1').on('error', () => {});
@@ -137,6 +152,7 @@ t.test('all sockets end with the loop, and with the thread', async t => {
   const server = net.createServer().listen({ fd: listening });
   const [[socket]] = await Promise.all([once(server, 'connection'), once(worker, 'message')]);
   (socket as net.Socket).resume();
-  await Promise.all([once(socket as net.Socket, 'end'), worker.terminate()]);
+  const broken = t.rejects(once(socket as net.Socket, 'end'), { code: 'ECONNRESET' }, 'what was not over');
+  await Promise.all([broken, worker.terminate()]);
   server.close();
 });

@@ -48,6 +48,50 @@ while taken < 1 << 29 and select.select([], [s], [], 2)[1]:
 print(taken)
 `;
 
+/** Talks for a while, then reads nothing until it is told to, and prints how it ended. */
+const stalls = `
+import errno, select, socket, sys
+listener = socket.socket(socket.AF_INET6)
+listener.bind(('::', int(sys.argv[1])))
+listener.listen(8)
+s = listener.accept()[0]
+s.setblocking(False)
+def get():
+    select.select([s], [], [])
+    return s.recv(65536)
+for _ in range(8):
+    s.send(get())
+sys.stdin.readline()
+try:
+    while get():
+        pass
+    print('END', flush=True)
+except OSError as error:
+    print(errno.errorcode[error.errno], flush=True)
+`;
+
+/** Fills a connection whose peer has stalled, says so, and prints how it ended. */
+const fills = `
+import errno, select, socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.setblocking(False)
+for _ in range(8):
+    s.send(b'a')
+    select.select([s], [], [])
+    s.recv(1)
+while select.select([], [s], [], 1)[1]:
+    try:
+        s.send(b'a' * 4096)
+    except BlockingIOError:
+        pass
+print('full', flush=True)
+select.select([s], [], [])
+try:
+    print(s.recv(1) or 'END', flush=True)
+except OSError as error:
+    print(errno.errorcode[error.errno], flush=True)
+`;
+
 const echoes = `
 import socket, sys, threading
 listener = socket.socket(socket.AF_INET6)
@@ -214,3 +258,21 @@ t.test('an agent that another one replaces carries its joined legs to their end'
   talking.stdin.end();
   t.same(await talking.exited, { code: 0, signal: null }, talking.stderr());
 });
+
+for (const [at, node] of [nodeA, nodeB].entries()) {
+  t.test(`what the agent of ${node} has carried half does not look whole when it is killed`, async t => {
+    const own = port + 4 + at;
+    const reader = server.spawn('python3', ['-c', stalls, String(own)]);
+    await reader.listensOn(own);
+    const filling = client.spawn('python3', ['-c', fills, server.address, String(own)]);
+    const { joined } = await legs(() => filling.says(/full/, 30_000));
+    t.same(joined, [1, 1]);
+    await stage.agent(node).kill();
+    await filling.exited;
+    t.equal(filling.stdout(), 'full\nECONNRESET\n', 'by the writer');
+    reader.stdin.end('\n');
+    await reader.exited;
+    t.equal(reader.stdout(), 'ECONNRESET\n', 'by the reader');
+    await stage.startAgent(node);
+  });
+}
