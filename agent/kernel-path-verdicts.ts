@@ -5,6 +5,7 @@
  * the same policy as in a shard. A verdict lets connections begin, its grant lets those that have begun go on. Both are judged
  * again before a changed mesh reaches anybody else, so neither outlives what it was decided on.
  */
+import { type Decision, type KnownVerdict, upkeep } from '../model/verdict-upkeep.ts';
 import * as native from '../native/native.ts';
 import {
   decodeGrantSerial,
@@ -20,14 +21,11 @@ import {
 } from './kernel-path-abi.ts';
 import type { Maps } from './redirect-programs.ts';
 
-/** What becomes of a connection that a pod would open now. */
-export type Judgement =
-  /** To a pod of this node, and policy allows it. */
-  | { readonly kind: 'allowed'; readonly destination: bigint; readonly uid: string }
-  /** To a pod of this node, and policy refuses. */
-  | { readonly kind: 'denied' }
-  /** The agent must carry it. */
-  | { readonly kind: 'elsewhere' };
+/**
+ * What becomes of a connection that a pod would open now: to a pod of this node, and policy allows or refuses it; or the
+ * agent must carry it.
+ */
+export type Judgement = Decision;
 
 export interface Judge {
   /** About a new connection. */
@@ -120,11 +118,17 @@ export class Verdicts {
   follow(judge: Judge): void {
     for (const grant of this.#grants.values()) {
       if (!grant.revoked && !judge.stillAllowed(grant.key, grant.uid)) this.#revoke(grant);
-      if (!grant.verdict) continue;
-      const judgement = judge.route(grant.key);
-      const same = judgement.kind === 'allowed' && judgement.destination === grant.destination;
-      if (!same) this.#withdraw(grant);
+      if (grant.verdict && upkeep(known(grant), judge.route(grant.key)) === 'goes') this.#withdraw(grant);
     }
+  }
+
+  /**
+   * Writes again what was taken away and would be decided as it was before. To be called when everybody has heard of the changed
+   * mesh, by which connections are judged that begin under it.
+   */
+  renew(judge: Judge): void {
+    for (const grant of this.#grants.values())
+      if (!grant.verdict && upkeep(known(grant), judge.route(grant.key)) === 'returns') this.#write(grant);
   }
 
   /** A namespace is captured no more: nothing begins in it or ends in it. */
@@ -191,6 +195,10 @@ export class Verdicts {
       used.add(decodePassage(0n, values.subarray(entry * valueSize, (entry + 1) * valueSize)).slot);
     return used;
   }
+}
+
+function known({ verdict, destination, uid }: Grant): KnownVerdict {
+  return { inForce: verdict, destination, uid };
 }
 
 function nameOf({ source, address, port }: VerdictKey): string {

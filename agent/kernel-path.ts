@@ -35,6 +35,9 @@ export interface PathState {
   readonly problem: string | null;
 }
 
+/** By then every shard has heard of a changed mesh. */
+const heardMs = 250;
+
 /** Beside the attach type of the redirection's own hook. */
 const linkName = 'path_sock_ops';
 
@@ -55,6 +58,7 @@ export class KernelPath {
   readonly legProgram: number | null;
   readonly #verdicts: Verdicts;
   readonly #services: ServiceTable;
+  #renewal: NodeJS.Timeout | null = null;
   /** Verdicts of an earlier agent stay as they are until pods and mesh are known. */
   #settled = false;
 
@@ -110,6 +114,7 @@ export class KernelPath {
 
   /** Shards have ended, or never began. */
   close(): void {
+    if (this.#renewal !== null) clearTimeout(this.#renewal);
     if (this.legProgram !== null) native.close(this.legProgram);
   }
 
@@ -127,6 +132,12 @@ export class KernelPath {
     const state = stateOf(agent);
     this.#verdicts.follow(judgeOf(state));
     this.#services.follow(serviceJudgeOf(state));
+    this.#renewal ??= setTimeout(() => this.#renew(agent), heardMs).unref();
+  }
+
+  #renew(agent: Agent): void {
+    this.#renewal = null;
+    if (this.mode !== 'off' && !agent.draining && this.#isOurs(agent)) this.#verdicts.renew(judgeOf(stateOf(agent)));
   }
 
   /** Pods are enrolled as the configuration wants them. True the first time that this agent serves. */

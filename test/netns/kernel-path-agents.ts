@@ -31,6 +31,7 @@ for (const mode of ['direct', 'join'] as const) {
       return client.spawn(tools.pattern, [...args, ...options]);
     };
     const short = async (): Promise<boolean> => (await start('--up', '9', '--down', '9').exited).code === 0;
+    const verdicts = (): Promise<number> => agents.agent('node-a').metric('culvert_kernel_path_verdicts');
     const carried = async (): Promise<number> => (await stage.decisions())('path_accepted');
     await stage.learn(server.address, port, short);
     await stage.learn(server.address, port, short);
@@ -52,7 +53,12 @@ for (const mode of ['direct', 'join'] as const) {
         t.notOk(await short(), 'and nothing new gets in');
         t.equal(await carried(), denied, 'by the kernel least of all');
         await agents.remove('policy.yaml');
-        await stage.learn(server.address, port, short);
+        await eventually(async () => (await verdicts()) > 0, { what: 'the verdict to come back' });
+        const asked = (await stage.decisions())('connect_captured');
+        t.ok(await short(), 'and what is allowed again');
+        t.equal(await carried(), denied + 1, 'is the kernel’s from the first connection on');
+        t.equal((await stage.decisions())('connect_captured'), asked);
+        if (mode === 'join') await stage.learn(server.address, port, short);
       }
     });
 
