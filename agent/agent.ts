@@ -190,9 +190,9 @@ export class Agent {
       this.place.inherit();
       await pods.inherit(this.#inheritance);
     } catch (error) {
-      // One that has died is no reason to fail; one that has thought better of it holds the lock.
+      // One that has died is no reason to fail; one that its keeper starts again, or that has thought better of it, holds the lock.
       this.log.warn({ err: describeError(error) }, 'the agent before has not given its place');
-      this.place.claim();
+      await this.place.claim();
     }
     this.place.beat();
     return identities;

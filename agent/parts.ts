@@ -57,11 +57,11 @@ export async function openParts(agent: Agent, undo: Undo[]): Promise<Parts> {
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   // Noted first, so that the one before hears last that a start has failed: nothing is in its way any more then.
   const predecessor = await Predecessor.find(config.stateDir, standingOf(config));
-  if (predecessor === null) agent.place.claim();
+  if (predecessor === null) await agent.place.claim();
   else undo.push(() => predecessor.close());
   undo.push(() => agent.place.leave());
   native.raiseFileLimit();
-  const keeper = Keeper.open({ waitMs: config.limits.absenceMs, log: agent.log });
+  const keeper = Keeper.open({ waitMs: config.limits.absenceMs, stateDir: config.stateDir, log: agent.log });
   undo.push(() => keeper?.close());
   const source = await openSource(agent);
   undo.push(() => source.close());

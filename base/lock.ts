@@ -53,6 +53,11 @@ export function takeLock(path: string): () => void {
   return () => release(path);
 }
 
+/** Says in a file that another process lives; as a lock that nobody waits for. */
+export function announce(path: string, pid: number): void {
+  writeFileSync(path, `${pid} ${startTime(pid) ?? '0'}`, { mode: 0o600 });
+}
+
 function unusable(path: string, error: unknown): CulvertError {
   const { code, message } = error as NodeJS.ErrnoException;
   return new CulvertError('STATE_DIR_UNUSABLE', `cannot write ${path}: ${message}`, {

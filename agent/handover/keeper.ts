@@ -22,6 +22,7 @@ import {
   sayPod,
   sayPort,
 } from './estate.ts';
+import { announceKeeper, withdrawKeeper } from './restart.ts';
 import { type FromKeeper, spoken, type ToKeeper } from './protocol.ts';
 
 /** How the keeper tells where it is, and what has happened so far. */
@@ -34,6 +35,8 @@ const variables = {
 export interface KeeperOptions {
   /** How long connections wait for the agent that follows this one, ms; 0: nothing is kept. */
   readonly waitMs: number;
+  /** Where other agents find out about the keeper. */
+  readonly stateDir: string;
   readonly log: Logger;
 }
 
@@ -92,9 +95,12 @@ export class Keeper {
 
   /** From here on a crash is followed by another start. */
   serving(): void {
-    const { waitMs } = this.#options;
+    const { waitMs, stateDir } = this.#options;
     const [protocol = 0] = spoken.slice(-1);
-    this.#then(() => this.#say({ type: 'hello', protocol, build: versionString(), waitMs }, []));
+    this.#then(async () => {
+      await this.#say({ type: 'hello', protocol, build: versionString(), waitMs }, []);
+      announceKeeper(stateDir);
+    });
   }
 
   /** In the place of what was kept of this pod before. */
@@ -127,6 +133,7 @@ export class Keeper {
 
   /** Nothing is kept any more, and nothing follows a crash: the listeners are closed, or another agent's. */
   clear(): Promise<void> {
+    withdrawKeeper(this.#options.stateDir);
     this.#then(() => this.#say({ type: 'clear' }, []));
     return this.#work;
   }

@@ -5,6 +5,7 @@
 import { isOurs, lock, takeLock } from '../../base/lock.ts';
 import type { Agent } from '../agent.ts';
 import type { Estate, PortEstate } from './estate.ts';
+import { untilStartedAgain } from './restart.ts';
 import type { Giver } from './successors.ts';
 
 /** The agent's own server sockets. */
@@ -57,8 +58,9 @@ export class Place implements Giver {
     return this.#retired;
   }
 
-  /** Throws ALREADY_RUNNING. */
-  claim(): void {
+  /** Where nobody has it. Throws ALREADY_RUNNING; an agent that its keeper starts again has it before us. */
+  async claim(): Promise<void> {
+    await untilStartedAgain(this.#agent.config.stateDir, this.#lock);
     this.#release = lock(this.#lock);
     this.#holds = true;
   }

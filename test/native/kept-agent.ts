@@ -3,8 +3,10 @@
  *
  *   kept-agent.ts WAIT_MS LIFE...        one LIFE for each start, the last one for all that follow; words of `steps` below
  */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Keeper } from '../../agent/handover/keeper.ts';
 import type { PodEstate } from '../../agent/handover/estate.ts';
@@ -16,7 +18,9 @@ const [waitMs = '', ...lives] = process.argv.slice(2);
 const crashes = Number(process.env['CULVERT_KEEPER_CRASHES']);
 const life = (lives[crashes] ?? lives.at(-1) ?? '').split(' ');
 const log = createLogger({ component: 'test', level: 'warn', destination: { write: say } });
-const keeper = Keeper.open({ waitMs: Number(waitMs), log });
+const stateDir = mkdtempSync(join(tmpdir(), 'culvert-kept-'));
+const keeper = Keeper.open({ waitMs: Number(waitMs), stateDir, log });
+process.on('exit', () => rmSync(stateDir, { recursive: true, force: true }));
 
 function say(line: string): void {
   process.stdout.write(`${line.trim()}\n`);

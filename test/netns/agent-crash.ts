@@ -99,6 +99,24 @@ t.test('agents that crash refuse nobody, and let nobody hang', async t => {
   t.equal(await stage.agent('node-a').metric('culvert_agent_crashes_total'), 2);
 });
 
+t.test('one that crashes while another gets ready to take its place', async t => {
+  const agent = stage.agent('node-a');
+  const fresh = await stage.startAgent('node-a', { waitUntilReady: false });
+  stage.keep('node-a', agent);
+  await agent.process.says(/gets ready to take over/);
+  const release = await agent.crashAndHold();
+  const waiting = [await ask(client, far), await ask(outside, near)];
+  await fresh.process.says(/has not given its place/, 30_000);
+  // The new one would open sockets beside those in which these wait.
+  waiting.push(await ask(client, far), await ask(far, client));
+  release();
+  for (const opened of waiting) t.ok(await answered(opened), 'by the one that is started again');
+  for (const opened of waiting) await opened.close();
+  t.equal((await fresh.process.exited).code, 64);
+  t.match(fresh.process.stderr() + fresh.process.stdout(), 'ALREADY_RUNNING');
+  await stage.serves(agent);
+});
+
 t.test('what the kernel carries goes on', async t => {
   // With the first one the agent decides about all that follow.
   const carried = await eventually(async () => {

@@ -139,12 +139,16 @@ t.test('gone before it is ready', t =>
   }),
 );
 
-t.test('gone with everything in its hands, before it serves', t =>
+t.test('a newer build that is gone with everything in its hands, before it serves', t =>
   nobodyNotices(t, async () => {
     const before = await handovers('failed');
     {
-      using pretender = await Pretender.greet();
-      t.match(await pretender.channel.receive(5_000), { type: 'hello' });
+      using pretender = await Pretender.greet({ protocols: [...spoken, 99], build: '9.9.9' });
+      t.match(
+        await pretender.channel.receive(5_000),
+        { type: 'hello', protocol: spoken.at(-1) },
+        'what both speak',
+      );
       pretender.channel.send({ type: 'ready' });
       const inheritance = await pretender.receive();
       t.same(
