@@ -23,9 +23,7 @@ export type Upkeep = 'stays' | 'goes' | 'returns' | 'rests';
 /** About the same source, address and port. Another destination is another connection, which somebody has to try first. */
 export function upkeep(known: KnownVerdict, decision: Decision): Upkeep {
   const same =
-    decision.kind === 'allowed' &&
-    decision.destination === known.destination &&
-    decision.uid === known.uid;
+    decision.kind === 'allowed' && decision.destination === known.destination && decision.uid === known.uid;
   if (known.inForce) return same ? 'stays' : 'goes';
   return same ? 'returns' : 'rests';
 }

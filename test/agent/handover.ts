@@ -1,13 +1,18 @@
 /** What two agents say to each other, and when one may take the place of the other. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { defaultPodPorts } from '../../agent/config.ts';
 import { Channel } from '../../agent/handover/channel.ts';
 import { agree, type Greeting, isGreeting, type Standing } from '../../agent/handover/protocol.ts';
+import { announceKeeper, untilStartedAgain, withdrawKeeper } from '../../agent/handover/restart.ts';
 import { CulvertError } from '../../base/errors.ts';
+import { announce, lock } from '../../base/lock.ts';
 
 const standing: Standing = {
   protocols: [1, 2, 3],
@@ -42,6 +47,37 @@ t.test('a greeting of any version is one, and nothing that leads out of the dire
   t.ok(isGreeting({ ...greeting, more: 'than we know' } as Greeting));
   const wrong = [{ type: 'ready' }, { ...greeting, protocols: 1 }, { ...greeting, descriptors: '../x' }];
   for (const said of wrong) t.notOk(isGreeting(said), JSON.stringify(said));
+});
+
+t.test('who comes while a keeper starts its agent again waits for that, and for nothing else', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'culvert-restart-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const lockPath = join(directory, 'agent.lock');
+  await untilStartedAgain(directory, lockPath);
+  announceKeeper(directory);
+  await untilStartedAgain(directory, lockPath);
+  t.pass('no keeper, or the own one');
+  withdrawKeeper(directory);
+  t.same(readdirSync(directory), []);
+
+  for (const end of ['the agent has its place', 'the keeper gives up']) {
+    const keeper = spawn('sleep', ['60']);
+    await once(keeper, 'spawn');
+    announce(join(directory, 'keeper.pid'), keeper.pid ?? 0);
+    let over = false;
+    const waiting = untilStartedAgain(directory, lockPath).then(() => (over = true));
+    await delay(100);
+    t.notOk(over, 'waits');
+    withdrawKeeper(directory);
+    const give = end.startsWith('the agent') ? lock(lockPath) : null;
+    if (give === null) keeper.kill();
+    await waiting;
+    t.pass(end);
+    give?.();
+    if (give === null) continue;
+    keeper.kill();
+    await once(keeper, 'exit');
+  }
 });
 
 interface Said {

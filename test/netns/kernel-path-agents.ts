@@ -98,6 +98,20 @@ for (const mode of ['direct', 'join'] as const) {
       t.equal((await long.exited).code, 0, long.stdout().slice(-300));
     });
 
+    t.test('an agent that stays away is missed in the end', async t => {
+      await agents.agent('node-a').stop();
+      const args = ['--kernel-path', mode, '--limit', 'verdictGraceMs=1000'];
+      await agents.startAgent('node-a', { args });
+      await stage.learn(server.address, port, short);
+      const before = await stage.decisions();
+      await agents.agent('node-a').kill();
+      await eventually(async () => !(await short()), { what: 'a connection that is refused' });
+      t.notOk(await short(), 'fail-closed, verdict or not');
+      await agents.startAgent('node-a');
+      t.ok((await stage.decisions())('path_stale') > before('path_stale'), 'since nobody was heard of');
+      t.ok(await short());
+    });
+
     t.test('an address that goes to another pod takes no verdict along', async t => {
       const alice = await agents.lab.pod({
         name: 'alice',
