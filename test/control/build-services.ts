@@ -110,6 +110,9 @@ t.test('the protocol of a port: appProtocol, else its name, else its number', as
     ['port: 80, name: http, appProtocol: GRPC', 'GRPC'],
     ['port: 80, name: http, appProtocol: example.org/own', 'UNKNOWN'],
     ['port: 80, appProtocol: kubernetes.io/wss', 'TLS'],
+    ['port: 80, appProtocol: kubernetes.io/ws', 'HTTP11'],
+    ['port: 80, name: tcp, appProtocol: ws', 'HTTP11'],
+    ['port: 443, name: https, appProtocol: tcp', 'TCP'],
     ['port: 3306', 'TCP'],
     ['port: 25', 'TCP'],
   ];

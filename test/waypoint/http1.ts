@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import t from 'tap';
 import { okay, World } from './world.ts';
+import { authorization } from './world-objects.ts';
 
 const end = '\r\n\r\n';
 
@@ -248,7 +249,7 @@ t.test('a head that takes for ever is given up', async t => {
 
 t.test('upgrades: WebSocket goes through, h2c is not followed', async t => {
   await using world = await World.create();
-  await world.serve('web', socket => {
+  const backend = await world.serve('web', socket => {
     socket.once('data', (chunk: Buffer) => {
       if (/upgrade: websocket/i.test(chunk.toString())) {
         socket.write(
@@ -281,4 +282,18 @@ t.test('upgrades: WebSocket goes through, h2c is not followed', async t => {
     },
   );
   t.match(refused, /^HTTP\/1\.1 200 OK/, 'the backend may decline');
+  const smuggled = `GET /smuggled HTTP/1.1\r\nhost: web${end}`;
+  const declined = await world.raw(
+    `GET /x HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: other${end}${smuggled}`,
+  );
+  t.equal(declined.split('HTTP/1.1 ').length, 2, 'one answer, and the end');
+  t.notMatch(backend.received(), /smuggled/, 'what follows is neither a request nor bytes for the endpoint');
+  await world.routes(authorization('no-ws', 'DENY', '[{to: [{operation: {paths: ["/ws*"]}}]}]'));
+  const { length } = backend.received();
+  const denied = await world.raw(
+    `GET /ws HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: websocket${end}${smuggled}`,
+  );
+  t.match(denied, /^HTTP\/1\.1 403 /);
+  t.equal(denied.split('HTTP/1.1 ').length, 2);
+  t.equal(backend.received().length, length, 'a policy is about what begins it');
 });
