@@ -32,7 +32,7 @@ const frames: readonly StageFrames[] = [
   {
     stage: 'HTTP of the client: read and answered',
     frame:
-      /\/waypoint\/(http1-in|incoming|target|body)\.ts|node:(_http|internal\/http)|node::.*Parser|llhttp/,
+      /\/waypoint\/(http1-in|http1-head|http1-request|incoming|target|body)\.ts|node:(_http|internal\/http)|node::.*Parser|llhttp/,
   },
   {
     stage: 'who asks: identity, trace, policies',
