@@ -12,7 +12,7 @@ BPF := bpf/build/.built
 CNI := native/cni/build/culvert-cni
 KEEPER := native/keeper/build/culvert-keeper
 
-.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube conformance bench bench-control soak-restarts soak-flips soak-bytes image lint format gen check-gen asan clean distclean packages
+.PHONY: help build demo demo-down test test-unit test-netns test-kernels test-kube conformance bench bench-control soak-restarts soak-flips soak-bytes soak-requests image lint format gen check-gen asan clean distclean packages
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -93,6 +93,10 @@ soak-flips: build ## a policy flipped 1 000 times under load: what still arrives
 soak-bytes: build ## bytes over joined sockets for an hour while agents and policies change: what was wrong (root)
 	$(Q)sh native/packages.sh lab
 	$(Q)$(NODE) bench/soak-bytes.ts
+
+soak-requests: build ## a million requests of all kinds through a waypoint: what was wrong, and what grew (root)
+	$(Q)sh native/packages.sh lab
+	$(Q)$(NODE) bench/soak-requests.ts
 
 conformance: build ## all mesh tests of the conformance suite of Gateway API, ten times (root, Go; RUNS=n)
 	$(Q)sh native/packages.sh kube
