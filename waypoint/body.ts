@@ -120,18 +120,22 @@ export class RequestBody {
       this.#started = true;
       this.#source
         .on('data', (chunk: Buffer) => this.#arrived(chunk))
-        .once('end', () => {
-          if (!this.#isWhole()) return;
-          this.#ended = true;
-          this.#reader?.push(null);
-          this.#onNews?.();
-        })
+        .once('end', () => this.#cameToEnd())
         .once('error', (error: Error) => this.#broken(error))
         .once('close', () => {
           if (!this.#ended) this.#broken(new Error('the client broke off its request'));
         });
+      // Of HTTP/2 the end of a body of nothing is told before anybody asks for it.
+      if (this.#source.readableEnded) this.#cameToEnd();
     }
     this.#source.resume();
+  }
+
+  #cameToEnd(): void {
+    if (!this.#isWhole()) return;
+    this.#ended = true;
+    this.#reader?.push(null);
+    this.#onNews?.();
   }
 
   #arrived(chunk: Buffer): void {

@@ -16,7 +16,7 @@ import { planOf, rateLimited, type AnswerPlan, type ForwardPlan, type Planned } 
 import { withContext, type Traced } from './forwarded.ts';
 import { Idle } from './idle.ts';
 import type { Incoming } from './incoming.ts';
-import { isGrpc, localAnswer } from './local-answer.ts';
+import { grpcStatusOf, isGrpc, localAnswer } from './local-answer.ts';
 import { matchOf, type Match } from './match.ts';
 import { sendMirrors } from './mirror.ts';
 import { h2Cancel, h2InternalError } from './outgoing.ts';
@@ -271,7 +271,7 @@ class Exchange implements TriesOwner {
       decision: this.#decision,
       way: this.#tries?.way ?? null,
       status: this.#status,
-      grpcStatus: isGrpc(head) ? (this.#grpcStatus ?? '') : null,
+      grpcStatus: isGrpc(head) ? grpcStatusOf(this.#grpcStatus) : null,
       attempts: this.#tries?.attempts ?? 0,
       up: body?.bytes ?? 0,
       down: this.#down,

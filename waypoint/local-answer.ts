@@ -25,6 +25,12 @@ export function isGrpc(head: HttpHead): boolean {
   return headerOf(head.headers, 'content-type')?.startsWith('application/grpc') === true;
 }
 
+/** A status of gRPC as it may be counted: what is none is UNKNOWN, as clients take it; '' where nothing was said. */
+export function grpcStatusOf(said: string | null): string {
+  if (said === null) return '';
+  return /^(?:\d|1[0-6])$/.test(said) ? said : '2';
+}
+
 export function localAnswer(
   plan: {
     readonly status: number;

@@ -79,8 +79,9 @@ t.test('gRPC: trailers, trailers only, and both sides streaming', async t => {
       );
       return;
     }
+    const status = headers[':path'] === '/s/Odd' ? 'a status of its own' : '0';
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', te: String(headers.te) }));
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': status, te: String(headers.te) }));
     stream.pipe(stream);
   });
   const session = sessionOn(await world.connect());
@@ -94,6 +95,10 @@ t.test('gRPC: trailers, trailers only, and both sides streaming', async t => {
     headers: { 'grpc-status': '5' },
   });
   t.match(await world.line({ path: '/s/None' }), { grpc_status: '5', protocol: 'HTTP/2' });
+  const odd = { 'grpc-status': 'a status of its own' };
+  // A body of nothing, whose end comes in a frame of its own.
+  t.match(await ask(session, { ...call, ':path': '/s/Odd' }, ''), { trailers: odd }, 'it is passed on');
+  t.match(await world.line({ path: '/s/Odd' }), { grpc_status: '2' }, 'but is no label');
 
   const chat = session.request({ ...call, ':path': '/s/Chat' });
   for (const word of ['one', 'two', 'three']) {
