@@ -86,7 +86,7 @@ async function ask2(world: World, path: string, method: string, body: string | n
   let text = '';
   for await (const chunk of stream) text += String(chunk);
   session.destroy();
-  return `${headers[':status']} ${String(headers['x-n'])} ${text}`.trim();
+  return `${String(headers[':status'])} ${String(headers['x-n'])} ${text}`.trim();
 }
 
 for (const upgrades of [false, true])
