@@ -107,12 +107,12 @@ export function breakOff({ session, calls }: Pick<Session, 'session' | 'calls'>)
 
 /**
  * The peer says no more. What it said last may not have been told yet, and of that some may have to wait for its client;
- * everything else is lost.
+ * everything else is lost. No request is given to it from now on.
  */
 function peerEnded({ session, calls }: Pick<Session, 'session' | 'calls'>): void {
+  session.close();
   setImmediate(() => {
     for (const call of calls) call.lost();
-    session.close();
   });
 }
 
