@@ -149,19 +149,29 @@ export interface PathPrograms {
   readonly join: number;
 }
 
+/** Where the kernel has no bpf_rdonly_cast (before 6.2), programs read its structures by a helper. */
+function loadReader(name: string, maps: Maps): native.BpfObject {
+  try {
+    return load(name, { have_cast: 1 }, maps);
+  } catch {
+    // If that was not the reason, this fails as well and says what is.
+    return load(name, { have_cast: 0 }, maps);
+  }
+}
+
 /** Loads the programs of the kernel path and hands them to `use`; they are let go of afterwards. */
 export async function withPathPrograms<T>(
   maps: Maps,
   use: (programs: PathPrograms) => T | Promise<T>,
 ): Promise<T> {
-  using path = load('path', {}, maps);
-  using join = load('join', {}, maps);
+  using path = loadReader('path', maps);
+  using join = loadReader('join', maps);
   return await use({ passages: path.programFd('on_passage'), join: join.programFd('on_write') });
 }
 
 /** Loads the program that joins legs (leg-join.ts); the descriptor is the caller's. */
 export function loadLegProgram(maps: Maps): number {
-  using leg = load('leg', {}, maps);
+  using leg = loadReader('leg', maps);
   return native.duplicate(leg.programFd('join_leg'));
 }
 

@@ -49,13 +49,13 @@ static __always_inline __u64 peer_of(struct culvert_passage_sock *own)
 /* Still that socket, connected to us, and with a reader? Its memory may be another socket's by now. */
 static __always_inline bool is_there(struct sock *peer, const struct culvert_passage_sock *own, struct tcp_sock *me)
 {
-	__u32 theirs, ours = BPF_CORE_READ((struct sock *)me, __sk_common.skc_portpair);
-	__u8 state = BPF_CORE_READ(peer, __sk_common.skc_state);
+	__u32 theirs, ours = PEEK((struct sock *)me, __sk_common.skc_portpair);
+	__u8 state = PEEK(peer, __sk_common.skc_state);
 
-	if ((__u64)BPF_CORE_READ(peer, __sk_common.skc_cookie.counter) != own->peer_cookie)
+	if ((__u64)PEEK(peer, __sk_common.skc_cookie.counter) != own->peer_cookie)
 		return false;
 	/* Destination port in network order, then the own one in the machine's: the same two crosswise. */
-	theirs = BPF_CORE_READ(peer, __sk_common.skc_portpair);
+	theirs = PEEK(peer, __sk_common.skc_portpair);
 	if (bpf_ntohs(theirs & 0xffff) != ours >> 16 || theirs >> 16 != bpf_ntohs(ours & 0xffff))
 		return false;
 	return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2;
@@ -64,16 +64,16 @@ static __always_inline bool is_there(struct sock *peer, const struct culvert_pas
 /* Bytes that wait in the peer's join queue; UNKNOWN where it has none, or more messages than can be counted. */
 static __always_inline __u32 waiting(struct sock *peer)
 {
-	struct sk_psock *psock = (void *)((__u64)BPF_CORE_READ(peer, sk_user_data) & ~7ULL);
+	struct sk_psock *psock = KNOWN((struct sk_psock *)((__u64)PEEK(peer, sk_user_data) & ~7ULL));
 	struct list_head *head, *at;
 	__u32 sum = 0;
 
-	if (!psock || BPF_CORE_READ(psock, sk) != peer)
+	if (!psock || PEEK(psock, sk) != peer)
 		return UNKNOWN;
 	if (bpf_core_field_exists(psock->msg_tot_len))
-		return BPF_CORE_READ(psock, msg_tot_len);
-	head = (void *)psock + bpf_core_field_offset(struct sk_psock, ingress_msg);
-	at = BPF_CORE_READ(head, next);
+		return PEEK(psock, msg_tot_len);
+	head = KNOWN((struct list_head *)((__u64)psock + bpf_core_field_offset(struct sk_psock, ingress_msg)));
+	at = PEEK(head, next);
 #pragma unroll
 	for (int i = 0; i < WALK_MOST; i++) {
 		struct sk_msg *msg;
@@ -82,9 +82,9 @@ static __always_inline __u32 waiting(struct sock *peer)
 			return sum;
 		if (!at)
 			return UNKNOWN;
-		msg = (void *)at - bpf_core_field_offset(struct sk_msg, list);
-		sum += BPF_CORE_READ(msg, sg.size);
-		at = BPF_CORE_READ(at, next);
+		msg = KNOWN((struct sk_msg *)((__u64)at - bpf_core_field_offset(struct sk_msg, list)));
+		sum += PEEK(msg, sg.size);
+		at = PEEK(at, next);
 	}
 	return UNKNOWN;
 }
@@ -92,10 +92,10 @@ static __always_inline __u32 waiting(struct sock *peer)
 /* Has the peer's program taken every byte that went to it by TCP? */
 static __always_inline bool has_all_of_tcp(struct tcp_sock *me, struct tcp_sock *peer)
 {
-	__u32 written = BPF_CORE_READ(me, write_seq);
+	__u32 written = PEEK(me, write_seq);
 
-	return BPF_CORE_READ(me, snd_una) == written && BPF_CORE_READ(peer, rcv_nxt) == written &&
-	       BPF_CORE_READ(peer, copied_seq) == written;
+	return PEEK(me, snd_una) == written && PEEK(peer, rcv_nxt) == written &&
+	       PEEK(peer, copied_seq) == written;
 }
 
 static __always_inline __u32 limit(void)
@@ -110,14 +110,17 @@ static __always_inline __u32 limit(void)
 static __always_inline bool may_join(struct culvert_passage_sock *own, struct bpf_sock *sk, struct culvert_grant *grant)
 {
 	struct tcp_sock *me = bpf_skc_to_tcp_sock(sk);
-	struct sock *peer = (struct sock *)peer_of(own);
+	struct tcp_sock *peer_tcp = KNOWN((struct tcp_sock *)peer_of(own));
+	struct sock *peer = (struct sock *)peer_tcp;
+	enum reader reader;
 	__u32 queued;
 
 	if (!me || !peer || !is_there(peer, own, me))
 		return false;
-	if (grant && grant->seen & CULVERT_SEEN_UNFIT && reader_of(peer) != READER_BLOCKS)
+	reader = reader_of(peer);
+	if (grant && grant->seen & CULVERT_SEEN_UNFIT && reader != READER_BLOCKS)
 		return false;
-	switch (reader_of(peer)) {
+	switch (reader) {
 	case READER_NONE:
 		return false;
 	case READER_BLOCKS:
@@ -137,7 +140,7 @@ static __always_inline bool may_join(struct culvert_passage_sock *own, struct bp
 	queued = waiting(peer);
 	if (queued > limit())
 		return false;
-	return own->mode == CULVERT_MODE_JOIN || (queued == 0 && has_all_of_tcp(me, (struct tcp_sock *)peer));
+	return own->mode == CULVERT_MODE_JOIN || (queued == 0 && has_all_of_tcp(me, peer_tcp));
 }
 
 /* Now and then, so that long passages are counted while they are open. */
@@ -165,7 +168,7 @@ static __always_inline void tell_sent(struct culvert_passage_sock *own)
 static __always_inline void let_leave(struct culvert_passage_sock *own, struct bpf_sock *sk)
 {
 	struct tcp_sock *me = bpf_skc_to_tcp_sock(sk);
-	struct sock *peer = (struct sock *)own->peer;
+	struct sock *peer = (struct sock *)KNOWN((struct tcp_sock *)own->peer);
 
 	if (!me || !peer || !is_there(peer, own, me) || waiting(peer) != 0)
 		return;

@@ -3,8 +3,9 @@
  * The few fields of kernel structures that the kernel path reads. libbpf puts in the offsets of the running kernel from
  * its BTF, so the structures here name fields and nothing else; what they are in is said by the kernel.
  *
- * Reads go through bpf_probe_read_kernel, which never faults: a socket that is looked at from outside may be gone, and its
- * memory may be another TCP socket's. Whoever reads compares the cookie.
+ * A read never faults: a socket that is looked at from outside may be gone, and its memory may be another TCP socket's.
+ * Whoever reads compares the cookie. Since 6.2 (bpf_rdonly_cast) a read is one instruction; before that it is a call of
+ * bpf_probe_read_kernel, of which a write in the join makes sixteen.
  */
 #ifndef CULVERT_KERNEL_H
 #define CULVERT_KERNEL_H
@@ -15,6 +16,29 @@
 #include <bpf/bpf_core_read.h>
 
 #define KERNEL __attribute__((preserve_access_index))
+
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+/* Set by user space where the kernel has it. */
+const volatile bool have_cast = false;
+
+/* An address as a pointer that PEEK takes; those from a helper or from PEEK need it no more. */
+#define KNOWN(pointer)                                                                                       \
+	(have_cast ? (__typeof__(pointer))bpf_rdonly_cast(                                                   \
+			     pointer, bpf_core_type_id_kernel(__typeof__(*(pointer))))                       \
+		   : (pointer))
+
+/* A field of a kernel structure, by its name in `*pointer`. */
+#define PEEK(pointer, field)                                                                                 \
+	({                                                                                                   \
+		__typeof__(pointer) peeked = (pointer);                                                      \
+		__typeof__(peeked->field) value;                                                             \
+		if (have_cast)                                                                               \
+			value = peeked->field;                                                               \
+		else                                                                                         \
+			BPF_CORE_READ_INTO(&value, peeked, field);                                           \
+		value;                                                                                       \
+	})
 
 struct list_head {
 	struct list_head *next;
@@ -32,7 +56,7 @@ struct socket {
 /* `skc_portpair` and `skc_cookie` are known by these names since before 5.15. */
 struct sock_common {
 	__u32 skc_portpair;
-	volatile unsigned char skc_state;
+	unsigned char skc_state;
 	struct {
 		__s64 counter;
 	} skc_cookie;
@@ -83,26 +107,26 @@ enum reader { READER_NONE, READER_BLOCKS, READER_READY };
 
 static __always_inline enum reader reader_of(struct sock *sk)
 {
-	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
-	struct file *file = socket ? BPF_CORE_READ(socket, file) : 0;
+	struct socket *socket = PEEK(sk, sk_socket);
+	struct file *file = socket ? PEEK(socket, file) : 0;
 
 	/* Not accepted yet, or closed. */
 	if (!file)
 		return READER_NONE;
-	return BPF_CORE_READ(file, f_flags) & NONBLOCKING ? READER_READY : READER_BLOCKS;
+	return PEEK(file, f_flags) & NONBLOCKING ? READER_READY : READER_BLOCKS;
 }
 
 #define SOCK_DONE 1 /* bit of skc_flags: the peer's FIN has come */
 
 static __always_inline bool has_ended(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE);
+	return PEEK(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE);
 }
 
 /* TLS in the kernel, say: what it writes and reads is not what it sends and receives. */
 static __always_inline bool has_upper_protocol(struct sock *sk)
 {
-	return BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_ulp_ops);
+	return PEEK((struct inet_connection_sock *)sk, icsk_ulp_ops);
 }
 
 /* Its place in the enumeration is the running kernel's. */
@@ -113,7 +137,7 @@ static __always_inline bool wants_notices(struct sock *sk)
 {
 	__u64 bit = bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY);
 
-	return BPF_CORE_READ(sk, __sk_common.skc_flags) & (1ULL << (bit & 63));
+	return PEEK(sk, __sk_common.skc_flags) & (1ULL << (bit & 63));
 }
 
 /* Whether a program that does not block is served rightly by the join on this socket. */

@@ -54,7 +54,7 @@ static __always_inline bool is_fit(struct tcp_sock *tcp)
 /* Says on a socket whose it is. False where it has no cookie: sockops has not seen it. */
 static __always_inline bool mark(struct bpf_sock *sk, __u64 id, struct tcp_sock *peer)
 {
-	__u64 cookie = BPF_CORE_READ((struct sock *)peer, __sk_common.skc_cookie.counter);
+	__u64 cookie = PEEK((struct sock *)peer, __sk_common.skc_cookie.counter);
 	struct culvert_passage_sock *own;
 
 	own = bpf_sk_storage_get(&passage_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);

@@ -298,7 +298,7 @@ static __always_inline void on_closed(struct bpf_sock_ops *ops, struct bpf_sock 
 		end = &passage->end[0];
 		bit = 1;
 	}
-	end->error = tcp ? BPF_CORE_READ((struct sock *)tcp, sk_err) : 0;
+	end->error = tcp ? PEEK((struct sock *)tcp, sk_err) : 0;
 	end->state |= CULVERT_END_CLOSED;
 	before = __sync_fetch_and_or(&passage->closed, bit);
 	if (bit == 1 && !(passage->end[1].state & CULVERT_END_HERE)) {
