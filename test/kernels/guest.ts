@@ -5,9 +5,12 @@
  * Reports by lines that the host turns into assertions: `CHECK ok NAME` or `CHECK failed NAME: why`.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
+import { closeAll } from '../../agent/redirect-pins.ts';
+import { createMaps } from '../../agent/redirect-programs.ts';
 import type { AgentStatus } from '../../agent/status.ts';
-import { probe } from '../../native/native.ts';
+import { openObject, probe } from '../../native/native.ts';
 import type { AgentProcess } from '../lab/agent-process.ts';
 import { eventually } from '../lab/eventually.ts';
 import { enrolled, serviceObject, writeObjects, type KubernetesObject } from '../lab/kubernetes.ts';
@@ -102,6 +105,22 @@ await check('every kernel feature that is needed', () => {
   const missing = probe().filter(feature => !feature.available && !/set_retval|BTF/.test(feature.name));
   must(missing.length === 0, missing.map(feature => `${feature.name} (${feature.detail})`).join(', '));
 });
+
+// The agent falls back to what every kernel has, and would do so in silence.
+const [major = 0, minor = 0] = release().split('.').map(Number);
+if (major > 6 || (major === 6 && minor >= 2)) {
+  await check('joined writes read the kernel by loads', () => {
+    const reuseMaps = createMaps();
+    const options = { rodata: { have_cast: 1 }, reuseMaps, maxEntries: {}, skipPrograms: [] };
+    const object = openObject('/culvert/bpf/build/join.bpf.o', options);
+    try {
+      object.load();
+    } finally {
+      object.close();
+      closeAll(reuseMaps);
+    }
+  });
+}
 
 await using lab = await Lab.create({ name: 'vm', nodes: ['node-a', 'node-b'], ipv6: true });
 const [client, near, far] = await lab.pods([
