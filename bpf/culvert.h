@@ -299,7 +299,7 @@ struct culvert_passage_sock {
 	__u64 peer; /* as in culvert_passage_end */
 	__u64 peer_cookie;
 	__u64 sent;
-	__u64 told_ns; /* when `sent` last reached the passage */
+	__u64 told; /* when `sent` last reached the passage; join.bpf.c counts in ticks, path.bpf.c in ns */
 };
 
 /*

@@ -14,7 +14,8 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define TELL_EVERY_NS 1000000000ULL
+/* Of the timer's ticks, which a program may read for nothing: a second, more or less. */
+#define TELL_EVERY_TICKS 256
 /* Messages of a join queue that are counted one by one where the kernel does not keep their sum. */
 #define WALK_MOST 32
 
@@ -25,6 +26,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define TCP_FIN_WAIT2 5
 
 #define UNKNOWN 0xffffffffu
+
+/* The kernel's own view of the writer's socket. Every socket in `joined` is TCP's, so nothing has to be asked where there is a cast. */
+static __always_inline struct tcp_sock *tcp_of(struct bpf_sock *sk)
+{
+	return have_cast ? KNOWN((struct tcp_sock *)sk) : bpf_skc_to_tcp_sock(sk);
+}
 
 /* The other end's socket; 0 as long as it is not known. */
 static __always_inline __u64 peer_of(struct culvert_passage_sock *own)
@@ -109,7 +116,7 @@ static __always_inline __u32 limit(void)
 /* Whether this write may go into the join. A leg has no grant: its programs are known by this socket alone. */
 static __always_inline bool may_join(struct culvert_passage_sock *own, struct bpf_sock *sk, struct culvert_grant *grant)
 {
-	struct tcp_sock *me = bpf_skc_to_tcp_sock(sk);
+	struct tcp_sock *me = tcp_of(sk);
 	struct tcp_sock *peer_tcp = KNOWN((struct tcp_sock *)peer_of(own));
 	struct sock *peer = (struct sock *)peer_tcp;
 	enum reader reader;
@@ -147,11 +154,11 @@ static __always_inline bool may_join(struct culvert_passage_sock *own, struct bp
 static __always_inline void tell_sent(struct culvert_passage_sock *own)
 {
 	struct culvert_passage *passage;
-	__u64 id = opener_of(own->id), now = bpf_ktime_get_coarse_ns();
+	__u64 id = opener_of(own->id), now = bpf_jiffies64();
 
-	if (now - own->told_ns < TELL_EVERY_NS)
+	if (now - own->told < TELL_EVERY_TICKS)
 		return;
-	own->told_ns = now;
+	own->told = now;
 	passage = bpf_map_lookup_elem(&passages, &id);
 	if (!passage)
 		return;
@@ -167,7 +174,7 @@ static __always_inline void tell_sent(struct culvert_passage_sock *own)
  */
 static __always_inline void let_leave(struct culvert_passage_sock *own, struct bpf_sock *sk)
 {
-	struct tcp_sock *me = bpf_skc_to_tcp_sock(sk);
+	struct tcp_sock *me = tcp_of(sk);
 	struct sock *peer = (struct sock *)KNOWN((struct tcp_sock *)own->peer);
 
 	if (!me || !peer || !is_there(peer, own, me) || waiting(peer) != 0)

@@ -61,7 +61,7 @@ static __always_inline void leave_join(struct culvert_passage_sock *own)
 	own->mode = CULVERT_MODE_TCP;
 	own->peer = 0;
 	own->sent = 0;
-	own->told_ns = 0;
+	own->told = 0;
 }
 
 /* The opener sends its SYN. */
@@ -326,9 +326,9 @@ static __always_inline void on_progress(struct bpf_sock_ops *ops, struct bpf_soc
 	if (!own || !is_end(own))
 		return;
 	watch(sk, own);
-	if (now - own->told_ns < TELL_EVERY_NS)
+	if (now - own->told < TELL_EVERY_NS)
 		return;
-	own->told_ns = now;
+	own->told = now;
 	passage = passage_of(own);
 	if (passage)
 		take_bytes(ops, sk, own, passage);
