@@ -4,6 +4,8 @@ const bodyBytes = 100;
 
 /** @param scratch prefix of the paths that it may write to */
 export function nginxConfiguration(port: number, scratch: string, workers: number): string {
+  // Whoever wakes first would take them all.
+  const shared = workers > 1 ? ' reuseport' : '';
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return [
     'daemon off;',
@@ -18,8 +20,8 @@ export function nginxConfiguration(port: number, scratch: string, workers: numbe
     '  keepalive_requests 1000000000;',
     ...temporary.map(kind => `  ${kind}_temp_path ${scratch}-${kind};`),
     '  server {',
-    `    listen ${port} backlog=4096;`,
-    `    listen [::]:${port} backlog=4096;`,
+    `    listen ${port} backlog=4096${shared};`,
+    `    listen [::]:${port} backlog=4096${shared};`,
     `    location / { return 200 "${'x'.repeat(bodyBytes)}"; }`,
     '  }',
     '}',
