@@ -192,10 +192,10 @@ function decodeService(bytes: Buffer): Endpoint | null {
   return port === 0 || address === null ? null : { address, port };
 }
 
-/** `blocks`: one end turned blocking and has read all; it shall leave the join. */
-export type PathEventKind = 'opened' | 'closed' | 'blocks';
+/** `blocks`: one end turned blocking and has read all; it shall leave the join. `leaves`: so shall this one, when it has. */
+export type PathEventKind = 'opened' | 'closed' | 'blocks' | 'leaves';
 
-const eventKinds: readonly (PathEventKind | null)[] = [null, 'opened', 'closed', 'blocks'];
+const eventKinds: readonly (PathEventKind | null)[] = [null, 'opened', 'closed', 'blocks', 'leaves'];
 
 /** The records of `path_events` in order, each read when it is asked for. */
 export class PathEvents {
@@ -212,7 +212,7 @@ export class PathEvents {
     return eventKinds[this.#bytes.readUInt32LE(index * pathSizes.pathEvent + 16)] ?? null;
   }
 
-  /** Of the opener's end; of the end itself where it blocks. */
+  /** Of the opener's end; of the end itself where it blocks or leaves. */
   id(index: number): bigint {
     return this.#bytes.readBigUInt64LE(index * pathSizes.pathEvent);
   }
@@ -222,6 +222,12 @@ export class PathEvents {
     return this.#bytes.readBigUInt64LE(index * pathSizes.pathEvent + 8);
   }
 
+  /** Of an end that leaves: its program passes over what waits in the join. */
+  blind(index: number): boolean {
+    return this.#bytes.readUInt32LE(index * pathSizes.pathEvent + 20) !== 0;
+  }
+
+  /** Of an end that leaves only its addresses, as if it had been accepted. */
   passage(index: number): Passage {
     const at = index * pathSizes.pathEvent;
     return decodePassage(this.id(index), this.#bytes.subarray(at + 24, at + pathSizes.pathEvent));
@@ -230,7 +236,7 @@ export class PathEvents {
 
 export type PathEvent =
   | { readonly kind: 'opened' | 'closed'; readonly atNs: bigint; readonly passage: Passage }
-  | { readonly kind: 'blocks'; readonly end: bigint };
+  | { readonly kind: 'blocks' | 'leaves'; readonly end: bigint };
 
 /** All of them at once. */
 export function decodePathEvents(bytes: Buffer): PathEvent[] {
@@ -238,11 +244,14 @@ export function decodePathEvents(bytes: Buffer): PathEvent[] {
   const decoded: PathEvent[] = [];
   for (let at = 0; at < events.count; at += 1) {
     const kind = events.kind(at);
-    if (kind === 'blocks') decoded.push({ kind, end: events.id(at) });
+    if (kind === 'blocks' || kind === 'leaves') decoded.push({ kind, end: events.id(at) });
     else if (kind !== null) decoded.push({ kind, atNs: events.atNs(at), passage: events.passage(at) });
   }
   return decoded;
 }
+
+/** What unread.bpf.c answers. */
+export const unreadAnswers = { gone: 0, none: 1, waits: 2 } as const;
 
 /** What leg.bpf.c answers when both sockets are joined. */
 export const legJoined = 1;

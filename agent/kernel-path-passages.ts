@@ -10,6 +10,7 @@ import * as native from '../native/native.ts';
 import { judge } from './authorise.ts';
 import type { Connection } from './connections.ts';
 import { BriefPassages } from './kernel-path-brief.ts';
+import { type Leaving, LeavingEnds } from './kernel-path-leaving.ts';
 import {
   decodeGrantSerial,
   decodePassage,
@@ -49,6 +50,9 @@ export class Passages {
   readonly #observer: Observer;
   #reader: native.RingbufReader | null = null;
   readonly #open = new Map<bigint, Entry>();
+  /** Null where nothing is joined. */
+  readonly #unreadProgram: number | null;
+  #leaving: LeavingEnds | null = null;
   #timers: readonly NodeJS.Timeout[] = [];
   #startedAt = 0;
   /** Pods have come since the last scan, and may own what was nobody's. */
@@ -56,16 +60,22 @@ export class Passages {
   /** Ends of passages whose pods are not known: after a start, pods come one after the other. */
   #ownerless: { readonly passage: Passage; readonly atNs: bigint }[] = [];
 
-  constructor(context: ShardContext, maps: PassageMaps, observer: Observer) {
+  /** @param unreadProgram bpf/unread.bpf.c, where sockets are joined */
+  constructor(context: ShardContext, maps: PassageMaps, unreadProgram: number | null, observer: Observer) {
     this.#context = context;
     this.#observer = observer;
     this.#maps = maps;
+    this.#unreadProgram = unreadProgram;
   }
 
   /** Begins to keep the books, which nobody else may do from now on. */
   keep(): void {
     if (this.#reader !== null) return;
     this.#reader = new native.RingbufReader(this.#maps.path_events);
+    if (this.#unreadProgram !== null)
+      this.#leaving = new LeavingEnds(this.#maps.joined, this.#unreadProgram, (leaving, why) =>
+        this.#cutUnserved(leaving, why),
+      );
     this.#startedAt = performance.now();
     this.#scanSoon = true;
     this.#timers = [
@@ -83,6 +93,7 @@ export class Passages {
   look(): void {
     const bytes = this.#reader?.read() ?? null;
     if (bytes !== null) this.#follow(bytes);
+    this.#leaving?.look();
     if (this.#scanSoon) this.scan();
   }
 
@@ -112,6 +123,8 @@ export class Passages {
     this.look();
     this.#reader?.close();
     this.#reader = null;
+    this.#leaving?.close();
+    this.#leaving = null;
     for (const { connection, neighbour } of this.#open.values()) {
       this.#context.connections.forget(connection);
       neighbour.connections.delete(connection);
@@ -128,6 +141,8 @@ export class Passages {
       const kind = events.kind(at);
       const id = events.id(at);
       if (kind === 'blocks') native.mapDelete(this.#maps.joined, encodePassageId(id));
+      else if (kind === 'leaves')
+        this.#leaving?.add({ end: id, blind: events.blind(at), passage: events.passage(at) });
       else if (kind === 'opened' && !over.has(id)) this.#begin(events.passage(at));
       else if (kind === 'closed' && (this.#open.has(id) || !brief.add(at))) {
         const ended = this.#closed(events.passage(at), events.atNs(at));
@@ -190,6 +205,24 @@ export class Passages {
       return null;
     }
     return entry;
+  }
+
+  /** Of a leg nothing is known here but its addresses; its shard sees it broken by the application. */
+  #cutUnserved({ end, passage }: Leaving, why: CulvertError): void {
+    const context = this.#context;
+    const entry = this.#open.get(end & ~1n);
+    const pod = this.#pod(passage.targetNetns);
+    context.count(why.code);
+    context.log.warn(
+      { code: why.code, pod: (entry?.connection.pod ?? pod)?.name, err: why.message },
+      'connection ended',
+    );
+    if (entry === undefined) {
+      this.#destroy(passage);
+      return;
+    }
+    entry.connection.cut(why);
+    entry.connection.closed(why);
   }
 
   #end(entry: Entry, passage: Passage, atNs: bigint | null, why: CulvertError | null = null): void {

@@ -21,8 +21,8 @@ import type { Neighbour } from './kernel-path-requests.ts';
 import type { Pods } from './pods.ts';
 import type { Redirect } from './redirect.ts';
 import { encodeIndex } from './redirect-abi.ts';
-import { attachToCgroup } from './redirect-hooks.ts';
-import { loadLegProgram, withPathPrograms } from './redirect-programs.ts';
+import { attachHabits, attachToCgroup } from './redirect-hooks.ts';
+import { loadLegProgram, loadUnreadProgram, withPathPrograms } from './redirect-programs.ts';
 
 export interface PathState {
   readonly mode: PathMode;
@@ -56,6 +56,8 @@ export class KernelPath {
   readonly problem: string | null;
   /** What joins legs; null without joins. */
   readonly legProgram: number | null;
+  /** What tells whether a joined socket may leave; null without joins. */
+  readonly unreadProgram: number | null;
   readonly #verdicts: Verdicts;
   readonly #services: ServiceTable;
   #renewal: NodeJS.Timeout | null = null;
@@ -65,11 +67,12 @@ export class KernelPath {
   private constructor(
     redirect: Redirect,
     state: Pick<PathState, 'mode' | 'problem'>,
-    legProgram: number | null,
+    programs: JoinPrograms,
   ) {
     this.mode = state.mode;
     this.problem = state.problem;
-    this.legProgram = legProgram;
+    this.legProgram = programs.leg;
+    this.unreadProgram = programs.unread;
     this.#verdicts = new Verdicts(redirect.maps);
     this.#services = new ServiceTable(redirect.maps);
     redirect.onRetire = cookie => {
@@ -82,18 +85,22 @@ export class KernelPath {
   static async open(options: KernelPathOptions): Promise<KernelPath> {
     const { redirect, wanted, limit, graceMs, log } = options;
     let { mode, problem, legs } = wanted === 'off' ? left : await fitMode(options);
-    let legProgram: number | null = null;
+    let programs = apart;
     if (mode !== 'off') {
       try {
         await attach(options);
-        if (legs) legProgram = loadLegProgram(redirect.maps);
       } catch (error) {
         [mode, problem] = ['off', describeError(error)];
       }
     }
+    if (mode === 'join') {
+      programs = openJoin(redirect, legs);
+      problem ??= watchHabits(redirect);
+    }
+    if (mode !== 'join') redirect.pins.removeHabits();
     const config: PathConfig = { enabled: mode !== 'off', joins: mode === 'join', limit, graceMs };
     native.mapUpdate(redirect.maps.path_config, encodeIndex(0), encodePathConfig(config), 'any');
-    const path = new KernelPath(redirect, { mode, problem }, legProgram);
+    const path = new KernelPath(redirect, { mode, problem }, programs);
     if (mode === 'off') {
       path.#services.clear();
       path.#verdicts.clear();
@@ -115,7 +122,7 @@ export class KernelPath {
   /** Shards have ended, or never began. */
   close(): void {
     if (this.#renewal !== null) clearTimeout(this.#renewal);
-    if (this.legProgram !== null) native.close(this.legProgram);
+    for (const program of [this.legProgram, this.unreadProgram]) if (program !== null) native.close(program);
   }
 
   /** Whether the verdicts are this agent's. */
@@ -137,7 +144,8 @@ export class KernelPath {
 
   #renew(agent: Agent): void {
     this.#renewal = null;
-    if (this.mode !== 'off' && !agent.draining && this.#isOurs(agent)) this.#verdicts.renew(judgeOf(stateOf(agent)));
+    if (this.mode !== 'off' && !agent.draining && this.#isOurs(agent))
+      this.#verdicts.renew(judgeOf(stateOf(agent)));
   }
 
   /** Pods are enrolled as the configuration wants them. True the first time that this agent serves. */
@@ -177,6 +185,28 @@ export class KernelPath {
 function stateOf({ mesh, config, parts }: Agent): NodeState {
   const pods: ReturnType<Pods['list']> = parts.pods.list();
   return { mesh, node: config.node, ports: config.podPorts, pods };
+}
+
+/** What the agent itself runs. */
+interface JoinPrograms {
+  readonly leg: number | null;
+  readonly unread: number | null;
+}
+
+const apart: JoinPrograms = { leg: null, unread: null };
+
+function openJoin({ maps }: Redirect, legs: boolean): JoinPrograms {
+  return { unread: loadUnreadProgram(maps), leg: legs ? loadLegProgram(maps) : null };
+}
+
+/** What programs ask of their sockets is seen from now on. Returns why it is not. */
+function watchHabits({ pins, maps }: Redirect): string | null {
+  try {
+    attachHabits(pins, maps);
+    return null;
+  } catch (error) {
+    return `programs that splice, or ask how much they may read, are joined all the same: ${describeError(error)}`;
+  }
 }
 
 interface Fit {

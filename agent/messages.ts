@@ -26,6 +26,7 @@ export interface ShardStart {
   /** Whether connections between pods of this node can become the kernel's. */
   readonly kernelPath: boolean;
   readonly legProgram: number | null;
+  readonly unreadProgram: number | null;
   /** By which shards pass connections to each other, one for each; they stay the main thread's. */
   readonly queues: readonly SocketQueueEnds[];
 }

@@ -172,7 +172,11 @@ function cgroupOf({ config }: Agent, cgroupRoot: string, undo: Undo[]): string {
   return path;
 }
 
-function openShards(agent: Agent, redirect: Redirect, { mode, legProgram }: KernelPath): Shards {
+function openShards(
+  agent: Agent,
+  redirect: Redirect,
+  { mode, legProgram, unreadProgram }: KernelPath,
+): Shards {
   const { config, log, ledger } = agent;
   return new Shards({
     count: config.shards,
@@ -184,6 +188,7 @@ function openShards(agent: Agent, redirect: Redirect, { mode, legProgram }: Kern
       passageMaps: redirect.maps,
       kernelPath: mode !== 'off',
       legProgram,
+      unreadProgram,
     },
     hangMs: config.limits.shardHangMs,
     log,

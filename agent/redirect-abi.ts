@@ -8,7 +8,7 @@ import { CulvertError } from '../base/errors.ts';
 import { canonicalIp, ipValue } from '../model/address.ts';
 
 /** CULVERT_ABI: part of the pin path, so that agents of different layouts never share a map. */
-export const abi = 4;
+export const abi = 5;
 
 /** CULVERT_COUNTERS, in its order; what each means is said there. */
 export const counterNames = [
@@ -65,6 +65,8 @@ export const counterNames = [
   'path_to_tcp',
   'path_to_join',
   'path_revoked',
+  'path_leaves',
+  'path_urgent',
   'path_untold',
   'path_service',
   'path_handed',

@@ -5,7 +5,14 @@
 import { closeSync, openSync } from 'node:fs';
 import * as native from '../native/native.ts';
 import { Pins } from './redirect-pins.ts';
-import { type Hook, type Maps, type ProgramSettings, withHooks, withLookup } from './redirect-programs.ts';
+import {
+  type Hook,
+  type Maps,
+  type ProgramSettings,
+  withHabits,
+  withHooks,
+  withLookup,
+} from './redirect-programs.ts';
 
 /** Attaches all cgroup hooks, or replaces their programs. */
 export function attachHooks(pins: Pins, maps: Maps, settings: ProgramSettings, cgroupRoot: string): void {
@@ -40,6 +47,15 @@ export function attachToCgroup(
   if (replaced === true) return;
   if (replaced === false) pins.removeLink(pin);
   pinAndClose(pins, native.attachCgroup(program, root, attachType), pin);
+}
+
+/** Attaches the programs of bpf/habits.bpf.c beside those of an earlier agent, which go then. */
+export function attachHabits(pins: Pins, maps: Maps): void {
+  withHabits(maps, (name, program) => {
+    const link = native.attachTracing(program);
+    pins.removeLink(Pins.habitName(name));
+    pinAndClose(pins, link, Pins.habitName(name));
+  });
 }
 
 /** Attaches the sk_lookup program of one namespace, or replaces it. */

@@ -5,6 +5,7 @@
  *   <bpffs>/culvert/<instance>/v<abi>/maps/<map>
  *                                    /links/<attach type>       hooks of the cgroup
  *                                    /links/lookup-<cookie>     sk_lookup of one pod's namespace
+ *                                    /links/habit-<program>     fentry, where sockets are joined
  *
  * Maps of another shape are never read: what is pinned under another layout is replaced as a whole.
  */
@@ -16,6 +17,8 @@ import { abi } from './redirect-abi.ts';
 import { createMaps, mapNames, type MapName, type Maps } from './redirect-programs.ts';
 
 const lookupPrefix = 'lookup-';
+/** Of links that end with their last holder, and can't be detached before. */
+const habitPrefix = 'habit-';
 
 export class Pins {
   readonly #instance: string;
@@ -78,6 +81,15 @@ export class Pins {
     return readdirSync(this.#links)
       .filter(name => name.startsWith(lookupPrefix))
       .map(name => BigInt(name.slice(lookupPrefix.length)));
+  }
+
+  static habitName(program: string): string {
+    return `${habitPrefix}${program}`;
+  }
+
+  /** Removes the links of fentry programs. */
+  removeHabits(): void {
+    for (const name of readdirSync(this.#links)) if (name.startsWith(habitPrefix)) this.removeLink(name);
   }
 
   static lookupName(cookie: bigint): string {
@@ -173,7 +185,7 @@ function removePin(path: string): void {
   const fd = native.openPinned(path);
   if (fd === null) return;
   try {
-    if (path.includes('/links/')) native.detachLink(fd);
+    if (path.includes('/links/') && !path.includes(`/${habitPrefix}`)) native.detachLink(fd);
   } finally {
     native.close(fd);
     native.unpin(path);

@@ -56,6 +56,7 @@ export const mapNames = [
   'passages',
   'passage_sock',
   'joined',
+  'unfit_programs',
   'path_events',
   'counters',
 ] as const;
@@ -71,8 +72,9 @@ function load(
   name: string,
   rodata: Record<string, number | bigint>,
   reuseMaps: Readonly<Record<string, number>>,
+  skipPrograms: readonly string[] = [],
 ): native.BpfObject {
-  const object = native.openObject(objectPath(name), { rodata, reuseMaps, maxEntries: {}, skipPrograms: [] });
+  const object = native.openObject(objectPath(name), { rodata, reuseMaps, maxEntries: {}, skipPrograms });
   try {
     object.load();
     return object;
@@ -173,6 +175,39 @@ export async function withPathPrograms<T>(
 export function loadLegProgram(maps: Maps): number {
   using leg = loadReader('leg', maps);
   return native.duplicate(leg.programFd('join_leg'));
+}
+
+/** What a program may ask of its socket that the join can't give; attached by fentry (bpf/habits.bpf.c). */
+const habits = [
+  'on_splice',
+  'on_peek_offset',
+  'on_ioctl',
+  'on_own_verdict',
+  'on_own_parser',
+  'on_send',
+] as const;
+/** Of functions that some kernels do not have, or not by themselves. */
+const rareHabits = ['on_joined_ioctl', 'on_mapped_read'] as const;
+
+/** Loads these programs and hands each to `use`; they are let go of afterwards. Throws where the kernel has no fentry. */
+export function withHabits(maps: Maps, use: (name: string, programFd: number) => void): void {
+  using object = load('habits', {}, maps, rareHabits);
+  for (const name of habits) use(name, object.programFd(name));
+  for (const name of rareHabits) {
+    const others = [...habits, ...rareHabits].filter(other => other !== name);
+    try {
+      using rare = load('habits', {}, maps, others);
+      use(name, rare.programFd(name));
+    } catch {
+      // Then nobody can ask for it by itself, and it is not missed.
+    }
+  }
+}
+
+/** Loads the program that tells whether a joined socket has something unread; the descriptor is the caller's. */
+export function loadUnreadProgram(maps: Maps): number {
+  using object = load('unread', {}, maps);
+  return native.duplicate(object.programFd('unread'));
 }
 
 /** Loads the sk_lookup program of one pod's namespace and hands it to `use`. */

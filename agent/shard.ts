@@ -102,7 +102,9 @@ export class Shard {
     };
     this.#dns = new PodDns(this.#context, start.dnsServersMap);
     this.#passages =
-      start.index === 0 ? new Passages(this.#context, start.passageMaps, this.#observer) : null;
+      start.index === 0
+        ? new Passages(this.#context, start.passageMaps, start.unreadProgram, this.#observer)
+        : null;
     setInterval(() => this.#observer.countOpen(this.#context.connections.all()), countEveryMs).unref();
   }
 

@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define CULVERT_ABI 4
+#define CULVERT_ABI 5
 
 /* Map sizes. "Lazy" ones take memory only for what is in them. */
 #define CULVERT_MAX_PODS 4096
@@ -25,6 +25,7 @@
 #define CULVERT_MAX_PASSAGES 65536    /* lazy; connections of the kernel path, until both ends are closed */
 #define CULVERT_MAX_SERVICES 4096     /* lazy, 1.8 kB each; a Service as one pod sees it */
 #define CULVERT_MAX_CHOICES 64        /* endpoints of such a Service; a power of two */
+#define CULVERT_MAX_UNFIT 4096        /* LRU; programs whose legs are not joined */
 #define CULVERT_MAX_REFUSING 4096     /* LRU; where nobody has listened lately */
 #define CULVERT_PATH_EVENTS 4194304   /* bytes of the ring buffer */
 
@@ -284,6 +285,9 @@ struct culvert_passage {
 
 #define CULVERT_SOCK_JOINED 1 /* in the map `joined` */
 #define CULVERT_SOCK_READY 2  /* an opener that did not block when it was established */
+#define CULVERT_SOCK_LEAVES 4 /* the agent has been told that the join can't serve its program */
+#define CULVERT_SOCK_BLIND 8  /* and that its program passes over what waits in the join */
+#define CULVERT_SOCK_URGENT 16 /* its program has sent urgent data */
 
 /* Value of the socket storage `passage_sock`. */
 struct culvert_passage_sock {
@@ -315,20 +319,33 @@ struct culvert_leg {
 	__u32 reserved;
 };
 
+/* Key of `unfit_programs`: who has asked of a leg's socket what the join can't give. */
+struct culvert_program {
+	__u64 netns;
+	__u16 port; /* where it listens; of clients the agent's, 15001 */
+	__u16 reserved[3];
+};
+
 #define CULVERT_LEG_APART 0
 #define CULVERT_LEG_JOINED 1
+
+/* What unread.bpf.c answers. */
+#define CULVERT_UNREAD_GONE 0
+#define CULVERT_UNREAD_NONE 1
+#define CULVERT_UNREAD_WAITS 2
 
 #define CULVERT_EVENT_OPENED 1
 #define CULVERT_EVENT_CLOSED 2
 #define CULVERT_EVENT_BLOCKS 3  /* a joined end turned blocking and has read all: it shall leave `joined` */
+#define CULVERT_EVENT_LEAVES 4  /* a joined end whose program the join can't serve: the same, when it has read all */
 
 /* Record in the ring buffer `path_events`. */
 struct culvert_path_event {
-	__u64 id; /* of the opener; BLOCKS: of the end that is meant */
+	__u64 id; /* of the opener; BLOCKS and LEAVES: of the end that is meant */
 	__u64 at_ns;
 	__u32 kind; /* CULVERT_EVENT_* */
-	__u32 reserved;
-	struct culvert_passage passage; /* OPENED and CLOSED */
+	__u32 blind; /* LEAVES: what waits in the join is not read any more */
+	struct culvert_passage passage; /* OPENED and CLOSED; LEAVES: its `flow`, as if that end had been accepted */
 };
 
 /* One counter per verdict, in the per-CPU array `counters`; user space knows them by these names. */
@@ -386,6 +403,8 @@ struct culvert_path_event {
 	_(path_to_tcp)              /* a direction left the join: its reader is slow, or blocks */            \
 	_(path_to_join)             /* a direction entered the join, at first or again */                     \
 	_(path_revoked)             /* a write into a revoked passage: refused */                             \
+	_(path_leaves)              /* a joined end leaves: its program asks for what the join can't give */     \
+	_(path_urgent)              /* urgent data that would overtake what waits in the join: refused */     \
 	_(path_untold)              /* an event found no room; the agent looks into `passages` */          \
 	_(path_service)             /* connect() to a Service, endpoint drawn here: left to the kernel path */ \
 	_(path_handed)              /* the same, but the agent must carry it: it was told which endpoint */  \

@@ -11,6 +11,7 @@
  */
 #include "kernel.h"
 #include "passage.h"
+#include "program.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -139,7 +140,7 @@ static __always_inline bool may_join(struct culvert_passage_sock *own, struct bp
 	case READER_READY:
 		break;
 	}
-	if (!is_plain(peer) || !is_plain((struct sock *)me)) {
+	if (!is_plain(peer) || reads_oddly(peer) || !is_plain((struct sock *)me)) {
 		if (grant)
 			see(grant, CULVERT_SEEN_UNFIT);
 		return false;
@@ -183,6 +184,27 @@ static __always_inline void let_leave(struct culvert_passage_sock *own, struct b
 	tell(CULVERT_EVENT_BLOCKS, own->id ^ 1, 0);
 }
 
+/*
+ * Urgent data goes by TCP, as all that follows it. Nothing of the join may be unread by then: the mark, and the byte itself,
+ * would be found before it.
+ */
+static __always_inline bool overtakes(struct culvert_passage_sock *own, struct bpf_sock *sk)
+{
+	struct tcp_sock *me = tcp_of(sk);
+	struct sock *peer = (struct sock *)KNOWN((struct tcp_sock *)peer_of(own));
+
+	own->mode = CULVERT_MODE_NEVER;
+	return own->role != CULVERT_PASSAGE_LEG && me && peer && is_there(peer, own, me) && waiting(peer) != 0;
+}
+
+/* Of a leg: somebody of that program has asked for what the join can't give (habits.bpf.c). */
+static __always_inline bool has_odd_program(const struct culvert_passage_sock *own)
+{
+	struct culvert_program program = { .netns = own->netns, .port = own->stands_for_port };
+
+	return bpf_map_lookup_elem(&unfit_programs, &program);
+}
+
 SEC("sk_msg")
 int on_write(struct sk_msg_md *msg)
 {
@@ -203,6 +225,12 @@ int on_write(struct sk_msg_md *msg)
 			count(culvert_path_revoked);
 			return SK_DROP;
 		}
+	} else if (own->mode < CULVERT_MODE_NEVER && has_odd_program(own)) {
+		own->mode = CULVERT_MODE_NEVER;
+	}
+	if (own->flags & CULVERT_SOCK_URGENT && own->mode < CULVERT_MODE_NEVER && overtakes(own, sk)) {
+		count(culvert_path_urgent);
+		return SK_DROP;
 	}
 	if (own->mode == CULVERT_MODE_LEAVING)
 		let_leave(own, sk);

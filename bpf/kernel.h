@@ -40,6 +40,8 @@ const volatile bool have_cast = false;
 		value;                                                                                       \
 	})
 
+struct net;
+
 struct list_head {
 	struct list_head *next;
 } KERNEL;
@@ -61,6 +63,21 @@ struct sock_common {
 		__s64 counter;
 	} skc_cookie;
 	unsigned long skc_flags;
+	unsigned short skc_family;
+	__u16 skc_num;
+	__u16 skc_dport;
+	__u32 skc_daddr;
+	__u32 skc_rcv_saddr;
+	struct {
+		__u32 word[4];
+	} skc_v6_daddr, skc_v6_rcv_saddr;
+	struct {
+		struct net *net;
+	} skc_net;
+} KERNEL;
+
+struct net {
+	__u64 net_cookie;
 } KERNEL;
 
 struct sock {
@@ -68,6 +85,8 @@ struct sock {
 	struct socket *sk_socket;
 	void *sk_user_data;
 	int sk_err;
+	int sk_rcvlowat;
+	int sk_peek_off;
 } KERNEL;
 
 struct inet_connection_sock {
@@ -79,6 +98,7 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 snd_una;
 	__u32 write_seq;
+	__u32 urg_seq;
 } KERNEL;
 
 struct sk_msg_sg {
@@ -144,6 +164,12 @@ static __always_inline bool wants_notices(struct sock *sk)
 static __always_inline bool is_plain(struct sock *sk)
 {
 	return !has_upper_protocol(sk) && !wants_notices(sk);
+}
+
+/* Wakes up for many bytes only, looks ahead from a place of its own, or has got urgent data: TCP's queue alone knows of that. */
+static __always_inline bool reads_oddly(struct sock *sk)
+{
+	return PEEK(sk, sk_rcvlowat) > 1 || PEEK(sk, sk_peek_off) >= 0 || PEEK((struct tcp_sock *)sk, urg_seq);
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include <linux/pkt_cls.h>
 #include "kernel.h"
 #include "passage.h"
+#include "program.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -46,13 +47,17 @@ static __always_inline struct bpf_sock *socket_of(struct __sk_buff *ctx, const s
 	return found;
 }
 
+/* In no map of its own program either. */
 static __always_inline bool is_fit(struct tcp_sock *tcp)
 {
-	return reader_of((struct sock *)tcp) == READER_READY && is_plain((struct sock *)tcp);
+	struct sock *sk = (struct sock *)tcp;
+
+	return reader_of(sk) == READER_READY && is_plain(sk) && !reads_oddly(sk) && !BPF_CORE_READ(sk, sk_user_data);
 }
 
 /* Says on a socket whose it is. False where it has no cookie: sockops has not seen it. */
-static __always_inline bool mark(struct bpf_sock *sk, __u64 id, struct tcp_sock *peer)
+static __always_inline bool mark(struct bpf_sock *sk, __u64 id, struct tcp_sock *peer,
+				 const struct culvert_program *program)
 {
 	__u64 cookie = PEEK((struct sock *)peer, __sk_common.skc_cookie.counter);
 	struct culvert_passage_sock *own;
@@ -61,6 +66,8 @@ static __always_inline bool mark(struct bpf_sock *sk, __u64 id, struct tcp_sock 
 	if (!own || own->flags & CULVERT_SOCK_JOINED || !cookie)
 		return false;
 	own->id = id;
+	own->netns = program->netns;
+	own->stands_for_port = program->port;
 	own->role = CULVERT_PASSAGE_LEG;
 	own->mode = CULVERT_MODE_TCP;
 	own->flags = CULVERT_SOCK_JOINED;
@@ -72,11 +79,15 @@ static __always_inline bool mark(struct bpf_sock *sk, __u64 id, struct tcp_sock 
 static __always_inline bool join(struct bpf_sock *application, struct bpf_sock *agent, __u64 id)
 {
 	struct tcp_sock *theirs = bpf_skc_to_tcp_sock(application), *ours = bpf_skc_to_tcp_sock(agent);
+	struct culvert_program program;
 	__u64 own = id + 1;
 
 	if (!theirs || !ours || !is_fit(theirs) || !is_fit(ours))
 		return false;
-	if (!mark(application, id, ours) || !mark(agent, own, theirs))
+	program = program_of((struct sock *)theirs);
+	if (bpf_map_lookup_elem(&unfit_programs, &program))
+		return false;
+	if (!mark(application, id, ours, &program) || !mark(agent, own, theirs, &program))
 		return false;
 	/* The agent waits for this program and writes nothing meanwhile, so its end comes first. */
 	if (bpf_map_update_elem(&joined, &own, agent, BPF_NOEXIST))

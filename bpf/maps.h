@@ -158,6 +158,14 @@ struct {
 	__type(value, __u64);
 } joined SEC(".maps");
 
+/* LRU: forgotten is learnt again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CULVERT_MAX_UNFIT);
+	__type(key, struct culvert_program);
+	__type(value, __u64);
+} unfit_programs SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, CULVERT_PATH_EVENTS);

@@ -52,7 +52,7 @@ static __always_inline void tell(__u32 kind, __u64 id, const struct culvert_pass
 	event->id = id;
 	event->at_ns = bpf_ktime_get_ns();
 	event->kind = kind;
-	event->reserved = 0;
+	event->blind = 0;
 	if (passage)
 		event->passage = *passage;
 	else

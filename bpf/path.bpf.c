@@ -136,7 +136,7 @@ static __always_inline bool look_at(struct bpf_sock *sk, const struct culvert_pa
 	/* An opener that blocks from the beginning is known for what it is, and says nothing about others. */
 	if (!side_of(own->id) && !(own->flags & CULVERT_SOCK_READY))
 		return false;
-	if (reader == READER_BLOCKS || !is_plain((struct sock *)tcp)) {
+	if (reader == READER_BLOCKS || !is_plain((struct sock *)tcp) || reads_oddly((struct sock *)tcp)) {
 		see(grant, CULVERT_SEEN_UNFIT);
 		return false;
 	}

@@ -398,6 +398,9 @@ export const attachNetns: (programFd: number, netnsFd: number) => number = nativ
 /** Attaches an sk_msg program to a sockmap or sockhash, in place of the one that is there: sockets put in later get it. */
 export const attachSockmap: (programFd: number, mapFd: number) => void = native('attachSockmap');
 
+/** Attaches an fentry program to the kernel function that its object names; returns the link. */
+export const attachTracing: (programFd: number) => number = native('attachTracing');
+
 /** Replaces the program of a link atomically; with `expectedFd` only if that is the one it runs (EPERM otherwise). */
 export const updateLink: (linkFd: number, programFd: number, expectedFd: number | null) => void =
   native('updateLink');

@@ -1,12 +1,12 @@
 /*
  * Proves that a path delivers exactly the bytes that were sent, in both directions at once, and their ends.
  *
- *   pattern server PORT [nonblocking]
+ *   pattern server PORT [nonblocking [splice]]
  *   pattern client HOST PORT [--up BYTES] [--down BYTES] [--sessions N] [--parallel N] [--seed N]
  *                            [--pauses] [--first-end client|server] [--stall MS] [--nonblocking]
  *
  * Every byte depends on its position and the session's seed. Sizes of writes and reads are random, --pauses adds
- * silences on either side, and each direction ends by half-close: with --first-end server the server's ends while the
+ * silences on either side, `splice` makes the server read by way of a pipe, and each direction ends by half-close: with --first-end server the server's ends while the
  * client still sends. Otherwise the server holds its last byte back until it has seen the client's end and found all of
  * it right, so that the client's verdict covers both ways; with --first-end server look at the server's lines too.
  *
@@ -84,9 +84,26 @@ static const char *send_some(int fd, struct flow *out, uint64_t until, uint64_t 
 	return NULL;
 }
 
+/* 1: the server reads as programs do that hand bytes on without looking at them. */
+static int splicing;
+
+static ssize_t take(int fd, unsigned char *to, size_t size)
+{
+	static __thread int ends[2];
+	if (!splicing)
+		return recv(fd, to, size, MSG_DONTWAIT);
+	if (!ends[1] && pipe(ends))
+		return -1;
+	ssize_t moved = splice(fd, NULL, ends[1], NULL, size, SPLICE_F_NONBLOCK);
+	for (ssize_t got = 0, part; got < moved; got += part)
+		if ((part = read(ends[0], to + got, moved - got)) <= 0)
+			return -1;
+	return moved;
+}
+
 static const char *receive_some(int fd, struct flow *in, uint64_t *random, unsigned char *buffer, unsigned char *expected)
 {
-	ssize_t got = recv(fd, buffer, some_size(random), MSG_DONTWAIT);
+	ssize_t got = take(fd, buffer, some_size(random));
 	if (got < 0)
 		return errno == EAGAIN ? NULL : strerror(errno);
 	if (got == 0) {
@@ -245,8 +262,9 @@ int main(int count, char **argument)
 	long parallel = 1;
 	int option;
 	signal(SIGPIPE, SIG_IGN);
-	if ((count == 3 || count == 4) && !strcmp(argument[1], "server")) {
-		nonblocking = count == 4 && !strcmp(argument[3], "nonblocking");
+	if (count >= 3 && count <= 5 && !strcmp(argument[1], "server")) {
+		nonblocking = count >= 4 && !strcmp(argument[3], "nonblocking");
+		splicing = count == 5 && !strcmp(argument[4], "splice");
 		server(argument[2]);
 	}
 	while ((option = getopt_long(count, argument, "", options, NULL)) != -1) {

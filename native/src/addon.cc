@@ -79,6 +79,7 @@ constexpr Export kExports[] = {
     {"attachCgroup", AttachCgroup},
     {"attachNetns", AttachNetns},
     {"attachSockmap", AttachSockmap},
+    {"attachTracing", AttachTracing},
     {"updateLink", UpdateLink},
     {"detachLink", DetachLink},
     {"pin", Pin},

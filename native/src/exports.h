@@ -80,6 +80,7 @@ Napi::Value ObjectClose(const Napi::CallbackInfo& info);
 Napi::Value AttachCgroup(const Napi::CallbackInfo& info);
 Napi::Value AttachNetns(const Napi::CallbackInfo& info);
 Napi::Value AttachSockmap(const Napi::CallbackInfo& info);
+Napi::Value AttachTracing(const Napi::CallbackInfo& info);
 Napi::Value UpdateLink(const Napi::CallbackInfo& info);
 Napi::Value DetachLink(const Napi::CallbackInfo& info);
 Napi::Value Pin(const Napi::CallbackInfo& info);

@@ -51,6 +51,17 @@ Napi::Value AttachSockmap(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
+Napi::Value AttachTracing(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Arguments args(info);
+  int program_fd = args.Fd(0, "programFd");
+  if (!args.ok()) return env.Undefined();
+
+  // What it is attached to was said when it was loaded.
+  int link_fd = bpf_raw_tracepoint_open(nullptr, program_fd);
+  return link_fd < 0 ? Throw(env, errno, "bpf(BPF_RAW_TRACEPOINT_OPEN)") : Napi::Number::New(env, link_fd);
+}
+
 Napi::Value UpdateLink(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Arguments args(info);

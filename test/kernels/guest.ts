@@ -19,6 +19,7 @@ import type { LabPod } from '../lab/pod.ts';
 
 const patternPort = 7000;
 const loadPort = 7001;
+const splicePort = 7002;
 const nonblocking = { NONBLOCKING: '1' };
 const program = (name: string): string => `/culvert/bench/build/${name}`;
 /** Emulation is slow; nothing here is about speed. */
@@ -45,10 +46,19 @@ function must(condition: boolean, why: string): void {
 
 /** Bytes both ways with random sizes and half-close, each compared; throws with what was wrong. */
 async function pattern(client: LabPod, address: string, ...more: readonly string[]): Promise<void> {
+  await patternAt(patternPort, client, address, ...more);
+}
+
+async function patternAt(
+  port: number,
+  client: LabPod,
+  address: string,
+  ...more: readonly string[]
+): Promise<void> {
   const args = [
     'client',
     address,
-    String(patternPort),
+    String(port),
     '--up',
     '3000000',
     '--down',
@@ -133,6 +143,7 @@ const configDir = join(lab.directory, 'config');
 mkdirSync(configDir, { recursive: true });
 lab.writeConfig(configDir, { namespaceLabels: { shop: enrolled }, objects: [service] });
 for (const pod of [near, far]) pod.spawn(program('pattern'), ['server', String(patternPort), 'nonblocking']);
+near.spawn(program('pattern'), ['server', String(splicePort), 'nonblocking', 'splice']);
 far.spawn(program('load'), ['server', String(loadPort)], { env: nonblocking });
 
 const start = async (name: string): Promise<AgentProcess> => {
@@ -181,6 +192,16 @@ await check('same node, joined by the kernel', async () => {
       return (await decided(a, 'path_joined')) > before;
     },
     { timeoutMs: patience, what: 'a join' },
+  );
+});
+await check('same node, a program that splices is seen and not joined', async () => {
+  const before = await decided(a, 'path_unfit');
+  await eventually(
+    async () => {
+      await patternAt(splicePort, client, near.addresses.v4, '--nonblocking');
+      return (await decided(a, 'path_unfit')) > before;
+    },
+    { timeoutMs: patience, what: 'a connection that is not joined' },
   );
 });
 await check('same node by a Service, drawn by the kernel', async () => {
