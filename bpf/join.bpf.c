@@ -22,6 +22,11 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define DEFAULT_LIMIT 1048576
 
+/* What a charge may take more than it needs, and levels of cgroups that are looked at. */
+#define SPARE_PAGES 64
+#define CGROUPS_MOST 6
+#define PAGE_SHIFT 12
+
 #define TCP_ESTABLISHED 1
 #define TCP_FIN_WAIT1 4
 #define TCP_FIN_WAIT2 5
@@ -97,6 +102,40 @@ static __always_inline __u32 waiting(struct sock *peer)
 	return UNKNOWN;
 }
 
+/* Of a memory cgroup and those above it. */
+static __always_inline bool has_pages(struct page_counter *counter, unsigned long pages)
+{
+	for (int i = 0; i < CGROUPS_MOST; i++) {
+		if (!counter)
+			return true;
+		if (BPF_CORE_READ(counter, usage.counter) + pages > BPF_CORE_READ(counter, max))
+			return false;
+		counter = BPF_CORE_READ(counter, parent);
+	}
+	return true;
+}
+
+/*
+ * What is joined is charged to the reader's memory cgroup by its writer, who would get ENOMEM where TCP makes its window
+ * smaller, or have a program of the reader's killed for want of memory.
+ */
+static __always_inline bool has_memory(struct sock *peer, __u32 bytes)
+{
+	unsigned long pages = (bytes >> PAGE_SHIFT) + SPARE_PAGES;
+	struct mem_cgroup *cgroup;
+
+	if (!bpf_core_field_exists(peer->sk_memcg))
+		return true;
+	/* The lowest bits are flags since 6.18. */
+	cgroup = (void *)((__u64)BPF_CORE_READ(peer, sk_memcg) & ~7ULL);
+	if (!cgroup)
+		return true;
+	if (bpf_core_field_exists(cgroup->tcpmem) &&
+	    !has_pages((void *)cgroup + bpf_core_field_offset(struct mem_cgroup, tcpmem), pages))
+		return false;
+	return has_pages((void *)cgroup + bpf_core_field_offset(struct mem_cgroup, memory), pages);
+}
+
 /* Has the peer's program taken every byte that went to it by TCP? */
 static __always_inline bool has_all_of_tcp(struct tcp_sock *me, struct tcp_sock *peer)
 {
@@ -115,7 +154,8 @@ static __always_inline __u32 limit(void)
 }
 
 /* Whether this write may go into the join. A leg has no grant: its programs are known by this socket alone. */
-static __always_inline bool may_join(struct culvert_passage_sock *own, struct bpf_sock *sk, struct culvert_grant *grant)
+static __always_inline bool may_join(struct culvert_passage_sock *own, struct bpf_sock *sk, struct culvert_grant *grant,
+				     __u32 bytes)
 {
 	struct tcp_sock *me = tcp_of(sk);
 	struct tcp_sock *peer_tcp = KNOWN((struct tcp_sock *)peer_of(own));
@@ -146,7 +186,7 @@ static __always_inline bool may_join(struct culvert_passage_sock *own, struct bp
 		return false;
 	}
 	queued = waiting(peer);
-	if (queued > limit())
+	if (queued > limit() || !has_memory(peer, bytes))
 		return false;
 	return own->mode == CULVERT_MODE_JOIN || (queued == 0 && has_all_of_tcp(me, peer_tcp));
 }
@@ -234,7 +274,7 @@ int on_write(struct sk_msg_md *msg)
 	}
 	if (own->mode == CULVERT_MODE_LEAVING)
 		let_leave(own, sk);
-	if (own->mode >= CULVERT_MODE_NEVER || !may_join(own, sk, grant)) {
+	if (own->mode >= CULVERT_MODE_NEVER || !may_join(own, sk, grant, msg->size)) {
 		if (own->mode == CULVERT_MODE_JOIN) {
 			own->mode = CULVERT_MODE_TCP;
 			count(culvert_path_to_tcp);

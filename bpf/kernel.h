@@ -80,8 +80,23 @@ struct net {
 	__u64 net_cookie;
 } KERNEL;
 
+struct page_counter {
+	struct {
+		long counter;
+	} usage;
+	unsigned long max;
+	struct page_counter *parent;
+} KERNEL;
+
+/* `tcpmem` counts in cgroup v1 alone. */
+struct mem_cgroup {
+	struct page_counter memory;
+	struct page_counter tcpmem;
+} KERNEL;
+
 struct sock {
 	struct sock_common __sk_common;
+	struct mem_cgroup *sk_memcg;
 	struct socket *sk_socket;
 	void *sk_user_data;
 	int sk_err;
