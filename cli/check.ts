@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
+import type { PathMode } from '../agent/config.ts';
 import type { AgentStatus } from '../agent/status.ts';
 import { cgroup2MountPoint } from '../base/cgroup.ts';
 import { CulvertError, describeError } from '../base/errors.ts';
@@ -113,6 +114,13 @@ function files(): CheckResult {
   };
 }
 
+/** What it means that the kernel path is less than was asked for. */
+const lessPath: Readonly<Record<PathMode, string>> = {
+  off: 'connections between pods of this node go through the agent instead',
+  direct: 'sockets are not joined',
+  join: '--kernel-path direct joins nothing; docs/troubleshooting.md says which programs need that',
+};
+
 /** What a running agent says of itself; none running is not a fault of the machine. */
 async function runningAgent(admin: string): Promise<CheckResult[]> {
   let state: AgentStatus;
@@ -134,7 +142,7 @@ async function runningAgent(admin: string): Promise<CheckResult[]> {
     name: 'kernel path',
     state: problem === null ? 'ok' : 'warning',
     found: problem === null ? mode : `${mode}: ${problem}`,
-    fix: problem === null ? null : 'connections between pods of this node go through the agent instead',
+    fix: problem === null ? null : lessPath[mode],
   });
   for (const pod of state.pods) {
     if (pod.problem !== null)
