@@ -7,10 +7,12 @@ import * as native from '../../native/native.ts';
 import {
   bpffs,
   cgroup,
+  compile,
   connect,
   enter,
   failure,
   namespace,
+  noOptions,
   ownNamespace,
   sample,
   serve,
@@ -209,4 +211,21 @@ t.test('equal programs have equal tags, and a program knows its maps', async t =
   const names = native.mapInfo(one.mapFd('names')).id;
   t.ok(native.programInfo(one.programFd('show_name')).mapIds.includes(names));
   t.notOk(native.programInfo(one.programFd('admit')).mapIds.includes(names));
+});
+
+t.test('a tracing program runs where its object says, until its link is closed', async t => {
+  const object = native.openObject(compile(t, 'trace'), noOptions);
+  t.teardown(() => object.close());
+  object.load();
+  const count = (): bigint =>
+    native.mapLookup(object.mapFd('changes'), Buffer.alloc(4))?.readBigUInt64LE(0) ?? -1n;
+  const port = await listening(t);
+  const link = native.attachTracing(object.programFd('on_change'));
+  t.equal(await attempt(t, port), 'connected');
+  t.ok(count() > 0n);
+  native.close(link);
+  t.match(
+    failure(() => native.attachTracing(sample(t).programFd('permit'))),
+    { code: 'EINVAL', syscall: 'bpf(BPF_RAW_TRACEPOINT_OPEN)' },
+  );
 });
