@@ -178,16 +178,9 @@ export function loadLegProgram(maps: Maps): number {
 }
 
 /** What a program may ask of its socket that the join can't give; attached by fentry (bpf/habits.bpf.c). */
-const habits = [
-  'on_splice',
-  'on_peek_offset',
-  'on_ioctl',
-  'on_own_verdict',
-  'on_own_parser',
-  'on_send',
-] as const;
+const habits = ['on_splice', 'on_peek_offset', 'on_ioctl', 'on_own_verdict', 'on_send'] as const;
 /** Of functions that some kernels do not have, or not by themselves. */
-const rareHabits = ['on_joined_ioctl', 'on_mapped_read'] as const;
+const rareHabits = ['on_own_parser', 'on_joined_ioctl', 'on_mapped_read'] as const;
 
 /** Loads these programs and hands each to `use`; they are let go of afterwards. Throws where the kernel has no fentry. */
 export function withHabits(maps: Maps, use: (name: string, programFd: number) => void): void {
