@@ -103,14 +103,16 @@ static __always_inline __u32 waiting(struct sock *peer)
 }
 
 /* Of a memory cgroup and those above it. */
-static __always_inline bool has_pages(struct page_counter *counter, unsigned long pages)
+static __always_inline bool has_pages(struct page_counter *lowest, unsigned long pages)
 {
+	struct page_counter *counter = KNOWN(lowest);
+
 	for (int i = 0; i < CGROUPS_MOST; i++) {
 		if (!counter)
 			return true;
-		if (BPF_CORE_READ(counter, usage.counter) + pages > BPF_CORE_READ(counter, max))
+		if (PEEK(counter, usage.counter) + pages > PEEK(counter, max))
 			return false;
-		counter = BPF_CORE_READ(counter, parent);
+		counter = PEEK(counter, parent);
 	}
 	return true;
 }
@@ -122,18 +124,18 @@ static __always_inline bool has_pages(struct page_counter *counter, unsigned lon
 static __always_inline bool has_memory(struct sock *peer, __u32 bytes)
 {
 	unsigned long pages = (bytes >> PAGE_SHIFT) + SPARE_PAGES;
-	struct mem_cgroup *cgroup;
+	__u64 cgroup;
 
-	if (!bpf_core_field_exists(peer->sk_memcg))
+	if (!bpf_core_field_exists(peer->sk_memcg) || !PEEK(peer, sk_memcg))
 		return true;
-	/* The lowest bits are flags since 6.18. */
-	cgroup = (void *)((__u64)BPF_CORE_READ(peer, sk_memcg) & ~7ULL);
+	/* The lowest bits are flags since 6.18, and a pointer that is known has none. */
+	cgroup = (__u64)BPF_CORE_READ(peer, sk_memcg) & ~7ULL;
 	if (!cgroup)
 		return true;
-	if (bpf_core_field_exists(cgroup->tcpmem) &&
-	    !has_pages((void *)cgroup + bpf_core_field_offset(struct mem_cgroup, tcpmem), pages))
+	if (bpf_core_field_exists(((struct mem_cgroup *)0)->tcpmem) &&
+	    !has_pages((void *)(cgroup + bpf_core_field_offset(struct mem_cgroup, tcpmem)), pages))
 		return false;
-	return has_pages((void *)cgroup + bpf_core_field_offset(struct mem_cgroup, memory), pages);
+	return has_pages((void *)(cgroup + bpf_core_field_offset(struct mem_cgroup, memory)), pages);
 }
 
 /* Has the peer's program taken every byte that went to it by TCP? */

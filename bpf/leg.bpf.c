@@ -52,7 +52,7 @@ static __always_inline bool is_fit(struct tcp_sock *tcp)
 {
 	struct sock *sk = (struct sock *)tcp;
 
-	return reader_of(sk) == READER_READY && is_plain(sk) && !reads_oddly(sk) && !BPF_CORE_READ(sk, sk_user_data);
+	return reader_of(sk) == READER_READY && is_plain(sk) && !reads_oddly(sk) && !PEEK(sk, sk_user_data);
 }
 
 /* Says on a socket whose it is. False where it has no cookie: sockops has not seen it. */
