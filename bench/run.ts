@@ -117,27 +117,39 @@ async function runPaths(names: readonly PathName[], options: BenchOptions): Prom
   await using stage = await Stage.create(options);
   const paths = pathsOf(stage);
   const all: Measured[] = [];
-  for (const name of names)
-    all.push(
-      name === '2-cpus' ? await runTwoCpus(stage, options) : await runPath(name, paths[name], stage, options),
-    );
+  for (const name of names) {
+    try {
+      all.push(
+        name === '2-cpus'
+          ? await runTwoCpus(stage, options)
+          : await runPath(name, paths[name], stage, options),
+      );
+    } catch (error) {
+      // Its agents did not start: the next path has others.
+      all.push({ rows: [], curves: [], failures: [`${name}: ${describeError(error)}`] });
+    }
+  }
   return together(all);
 }
 
 async function runTwoCpus(stage: Stage, options: BenchOptions): Promise<Measured> {
   const rows: Row[] = [];
-  const failures: string[] = [];
   const add = (row: Row): void => {
     rows.push(row);
     say(`${row.path}: ${row.measure}: ${figures(row.culvert)} ${row.unit}, ${figures(row.ratio)} of one CPU`);
   };
+  await twoCpus(stage, options, add);
+  return { rows, curves: [], failures: [] };
+}
+
+async function runRestarts(options: BenchOptions): Promise<Measured & Pick<Results, 'timelines'>> {
+  if (!options.measures.includes('restarts')) return { ...together([]), timelines: [] };
+  say('an agent is replaced, and another is killed');
   try {
-    await twoCpus(stage, options, add);
+    return { ...together([]), timelines: await restarts() };
   } catch (error) {
-    failures.push(`2-cpus: ${describeError(error)}`);
-    say(failures.at(-1) ?? '');
+    return { rows: [], curves: [], timelines: [], failures: [`restarts: ${describeError(error)}`] };
   }
-  return { rows, curves: [], failures };
 }
 
 function together(parts: readonly Measured[]): Measured {
@@ -165,9 +177,8 @@ async function resultsOf(
   );
   await allow(everyProcessor);
   const shared = await runPaths(options.paths.filter(sharesEveryCpu), { ...options, cpus: everyProcessor });
-  if (options.measures.includes('restarts')) say('an agent is replaced, and another is killed');
-  const timelines = options.measures.includes('restarts') ? await restarts() : [];
-  const { failures, ...measured } = together([pinned, shared]);
+  const { timelines, ...replacing } = await runRestarts(options);
+  const { failures, ...measured } = together([pinned, shared, replacing]);
   const results = { origin, ...measured, timelines };
   writeResults(options.output, results);
   return { results, failures };
