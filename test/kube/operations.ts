@@ -90,6 +90,7 @@ for (const node of ['node-a', 'node-b']) {
       await everybodyTalks(t, 'after the agent was killed');
     });
     t.notOk(heard.contains(canary), 'nobody said anything in the clear meanwhile');
+    await mesh.rolledOut();
   });
 }
 
