@@ -3,12 +3,13 @@
  * the one that it goes to. Held by its descriptor; of net.Socket, which costs more than a short connection, it has what a
  * relay needs: bytes, both ends, resets and back-pressure.
  *
- * All legs of a shard read into one piece of memory (`inbox`), so an idle one holds none. Handlers run inside reading and
+ * All legs of a shard read into one piece of memory (inbox.ts), so an idle one holds none. Handlers run inside reading and
  * writing and must not read other legs.
  */
 import { getSystemErrorName } from 'node:util';
 import * as native from '../native/native.ts';
 import { ByteQueue } from '../tunnel/h2/byte-queue.ts';
+import { type Inbox, giveBack, inbox, keep } from './inbox.ts';
 import type { Joining } from './leg-join.ts';
 import type { LegLoop } from './leg-loop.ts';
 import type { Spread } from './spread.ts';
@@ -16,16 +17,12 @@ import type { Spread } from './spread.ts';
 const { in: canRead, out: canWrite, error, hangUp, peerEnded } = native.readyBits;
 const EAGAIN = -11;
 
-/** Where owners keep what they get, fewer and larger allocations. */
-const inboxBytes = 65_536;
-/** A rest of the inbox that is not worth reading into. */
-const smallestRoom = 16_384;
 /** Reads of one leg before others have their turn. */
 const mostReads = 8;
 
 /** Who carries a leg's bytes. */
 export interface LegHandlers {
-  /** Returns whether the chunk is kept: its memory must not be used again then. */
+  /** Returns whether the chunk is kept: its memory is not used again before the owner, who has paused the leg, resumes it. */
   data(from: Leg, chunk: Buffer): boolean;
   /** The peer sends no more. */
   end(from: Leg): void;
@@ -51,17 +48,6 @@ const endInSight = 1 << 5;
 /** By the kernel with the application's: what came by TCP is read behind what came by the join, and not with it. */
 const joined = 1 << 6;
 
-let inbox = Buffer.allocUnsafeSlow(inboxBytes);
-/** Bytes of it that somebody keeps. */
-let kept = 0;
-
-function keep(bytes: number): void {
-  kept += bytes;
-  if (inboxBytes - kept >= smallestRoom) return;
-  inbox = Buffer.allocUnsafeSlow(inboxBytes);
-  kept = 0;
-}
-
 export class Leg {
   readonly fd: number;
   readonly #loop: LegLoop;
@@ -70,6 +56,8 @@ export class Leg {
   #joining: Joining | null = null;
   /** Told when it is over. */
   #counted: Spread | null = null;
+  /** Where the owner keeps what it has not passed on yet. */
+  #held: Inbox | null = null;
   /** Written, and not yet taken by the kernel. */
   #queue: ByteQueue | null = null;
   #flags = 0;
@@ -148,6 +136,8 @@ export class Leg {
   resume(): void {
     if ((this.#flags & paused) === 0) return;
     this.#flags &= ~paused;
+    if (this.#held !== null) giveBack(this.#held);
+    this.#held = null;
     if ((this.#flags & unread) !== 0) this.#loop.soon(this);
   }
 
@@ -160,10 +150,14 @@ export class Leg {
     for (let reads = 0; reads < mostReads; reads += 1) {
       this.#flags |= unread;
       if ((this.#flags & (paused | closed | peerHasEnded)) !== 0) return;
-      const count = native.receive(this.fd, inbox, kept);
+      const to = inbox();
+      const count = native.receive(this.fd, to.memory, to.kept);
       if (count > 0) {
-        const full = count === inboxBytes - kept;
-        if (this.#handlers.data(this, inbox.subarray(kept, kept + count))) keep(count);
+        const full = count === to.memory.length - to.kept;
+        if (this.#handlers.data(this, to.memory.subarray(to.kept, to.kept + count))) {
+          keep(to, count);
+          if ((this.#flags & paused) !== 0) this.#held = to;
+        }
         if (this.#joining !== null) this.#passed(this.#joining, count);
         if (full || (this.#flags & (endInSight | joined)) !== 0) continue;
         this.#flags &= ~unread;

@@ -197,6 +197,46 @@ t.test('what is kept of one leg is not written over by another', async t => {
   t.ok(Buffer.concat(keptChunks).equals(first.received));
 });
 
+t.test('what was kept is memory for others once its owner goes on, and not before', async t => {
+  const pairs = await Promise.all(Array.from({ length: 3 }, () => pair(t)));
+  const owners = pairs.map(({ leg }) => {
+    const owner = new Witness();
+    leg.start(owner, false);
+    return owner;
+  });
+  const words = (n: number, of: number): Buffer => Buffer.alloc(60_000, n * 16 + of);
+  const seen = new Set<ArrayBufferLike>();
+  for (let n = 0; n < 12; n += 1) {
+    const kept: Buffer[] = [];
+    for (const [of, owner] of owners.entries())
+      owner.onData = (from, chunk) => {
+        seen.add(chunk.buffer);
+        t.ok(
+          chunk.every(byte => byte === n * 16 + of),
+          'what it is given is its own',
+        );
+        kept.push(chunk);
+        from.pause();
+        return true;
+      };
+    for (const [of, { peer }] of pairs.entries()) peer.write(words(n, of));
+    await Promise.all(owners.map(owner => owner.until(() => owner.received.length > 0)));
+    const bytes = owners.map(owner => owner.received);
+    for (const chunk of kept)
+      t.ok(
+        bytes.some(copy => copy.equals(chunk)),
+        'and stays so while others read',
+      );
+    for (const [of, owner] of owners.entries()) {
+      owner.onData = () => false;
+      pairs[of]?.leg.resume();
+    }
+    await Promise.all(owners.map(owner => owner.until(() => owner.received.length === 60_000)));
+    for (const owner of owners) owner.received = Buffer.alloc(0);
+  }
+  t.ok(seen.size <= 4, `a few pieces of memory serve again and again: ${seen.size}`);
+});
+
 t.test('nobody there, and nobody who answers', async t => {
   const netns = ownNetns(t);
   const loop = legLoop(t);

@@ -1,0 +1,45 @@
+/**
+ * The memory that the legs of a shard read into: one piece for all, as long as what is read goes on at once. What an owner has to
+ * keep, since it could not pass it on, stays where it is, and the piece comes back when all that was kept in it has gone on.
+ */
+
+const bytes = 65_536;
+/** A rest that is not worth reading into. */
+const smallestRoom = 16_384;
+/** Pieces at hand, 4 MB: of streams that waited together, all may go on together. */
+const mostSpare = 64;
+
+export interface Inbox {
+  readonly memory: Buffer;
+  /** Bytes at its beginning that are somebody's. */
+  kept: number;
+  /** Owners of them. One who never gives back leaves the piece to the collector. */
+  keepers: number;
+}
+
+const spare: Inbox[] = [];
+let current = fresh();
+
+function fresh(): Inbox {
+  return { memory: Buffer.allocUnsafeSlow(bytes), kept: 0, keepers: 0 };
+}
+
+/** Where the next read goes, behind `kept`. */
+export function inbox(): Inbox {
+  return current;
+}
+
+/** The `count` bytes that were read last are kept. */
+export function keep(piece: Inbox, count: number): void {
+  piece.kept += count;
+  piece.keepers += 1;
+  if (piece === current && bytes - piece.kept < smallestRoom) current = spare.pop() ?? fresh();
+}
+
+/** One who kept something there has passed it on. */
+export function giveBack(piece: Inbox): void {
+  piece.keepers -= 1;
+  if (piece.keepers > 0) return;
+  piece.kept = 0;
+  if (piece !== current && spare.length < mostSpare) spare.push(piece);
+}
