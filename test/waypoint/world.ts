@@ -2,10 +2,11 @@
  * A whole waypoint in this process: configuration in a directory, pods that are ports of this machine, and a
  * client that comes through a tunnel as an agent would. What is sent and received are bytes on real connections.
  */
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import net, { type AddressInfo } from 'node:net';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -301,11 +302,16 @@ function describe(pod: string): http.RequestListener {
   };
 }
 
+/** Below those that the kernel gives to clients (ip_local_port_range): nobody gets it before a server of ours is there. */
 async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(10_000, 32_000);
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    server.close();
+    if (isFree) return port;
+  }
 }
