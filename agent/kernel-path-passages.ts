@@ -50,6 +50,8 @@ export class Passages {
   readonly #observer: Observer;
   #reader: native.RingbufReader | null = null;
   readonly #open = new Map<bigint, Entry>();
+  /** Passages whose records have ended before the kernel has told of their end, and since when. */
+  readonly #settled = new Map<bigint, number>();
   /** Null where nothing is joined. */
   readonly #unreadProgram: number | null;
   #leaving: LeavingEnds | null = null;
@@ -110,11 +112,18 @@ export class Passages {
       present.add(id);
       const entry = this.#open.get(id);
       if (entry !== undefined) carry(entry.connection, passage);
+      else if (this.#settled.has(id)) this.#destroy(passage);
       else if (passage.accepted) this.#begin(passage);
       else if (this.#isStray(passage)) this.#destroy(passage);
     }
     for (const [id, entry] of this.#open)
-      if (!present.has(id) && !entry.ending) this.#end(entry, entry.passage, null);
+      if (!present.has(id) && !entry.ending) {
+        this.#settled.set(id, performance.now());
+        this.#end(entry, entry.passage, null);
+      }
+    // What was told of is forgotten by then; some ends have found no room among the events.
+    for (const [id, since] of this.#settled)
+      if (!present.has(id) && performance.now() - since > scanEveryMs) this.#settled.delete(id);
   }
 
   /** Another agent serves, or none: the passages go on, and their books are the next one's. */
@@ -130,6 +139,7 @@ export class Passages {
       neighbour.connections.delete(connection);
     }
     this.#open.clear();
+    this.#settled.clear();
   }
 
   #follow(bytes: Buffer): void {
@@ -144,7 +154,7 @@ export class Passages {
       else if (kind === 'leaves')
         this.#leaving?.add({ end: id, blind: events.blind(at), passage: events.passage(at) });
       else if (kind === 'opened' && !over.has(id)) this.#begin(events.passage(at));
-      else if (kind === 'closed' && (this.#open.has(id) || !brief.add(at))) {
+      else if (kind === 'closed' && !this.#settled.delete(id) && (this.#open.has(id) || !brief.add(at))) {
         const ended = this.#closed(events.passage(at), events.atNs(at));
         if (ended !== null) brief.learn(at, ended, this.#observer.kindOf(ended));
       }
@@ -170,6 +180,7 @@ export class Passages {
   #begin(passage: Passage): Entry | null {
     const known = this.#open.get(passage.id);
     if (known !== undefined) return known;
+    if (this.#settled.has(passage.id)) return null;
     const context = this.#context;
     const [pod, neighbour] = [this.#pod(passage.sourceNetns), this.#pod(passage.targetNetns)];
     if (pod === null || neighbour === null) {
@@ -190,6 +201,7 @@ export class Passages {
     this.#open.set(passage.id, entry);
     connection.cut = () => {
       this.#read(entry);
+      if (!entry.ending) this.#settled.set(passage.id, performance.now());
       this.#destroy(passage);
       this.#forget(entry);
     };
