@@ -253,8 +253,8 @@ export function decodePathEvents(bytes: Buffer): PathEvent[] {
 /** What unread.bpf.c answers. */
 export const unreadAnswers = { gone: 0, none: 1, waits: 2 } as const;
 
-/** What leg.bpf.c answers when both sockets are joined. */
-export const legJoined = 1;
+/** What leg.bpf.c answers; `later`: the application has not accepted the connection yet. */
+export const legAnswers = { apart: 0, joined: 1, later: 2 } as const;
 
 /** What leg.bpf.c is given. `id` is even, and the key of the application's socket in `joined`. */
 export function encodeLeg(id: bigint, application: Endpoint, agent: Endpoint): Buffer {

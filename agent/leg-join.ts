@@ -8,7 +8,7 @@
  */
 import { describeError } from '../base/errors.ts';
 import * as native from '../native/native.ts';
-import { encodeLeg, legJoined } from './kernel-path-abi.ts';
+import { encodeLeg, legAnswers } from './kernel-path-abi.ts';
 import type { Pod } from './pod.ts';
 import type { Endpoint } from './redirect-abi.ts';
 import type { ShardContext } from './shard-context.ts';
@@ -34,7 +34,7 @@ export function joining(context: ShardContext, pod: Pod, fd: number, application
     if (bytes <= messageBytes) messages += 1;
     if (messages < enoughMessages) return undefined;
     try {
-      return !pod.gone && joinLeg(legProgram, pod.netnsFd, fd, application);
+      return pod.gone ? false : joinLeg(legProgram, pod.netnsFd, fd, application);
     } catch (error) {
       context.count('LEG_NOT_JOINED');
       context.log.warn(
@@ -48,11 +48,17 @@ export function joining(context: ShardContext, pod: Pod, fd: number, application
 
 /**
  * Joins a socket of ours and the application's that it is connected with. False: they stay as they are, the application's is
- * not fit. Throws NativeError.
+ * not fit. Undefined: it has not accepted the connection yet, and may be asked about again. Throws NativeError.
  */
-export function joinLeg(program: number, netnsFd: number, fd: number, application: Endpoint): boolean {
+export function joinLeg(
+  program: number,
+  netnsFd: number,
+  fd: number,
+  application: Endpoint,
+): boolean | undefined {
   const agent = native.socketAddress(fd);
-  return native.runProgram(program, netnsFd, encodeLeg(newId(), application, agent)) === legJoined;
+  const answer = native.runProgram(program, netnsFd, encodeLeg(newId(), application, agent));
+  return answer === legAnswers.later ? undefined : answer === legAnswers.joined;
 }
 
 const wordValues = 2 ** 32;

@@ -328,6 +328,7 @@ struct culvert_program {
 
 #define CULVERT_LEG_APART 0
 #define CULVERT_LEG_JOINED 1
+#define CULVERT_LEG_LATER 2 /* the application has not accepted it yet */
 
 /* What unread.bpf.c answers. */
 #define CULVERT_UNREAD_GONE 0

@@ -76,26 +76,31 @@ static __always_inline bool mark(struct bpf_sock *sk, __u64 id, struct tcp_sock 
 	return true;
 }
 
-static __always_inline bool join(struct bpf_sock *application, struct bpf_sock *agent, __u64 id)
+static __always_inline int join(struct bpf_sock *application, struct bpf_sock *agent, __u64 id)
 {
 	struct tcp_sock *theirs = bpf_skc_to_tcp_sock(application), *ours = bpf_skc_to_tcp_sock(agent);
 	struct culvert_program program;
 	__u64 own = id + 1;
 
-	if (!theirs || !ours || !is_fit(theirs) || !is_fit(ours))
-		return false;
+	if (!theirs || !ours)
+		return CULVERT_LEG_APART;
+	/* How its program will read is not known; the agent may have written much by then. */
+	if (reader_of((struct sock *)theirs) == READER_NONE)
+		return CULVERT_LEG_LATER;
+	if (!is_fit(theirs) || !is_fit(ours))
+		return CULVERT_LEG_APART;
 	program = program_of((struct sock *)theirs);
 	if (bpf_map_lookup_elem(&unfit_programs, &program))
-		return false;
+		return CULVERT_LEG_APART;
 	if (!mark(application, id, ours, &program) || !mark(agent, own, theirs, &program))
-		return false;
+		return CULVERT_LEG_APART;
 	/* The agent waits for this program and writes nothing meanwhile, so its end comes first. */
 	if (bpf_map_update_elem(&joined, &own, agent, BPF_NOEXIST))
-		return false;
+		return CULVERT_LEG_APART;
 	if (!bpf_map_update_elem(&joined, &id, application, BPF_NOEXIST))
-		return true;
+		return CULVERT_LEG_JOINED;
 	bpf_map_delete_elem(&joined, &own);
-	return false;
+	return CULVERT_LEG_APART;
 }
 
 SEC("tc")
@@ -103,7 +108,7 @@ int join_leg(struct __sk_buff *ctx)
 {
 	struct culvert_leg leg;
 	struct bpf_sock *application, *agent;
-	bool joins = false;
+	int answer = CULVERT_LEG_APART;
 
 	if (bpf_skb_load_bytes(ctx, ETHERNET_HEADER, &leg, sizeof(leg)))
 		return CULVERT_LEG_APART;
@@ -111,11 +116,12 @@ int join_leg(struct __sk_buff *ctx)
 	if (application) {
 		agent = socket_of(ctx, &leg.agent, leg.agent_port, &leg.application, leg.application_port);
 		if (agent) {
-			joins = join(application, agent, leg.id);
+			answer = join(application, agent, leg.id);
 			bpf_sk_release(agent);
 		}
 		bpf_sk_release(application);
 	}
-	count(joins ? culvert_leg_joined : culvert_leg_apart);
-	return joins ? CULVERT_LEG_JOINED : CULVERT_LEG_APART;
+	if (answer != CULVERT_LEG_LATER)
+		count(answer == CULVERT_LEG_JOINED ? culvert_leg_joined : culvert_leg_apart);
+	return answer;
 }
