@@ -50,8 +50,10 @@ export class Passages {
   readonly #observer: Observer;
   #reader: native.RingbufReader | null = null;
   readonly #open = new Map<bigint, Entry>();
-  /** Passages whose records have ended before the kernel has told of their end, and since when. */
-  readonly #settled = new Map<bigint, number>();
+  /** Passages whose records end before the kernel has told of their end, and since when. */
+  readonly #settled = new Map<bigint, { readonly since: number; readonly connection: Connection }>();
+  /** Events, or the table, are being gone through: what comes next is for afterwards. */
+  #reading = false;
   /** Null where nothing is joined. */
   readonly #unreadProgram: number | null;
   #leaving: LeavingEnds | null = null;
@@ -93,8 +95,7 @@ export class Passages {
 
   /** Takes in what has happened; to be called before anything is decided about all connections. */
   look(): void {
-    const bytes = this.#reader?.read() ?? null;
-    if (bytes !== null) this.#follow(bytes);
+    this.#follow(this.#reader?.read() ?? null);
     this.#leaving?.look();
     if (this.#scanSoon) this.scan();
   }
@@ -103,6 +104,10 @@ export class Passages {
   scan(): void {
     if (this.#reader === null) return;
     this.#scanSoon = false;
+    this.#whileReading(() => this.#scanAll());
+  }
+
+  #scanAll(): void {
     for (const { passage, atNs } of this.#ownerless.splice(0)) this.#closed(passage, atNs);
     const { count, keys, values, keySize, valueSize } = native.mapEntriesBatch(this.#maps.passages);
     const present = new Set<bigint>();
@@ -118,11 +123,11 @@ export class Passages {
     }
     for (const [id, entry] of this.#open)
       if (!present.has(id) && !entry.ending) {
-        this.#settled.set(id, performance.now());
+        this.#settle(entry);
         this.#end(entry, entry.passage, null);
       }
     // What was told of is forgotten by then; some ends have found no room among the events.
-    for (const [id, since] of this.#settled)
+    for (const [id, { since }] of this.#settled)
       if (!present.has(id) && performance.now() - since > scanEveryMs) this.#settled.delete(id);
   }
 
@@ -142,7 +147,20 @@ export class Passages {
     this.#settled.clear();
   }
 
-  #follow(bytes: Buffer): void {
+  #follow(bytes: Buffer | null): void {
+    if (bytes !== null) this.#whileReading(() => this.#followAll(bytes));
+  }
+
+  #whileReading(read: () => void): void {
+    this.#reading = true;
+    try {
+      read();
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  #followAll(bytes: Buffer): void {
     const events = new PathEvents(bytes);
     const brief = new BriefPassages(bytes);
     const over = new Set<bigint>();
@@ -154,7 +172,11 @@ export class Passages {
       else if (kind === 'leaves')
         this.#leaving?.add({ end: id, blind: events.blind(at), passage: events.passage(at) });
       else if (kind === 'opened' && !over.has(id)) this.#begin(events.passage(at));
-      else if (kind === 'closed' && !this.#settled.delete(id) && (this.#open.has(id) || !brief.add(at))) {
+      else if (
+        kind === 'closed' &&
+        !this.#isSettled(id, events, at) &&
+        (this.#open.has(id) || !brief.add(at))
+      ) {
         const ended = this.#closed(events.passage(at), events.atNs(at));
         if (ended !== null) brief.learn(at, ended, this.#observer.kindOf(ended));
       }
@@ -200,9 +222,9 @@ export class Passages {
     const entry: Entry = { passage, connection, neighbour, ending: false };
     this.#open.set(passage.id, entry);
     connection.cut = () => {
-      this.#read(entry);
-      if (!entry.ending) this.#settled.set(passage.id, performance.now());
+      if (!entry.ending) this.#settle(entry);
       this.#destroy(passage);
+      this.#readLast(entry);
       this.#forget(entry);
     };
     carry(connection, passage);
@@ -268,9 +290,24 @@ export class Passages {
     neighbour.connections.delete(connection);
   }
 
-  #read({ passage, connection }: Entry): void {
+  #settle({ passage, connection }: Entry): void {
+    this.#settled.set(passage.id, { since: performance.now(), connection });
+  }
+
+  /** Whether this end was waited for by a record that is over, or just ends and wants its numbers. */
+  #isSettled(id: bigint, events: PathEvents, at: number): boolean {
+    const settled = this.#settled.get(id);
+    if (settled === undefined) return false;
+    this.#settled.delete(id);
+    if (settled.connection.state !== 'closed') carry(settled.connection, events.passage(at));
+    return true;
+  }
+
+  /** The kernel counts to the last byte when it closes an end: in the table, or told of where both are closed by now. */
+  #readLast({ passage, connection }: Entry): void {
     const now = native.mapLookup(this.#maps.passages, encodePassageId(passage.id));
     if (now !== null) carry(connection, decodePassage(passage.id, now));
+    else if (!this.#reading) this.#follow(this.#reader?.read() ?? null);
   }
 
   /** Resets it: the server's end is taken away, so the client hears what it would hear from a server that ended it. */
