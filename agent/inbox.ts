@@ -26,6 +26,8 @@ function fresh(): Inbox {
 
 /** Where the next read goes, behind `kept`. */
 export function inbox(): Inbox {
+  // Not sooner: it may be given back while what was read behind is still being looked at.
+  if (current.keepers === 0) current.kept = 0;
   return current;
 }
 
@@ -39,7 +41,5 @@ export function keep(piece: Inbox, count: number): void {
 /** One who kept something there has passed it on. */
 export function giveBack(piece: Inbox): void {
   piece.keepers -= 1;
-  if (piece.keepers > 0) return;
-  piece.kept = 0;
-  if (piece !== current && spare.length < mostSpare) spare.push(piece);
+  if (piece.keepers === 0 && piece !== current && spare.length < mostSpare) spare.push(piece);
 }

@@ -237,6 +237,32 @@ t.test('what was kept is memory for others once its owner goes on, and not befor
   t.ok(seen.size <= 4, `a few pieces of memory serve again and again: ${seen.size}`);
 });
 
+t.test('what is being read is not written over when something before it is given back', async t => {
+  const [one, two] = [await pair(t), await pair(t)];
+  const [first, second] = [new Witness(), new Witness()];
+  const keep = (from: Leg): boolean => {
+    from.pause();
+    return true;
+  };
+  first.onData = keep;
+  one.leg.start(first, false);
+  one.peer.write(Buffer.alloc(1_000, 1));
+  await first.until(() => first.received.length === 1_000);
+  let kept: Buffer = Buffer.alloc(0);
+  second.onData = (from, chunk) => {
+    one.leg.resume();
+    kept = chunk;
+    return keep(from);
+  };
+  two.peer.write(Buffer.alloc(40_000, 2));
+  two.leg.start(second, false);
+  await second.until(() => second.received.length > 2_000);
+  one.peer.write(Buffer.alloc(10_000, 3));
+  await first.until(() => first.received.length > 1_000);
+  t.ok(kept.length > 2_000);
+  t.ok(kept.every(byte => byte === 2));
+});
+
 t.test('nobody there, and nobody who answers', async t => {
   const netns = ownNetns(t);
   const loop = legLoop(t);
