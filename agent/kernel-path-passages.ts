@@ -5,12 +5,14 @@
  * The map `passages` is the truth, events only say where to look: an agent that starts, a shard that was replaced and an
  * event that found no room are made good by reading the map. A short connection is often over before it is heard of.
  */
-import { CulvertError, describeError } from '../base/errors.ts';
+import { type CulvertError, describeError } from '../base/errors.ts';
 import * as native from '../native/native.ts';
 import { judge } from './authorise.ts';
 import type { Connection } from './connections.ts';
 import { BriefPassages } from './kernel-path-brief.ts';
 import { type Leaving, LeavingEnds } from './kernel-path-leaving.ts';
+import { carry, errorOf, policyChanged } from './kernel-path-outcome.ts';
+import { SettledPassages } from './kernel-path-settled.ts';
 import {
   decodeGrantSerial,
   decodePassage,
@@ -50,8 +52,7 @@ export class Passages {
   readonly #observer: Observer;
   #reader: native.RingbufReader | null = null;
   readonly #open = new Map<bigint, Entry>();
-  /** Passages whose records end before the kernel has told of their end, and since when. */
-  readonly #settled = new Map<bigint, { readonly since: number; readonly connection: Connection }>();
+  readonly #settled = new SettledPassages();
   /** Events, or the table, are being gone through: what comes next is for afterwards. */
   #reading = false;
   /** Null where nothing is joined. */
@@ -123,12 +124,10 @@ export class Passages {
     }
     for (const [id, entry] of this.#open)
       if (!present.has(id) && !entry.ending) {
-        this.#settle(entry);
+        this.#settled.add(id, entry.connection);
         this.#end(entry, entry.passage, null);
       }
-    // What was told of is forgotten by then; some ends have found no room among the events.
-    for (const [id, { since }] of this.#settled)
-      if (!present.has(id) && performance.now() - since > scanEveryMs) this.#settled.delete(id);
+    this.#settled.prune(present);
   }
 
   /** Another agent serves, or none: the passages go on, and their books are the next one's. */
@@ -172,15 +171,21 @@ export class Passages {
       else if (kind === 'leaves')
         this.#leaving?.add({ end: id, blind: events.blind(at), passage: events.passage(at) });
       else if (kind === 'opened' && !over.has(id)) this.#begin(events.passage(at));
-      else if (
-        kind === 'closed' &&
-        !this.#isSettled(id, events, at) &&
-        (this.#open.has(id) || !brief.add(at))
-      ) {
-        const ended = this.#closed(events.passage(at), events.atNs(at));
-        if (ended !== null) brief.learn(at, ended, this.#observer.kindOf(ended));
-      }
+      else if (kind === 'closed') this.#heardClosed(events, brief, at);
     }
+  }
+
+  #heardClosed(events: PathEvents, brief: BriefPassages, at: number): void {
+    const id = events.id(at);
+    const settled = this.#settled.take(id);
+    if (settled !== null) {
+      // One that is just being cut wants its last numbers.
+      if (settled.state !== 'closed') carry(settled, events.passage(at));
+      return;
+    }
+    if (!this.#open.has(id) && brief.add(at)) return;
+    const ended = this.#closed(events.passage(at), events.atNs(at));
+    if (ended !== null) brief.learn(at, ended, this.#observer.kindOf(ended));
   }
 
   /** Returns the connection where there was nothing about its end that others like it need not have as well. */
@@ -222,7 +227,7 @@ export class Passages {
     const entry: Entry = { passage, connection, neighbour, ending: false };
     this.#open.set(passage.id, entry);
     connection.cut = () => {
-      if (!entry.ending) this.#settle(entry);
+      if (!entry.ending) this.#settled.add(passage.id, connection);
       this.#destroy(passage);
       this.#readLast(entry);
       this.#forget(entry);
@@ -290,19 +295,6 @@ export class Passages {
     neighbour.connections.delete(connection);
   }
 
-  #settle({ passage, connection }: Entry): void {
-    this.#settled.set(passage.id, { since: performance.now(), connection });
-  }
-
-  /** Whether this end was waited for by a record that is over, or just ends and wants its numbers. */
-  #isSettled(id: bigint, events: PathEvents, at: number): boolean {
-    const settled = this.#settled.get(id);
-    if (settled === undefined) return false;
-    this.#settled.delete(id);
-    if (settled.connection.state !== 'closed') carry(settled.connection, events.passage(at));
-    return true;
-  }
-
   /** The kernel counts to the last byte when it closes an end: in the table, or told of where both are closed by now. */
   #readLast({ passage, connection }: Entry): void {
     const now = native.mapLookup(this.#maps.passages, encodePassageId(passage.id));
@@ -349,37 +341,4 @@ export class Passages {
 function serviceOf(context: ShardContext, pod: Pod, { service }: Passage): Service | null {
   if (service === null) return null;
   return context.mesh.serviceFor(clientOf(context, pod).network, service.address, pod.namespace);
-}
-
-function policyChanged(reason: string): CulvertError {
-  return new CulvertError('POLICY_CHANGED', `closed by a changed policy: ${reason}`, { side: 'client' });
-}
-
-function carry(connection: Connection, { up, down }: Passage): void {
-  // Ends are read one after the other, so a sum may be older than the one before.
-  connection.up = Math.max(connection.up, up);
-  connection.down = Math.max(connection.down, down);
-}
-
-const [ETIMEDOUT, ECONNREFUSED] = [110, 111];
-
-/** What ended it; null for two FINs. An end that has an error got it from the other side. */
-function errorOf({ accepted, openerError, serverError }: Passage): CulvertError | null {
-  if (!accepted) {
-    const refused = openerError === ECONNREFUSED;
-    return new CulvertError(
-      refused ? 'DIAL_REFUSED' : openerError === ETIMEDOUT ? 'DIAL_TIMEOUT' : 'CLIENT_GONE',
-      refused ? 'the application refused the connection' : 'the connection was never established',
-      { side: refused || openerError === ETIMEDOUT ? 'server' : 'client' },
-    );
-  }
-  if (openerError === 0 && serverError === 0) return null;
-  const side = openerError === 0 ? 'client' : 'server';
-  return new CulvertError(
-    'PEER_RESET',
-    `the ${side} broke the connection (errno ${openerError || serverError})`,
-    {
-      side,
-    },
-  );
 }
