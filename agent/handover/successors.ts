@@ -92,19 +92,22 @@ export class Successors {
     }
   }
 
-  /** Nobody else may come; who is there stays. */
+  /**
+   * Nobody else may come; who is there stays. The file does as well: whoever has taken over puts its own in that place, maybe at
+   * this moment.
+   */
   stopListening(): void {
-    const path = join(this.#options.directory, handoverSocket);
-    if (this.#inode !== null && statSync(path, { throwIfNoEntry: false })?.ino === this.#inode)
-      rmSync(path, { force: true });
-    this.#inode = null;
     this.#server.close();
   }
 
   /** Ends everything: whoever has taken over is alone from now on. */
   close(): void {
     this.#ended = true;
-    if (this.#server.listening) this.stopListening();
+    if (this.#server.listening) {
+      const path = join(this.#options.directory, handoverSocket);
+      if (statSync(path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(path, { force: true });
+      this.#server.close();
+    }
     this.#current?.close();
   }
 

@@ -10,9 +10,12 @@ import t, { type Test } from 'tap';
 import { defaultPodPorts } from '../../agent/config.ts';
 import { Channel } from '../../agent/handover/channel.ts';
 import { agree, type Greeting, isGreeting, type Standing } from '../../agent/handover/protocol.ts';
+import { type Giver, Successors } from '../../agent/handover/successors.ts';
 import { announceKeeper, untilStartedAgain, withdrawKeeper } from '../../agent/handover/restart.ts';
 import { CulvertError } from '../../base/errors.ts';
 import { announce, lock } from '../../base/lock.ts';
+import { createLogger } from '../../base/log.ts';
+import { eventually } from '../lab/eventually.ts';
 
 const standing: Standing = {
   protocols: [1, 2, 3],
@@ -47,6 +50,50 @@ t.test('a greeting of any version is one, and nothing that leads out of the dire
   t.ok(isGreeting({ ...greeting, more: 'than we know' } as Greeting));
   const wrong = [{ type: 'ready' }, { ...greeting, protocols: 1 }, { ...greeting, descriptors: '../x' }];
   for (const said of wrong) t.notOk(isGreeting(said), JSON.stringify(said));
+});
+
+t.test('one that has given its place leaves the socket of the next one alone', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'culvert-successors-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, 'handover.sock');
+  const nothing = async (): Promise<void> => {};
+  const giver: Giver = {
+    suspend: async () => ({ pods: [], ports: [] }),
+    pause() {},
+    retire: nothing,
+    resume: nothing,
+    forget: nothing,
+    restore() {},
+  };
+  const [first, second] = [0, 1].map(
+    () =>
+      new Successors({
+        directory,
+        standing,
+        giver,
+        log: createLogger({ component: 'handover-test', level: 'silent' }),
+        count: () => {},
+      }),
+  ) as [Successors, Successors];
+  const answers = (): Promise<string> =>
+    new Promise(resolve => {
+      const socket = connect(path);
+      socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''));
+      socket.on('data', () => resolve('somebody'));
+      socket.write('{"type":"no greeting"}\n');
+    });
+  const says = (who: string): Promise<boolean> =>
+    eventually(async () => (await answers()) === who, { what: who });
+  first.listen();
+  await says('somebody');
+  first.stopListening();
+  t.equal(await answers(), 'ECONNREFUSED', 'the file may be that of the next one already: it stays');
+  second.listen();
+  await says('somebody');
+  first.close();
+  t.equal(await answers(), 'somebody');
+  second.close();
+  t.same(readdirSync(directory), []);
 });
 
 t.test('who comes while a keeper starts its agent again waits for that, and for nothing else', async t => {
