@@ -1,7 +1,7 @@
 /**
  * A program of the cluster that a test may kill and start again, also one that another process has started.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { CulvertError } from '../../../base/errors.ts';
 import { eventually } from '../eventually.ts';
 import type { LabProcess } from '../process.ts';
@@ -39,7 +39,7 @@ export class Daemon {
   }
 
   get running(): boolean {
-    return this.#process !== null && isAlive(this.#process) && !isZombie(this.#process.pid);
+    return this.#process !== null && isAlive(this.#process) && !hasEnded(this.#process.pid);
   }
 
   async start(): Promise<LabProcess> {
@@ -75,10 +75,18 @@ function childOf(pid: number): number | null {
   return child === '' ? null : Number(child);
 }
 
-/** Ended, but its parent has not noticed yet. */
-function isZombie(pid: number): boolean {
+/** Ended, but its parent has not noticed yet. As long as one thread is there, its sockets are, and nobody else can listen on them. */
+function hasEnded(pid: number): boolean {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return readdirSync(`/proc/${pid}/task`).every(thread => isZombie(`/proc/${pid}/task/${thread}/stat`));
+  } catch {
+    return true;
+  }
+}
+
+function isZombie(path: string): boolean {
+  try {
+    const stat = readFileSync(path, 'utf8');
     return stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
   } catch {
     return true;
