@@ -2,10 +2,12 @@
  * The memory that the legs of a shard read into: one piece for all, as long as what is read goes on at once. What an owner has to
  * keep, since it could not pass it on, stays where it is, and the piece comes back when all that was kept in it has gone on.
  */
+import { recordPayloadBytes } from '../tunnel/h2/frames.ts';
 
-const bytes = 65_536;
+/** As much as fills records of a tunnel to the last byte, and close to what a loopback packet carries. */
+const bytes = 4 * recordPayloadBytes;
 /** A rest that is not worth reading into. */
-const smallestRoom = 16_384;
+const smallestRoom = recordPayloadBytes;
 /** Pieces at hand, 4 MB: of streams that waited together, all may go on together. */
 const mostSpare = 64;
 

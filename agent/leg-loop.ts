@@ -90,6 +90,7 @@ export class LegLoop {
   readonly #native = new native.SocketLoop(this.#events, count => this.#onReady(count));
   #soon: Leg[] = [];
   #later: Leg[] = [];
+  #gathering: Leg[] = [];
 
   /** Accepts on a listener, which is the loop's from now on. */
   listen(fd: number, { onConnection, onTrouble }: ListenOptions): { close(): void } {
@@ -171,6 +172,11 @@ export class LegLoop {
     if (this.#later.push(leg) === 1) setImmediate(this.#onLater);
   }
 
+  /** Is pushed when the turn of the event loop is over. */
+  gathers(leg: Leg): void {
+    if (this.#gathering.push(leg) === 1) setImmediate(this.#onGathered);
+  }
+
   readonly #onSoon = (): void => {
     const legs = this.#soon;
     this.#soon = [];
@@ -181,6 +187,12 @@ export class LegLoop {
     const legs = this.#later;
     this.#later = [];
     for (const leg of legs) leg.goOn();
+  };
+
+  readonly #onGathered = (): void => {
+    const legs = this.#gathering;
+    this.#gathering = [];
+    for (const leg of legs) leg.push();
   };
 
   /** What is told of a descriptor that was closed and given out again in between is a look for nothing. */

@@ -19,6 +19,11 @@ const EAGAIN = -11;
 
 /** Reads of one leg before others have their turn. */
 const mostReads = 8;
+/**
+ * Of writes of this size, a record of a tunnel or a good part of one, more follow in the same turn as a rule. The application gets
+ * them in one packet: it is woken up once, not for each.
+ */
+const partBytes = { least: 4096, below: 32_768 };
 
 /** Who carries a leg's bytes. */
 export interface LegHandlers {
@@ -47,6 +52,8 @@ const closed = 1 << 4;
 const endInSight = 1 << 5;
 /** By the kernel with the application's: what came by TCP is read behind what came by the join, and not with it. */
 const joined = 1 << 6;
+/** The kernel may keep what was written until the turn of the event loop is over. */
+const gathers = 1 << 7;
 
 export class Leg {
   readonly fd: number;
@@ -103,7 +110,7 @@ export class Leg {
     if ((this.#flags & (closed | endAsked)) !== 0) return true;
     let rest = chunk;
     if (this.#queue === null) {
-      const sent = native.send(this.fd, chunk);
+      const sent = native.send(this.fd, chunk, this.#mayGather(chunk.length));
       if (this.#joining !== null) this.#passed(this.#joining, sent);
       if (sent === chunk.length) return true;
       if (sent < 0 && sent !== EAGAIN) {
@@ -141,6 +148,12 @@ export class Leg {
     if ((this.#flags & unread) !== 0) this.#loop.soon(this);
   }
 
+  /** What the kernel has kept for more goes: the turn is over, or a reset would throw it away. */
+  push(): void {
+    if ((this.#flags & (gathers | closed)) === gathers) native.push(this.fd);
+    this.#flags &= ~gathers;
+  }
+
   /** Goes on with what was left unread. */
   goOn(): void {
     if ((this.#flags & unread) !== 0) this.#read();
@@ -171,6 +184,14 @@ export class Leg {
     this.#loop.later(this);
   }
 
+  #mayGather(bytes: number): boolean {
+    if ((this.#flags & gathers) !== 0) return true;
+    if (bytes < partBytes.least || bytes >= partBytes.below) return false;
+    this.#flags |= gathers;
+    this.#loop.gathers(this);
+    return true;
+  }
+
   #passed(joining: Joining, bytes: number): void {
     if (this.closed) return;
     const joins = joining(bytes);
@@ -188,7 +209,7 @@ export class Leg {
   #flush(): void {
     while (this.#queue !== null) {
       const chunk = this.#queue.peek();
-      const sent = native.send(this.fd, chunk);
+      const sent = native.send(this.fd, chunk, false);
       if (sent < 0) {
         if (sent !== EAGAIN) this.#fail(sent);
         return;

@@ -59,7 +59,9 @@ export class PairRelay implements LegHandlers {
 
   broken(at: Leg, code: string): void {
     this.#error ??= resetBy(at === this.#client ? 'client' : 'server', code);
-    (at === this.#client ? this.#server : this.#client).reset();
+    const other = at === this.#client ? this.#server : this.#client;
+    other.push();
+    other.reset();
   }
 
   gone(): void {
@@ -157,6 +159,8 @@ export class TunnelRelay implements LegHandlers, H2StreamHandlers {
     this.#error ??=
       cause ??
       new CulvertError('PEER_RESET', `the ${side} side reset the stream with HTTP/2 error ${code}`, { side });
+    // What came before it is still the application's.
+    this.#leg.push();
     this.#leg.reset();
   }
 

@@ -173,8 +173,14 @@ export const connect: (fd: number, address: string, port: number) => number = na
 /** Reads into `into` from `at`: bytes read, 0 at the end, or the errno as a negative number. */
 export const receive: (fd: number, into: Uint8Array, at: number) => number = native('receive');
 
-/** Writes what fits: bytes taken, or the errno as a negative number. */
-export const send: (fd: number, from: Uint8Array) => number = native('send');
+/**
+ * Writes what fits: bytes taken, or the errno as a negative number. `more`: the kernel may keep it until there is enough for a
+ * large packet, until `push`, or for 200 ms (MSG_MORE, tcp(7)).
+ */
+export const send: (fd: number, from: Uint8Array, more: boolean) => number = native('send');
+
+/** Sends what was kept for more. */
+export const push: (fd: number) => void = native('push');
 
 /** Sends FIN after what was written (shutdown SHUT_WR). */
 export const endWrites: (fd: number) => void = native('endWrites');

@@ -43,6 +43,7 @@ constexpr Export kExports[] = {
     {"connect", Connect},
     {"receive", Receive},
     {"send", Send},
+    {"push", Push},
     {"endWrites", EndWrites},
     // sockets for another thread
     {"socketQueue", SocketQueue},

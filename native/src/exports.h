@@ -32,6 +32,7 @@ Napi::Value SocketLoopRelease(const Napi::CallbackInfo& info);
 Napi::Value Connect(const Napi::CallbackInfo& info);
 Napi::Value Receive(const Napi::CallbackInfo& info);
 Napi::Value Send(const Napi::CallbackInfo& info);
+Napi::Value Push(const Napi::CallbackInfo& info);
 Napi::Value EndWrites(const Napi::CallbackInfo& info);
 
 // socket_queue.cc

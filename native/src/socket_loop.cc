@@ -284,8 +284,21 @@ Napi::Value Send(const Napi::CallbackInfo& info) {
   Bytes from = args.Data(1, "from");
   if (!args.ok()) return env.Undefined();
 
-  ssize_t count = send(fd, from.data, from.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+  int more = info[2].ToBoolean() ? MSG_MORE : 0;
+  ssize_t count = send(fd, from.data, from.size, MSG_DONTWAIT | MSG_NOSIGNAL | more);
   return Napi::Number::New(env, static_cast<double>(count < 0 ? -errno : count));
+}
+
+Napi::Value Push(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Arguments args(info);
+  int fd = args.Fd(0, "fd");
+  if (!args.ok()) return env.Undefined();
+
+  // Setting it again sends what waits (Linux __tcp_sock_set_nodelay). What can go wrong, reading and writing tell.
+  int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  return env.Undefined();
 }
 
 Napi::Value EndWrites(const Napi::CallbackInfo& info) {

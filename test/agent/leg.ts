@@ -138,6 +138,26 @@ t.test('a reset is a reset on both sides', async t => {
   t.match(await broken, [{ code: 'ECONNRESET' }]);
 });
 
+t.test('parts that are written in one turn go together when it is over', async t => {
+  const { leg, peer } = await pair(t);
+  leg.start(new Witness(), false);
+  const there = Buffer.alloc(65_536);
+  const { fd } = (peer as unknown as { _handle: { fd: number } })._handle;
+  const part = Buffer.alloc(8192, 'p');
+  const turn = new Promise(resolve => setImmediate(() => setImmediate(resolve)));
+  for (const bytes of [part, part, Buffer.from('rest')]) t.equal(leg.write(bytes), true);
+  t.equal(native.receive(fd, there, 0), -11, 'nothing yet');
+  await turn;
+  t.equal(native.receive(fd, there, 0), 2 * 8192 + 4);
+  t.equal(leg.write(Buffer.from('small')), true);
+  t.equal(native.receive(fd, there, 0), 5, 'at once');
+  t.equal(leg.write(part), true);
+  leg.push();
+  leg.reset();
+  t.equal(native.receive(fd, there, 0), 8192, 'before the reset');
+  t.equal(native.receive(fd, there, 0), -104);
+});
+
 t.test('a peer that does not read holds back the writer, and nothing is lost', async t => {
   const { leg, peer } = await pair(t);
   const witness = new Witness();

@@ -82,7 +82,8 @@ const acts: readonly (readonly [calls: number, act: () => void])[] = [
       native.connect(client, '127.0.0.1', port);
       const { fd = -1 } = loop.accept(listener) ?? {};
       loop.watch(fd);
-      native.send(client, inbox);
+      native.send(client, inbox, true);
+      native.push(client);
       native.receive(fd, inbox, 0);
       for (const each of [fd, client, listener]) loop.release(each, true);
     },

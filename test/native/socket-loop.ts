@@ -61,7 +61,7 @@ t.test('connects at once on one machine, and both ends are told of bytes and end
   t.equal(native.receive(accepted.fd, inbox, 0), EAGAIN);
   loop.watch(accepted.fd);
   t.same(await next(), [[accepted.fd, native.readyBits.out]]);
-  t.equal(native.send(client, Buffer.from('hello')), 5);
+  t.equal(native.send(client, Buffer.from('hello'), false), 5);
   t.same(await next(), [[accepted.fd, native.readyBits.out | native.readyBits.in]]);
   t.equal(native.receive(accepted.fd, inbox, 3), 5);
   t.equal(inbox.toString('utf8', 3, 8), 'hello');

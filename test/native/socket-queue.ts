@@ -43,7 +43,7 @@ t.test('a socket goes through with its number', async t => {
   const passed = native.takeSocket(ends.out);
   const received = socketOf(passed);
   t.match(passed, { tag: 2 ** 32 - 1, address: '127.0.0.1', port });
-  native.send(received, Buffer.from('on'));
+  native.send(received, Buffer.from('on'), false);
   t.same((await once(peer, 'data'))[0], Buffer.from('on'), 'and is the connection that it was');
   native.close(received);
   t.equal(native.takeSocket(ends.out), null);

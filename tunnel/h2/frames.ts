@@ -8,6 +8,10 @@ import { calmFault, frameSizeFault, protocolFault } from './errors.ts';
 import type { H2Limits } from './limits.ts';
 
 export const frameHeaderBytes = 9;
+/** What a TLS record carries (RFC 8446 §5.1). */
+export const recordBytes = 16_384;
+/** A frame of this payload fills a record: who gets it has it in one piece. */
+export const recordPayloadBytes = recordBytes - frameHeaderBytes;
 export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 
 export const FrameType = {

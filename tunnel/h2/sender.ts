@@ -8,13 +8,16 @@ import { CulvertError } from '../../base/errors.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { flowControlFault } from './errors.ts';
 import { FrameFlag, defaultWindowBytes, frameHeaderBytes, maxWindowBytes } from './frames.ts';
+import { recordBytes, recordPayloadBytes } from './frames.ts';
 import type { Output } from './output.ts';
 import { StreamList, headersSent, detached, drainWanted, localEndAsked, localEndSent } from './stream.ts';
 import type { Stream } from './stream.ts';
 import type { FrameWriter } from './writer.ts';
 
+/** A rest of a record that is not worth a frame of its own. */
+const smallestPartBytes = 2048;
 /** Bytes that a waiting stream may send before the next one's turn. */
-const quantumBytes = 16_384;
+const quantumBytes = recordPayloadBytes;
 const nothing = Buffer.alloc(0);
 
 export class Sender {
@@ -154,7 +157,7 @@ export class Sender {
   #send(stream: Stream, chunk: Buffer, at: number, end: number, endFlag: number): number {
     let next = at;
     while (next < end) {
-      const allowed = Math.min(stream.sendWindow, this.window, this.#writer.maxFrameBytes);
+      const allowed = Math.min(stream.sendWindow, this.window, this.#restOfRecord);
       const length = Math.min(end - next, allowed, this.#output.room - frameHeaderBytes);
       if (length <= 0) break;
       stream.sendWindow -= length;
@@ -167,6 +170,12 @@ export class Sender {
       next += length;
     }
     return next;
+  }
+
+  /** Payload that ends with the TLS record which the output is in the midst of. Every peer takes frames of a record. */
+  get #restOfRecord(): number {
+    const rest = recordPayloadBytes - (this.#output.fill % recordBytes);
+    return rest < smallestPartBytes ? recordPayloadBytes : rest;
   }
 
   #sendEnd(stream: Stream): void {

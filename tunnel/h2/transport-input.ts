@@ -7,11 +7,10 @@
  * otherwise 'data' serves. The difference is speed only; a test says which of both a release of Node gives us.
  */
 import type { Duplex } from 'node:stream';
+import { recordBytes } from './frames.ts';
 
 /** For what little an idle connection says. */
 const firstSlabBytes = 4096;
-/** A TLS record. */
-const recordBytes = 16_384;
 /** Where owners keep what they get, fewer and larger allocations. */
 const largestSlabBytes = 65_536;
 /** A rest of a slab that is not worth reading into. */

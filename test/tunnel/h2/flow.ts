@@ -8,12 +8,12 @@ const sizes = (frames: readonly raw.Frame[]): number[] =>
   frames.filter(({ type }) => type === raw.DATA).map(({ payload }) => payload.length);
 const total = (frames: readonly raw.Frame[]): number => sizes(frames).reduce((sum, size) => sum + size, 0);
 
-t.test('a write is cut by the frame size and both windows', async t => {
+t.test('a write is cut by TLS records and both windows', async t => {
   const { peer, stream, notes } = await openTunnel([[4, 100_000]]);
   t.equal(stream.write(Buffer.alloc(200_000)), false);
   t.strictSame(
     sizes(await peer.frames()),
-    [16_384, 16_384, 16_384, 16_383],
+    [16_375, 16_375, 16_375, 16_375, 35],
     'the connection window is 65 535',
   );
   t.equal(stream.queuedBytes, 200_000 - 65_535);
@@ -31,10 +31,15 @@ t.test('a write is cut by the frame size and both windows', async t => {
   t.strictSame(notes.events, ['drain', 'drain']);
 });
 
-t.test('larger frames where the peer takes them', async t => {
+t.test('a frame ends with the record, also where it began in the midst of one', async t => {
   const { peer, stream } = await openTunnel([[5, 1_048_576]]);
-  stream.write(Buffer.alloc(60_000));
-  t.strictSame(sizes(await peer.frames()), [60_000]);
+  await peer.frames();
+  for (const bytes of [1000, 30_000, 2000]) stream.write(Buffer.alloc(bytes));
+  t.strictSame(
+    sizes(await peer.frames()),
+    [1000, 15_366, 14_634, 2000],
+    'the last has too little room in the second',
+  );
 });
 
 t.test("after true the memory of a chunk is the caller's again", async t => {
