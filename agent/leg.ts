@@ -24,6 +24,8 @@ const mostReads = 8;
  * them in one packet: it is woken up once, not for each.
  */
 const partBytes = { least: 4096, below: 32_768 };
+/** What a packet on loopback carries (MTU 65 536), less its headers at their longest. */
+const packetBytes = 65_400;
 
 /** Who carries a leg's bytes. */
 export interface LegHandlers {
@@ -52,8 +54,6 @@ const closed = 1 << 4;
 const endInSight = 1 << 5;
 /** By the kernel with the application's: what came by TCP is read behind what came by the join, and not with it. */
 const joined = 1 << 6;
-/** The kernel may keep what was written until the turn of the event loop is over. */
-const gathers = 1 << 7;
 
 export class Leg {
   readonly fd: number;
@@ -67,6 +67,8 @@ export class Leg {
   #held: Inbox | null = null;
   /** Written, and not yet taken by the kernel. */
   #queue: ByteQueue | null = null;
+  /** Bytes that the kernel may keep until the turn of the event loop is over. */
+  #gathered = 0;
   #flags = 0;
 
   /** @param fd non-blocking, connected, and from now on the leg's; `loop` owns it already */
@@ -150,8 +152,8 @@ export class Leg {
 
   /** What the kernel has kept for more goes: the turn is over, or a reset would throw it away. */
   push(): void {
-    if ((this.#flags & (gathers | closed)) === gathers) native.push(this.fd);
-    this.#flags &= ~gathers;
+    if (this.#gathered > 0 && !this.closed) native.push(this.fd);
+    this.#gathered = 0;
   }
 
   /** Goes on with what was left unread. */
@@ -185,11 +187,14 @@ export class Leg {
   }
 
   #mayGather(bytes: number): boolean {
-    if ((this.#flags & gathers) !== 0) return true;
-    if (bytes < partBytes.least || bytes >= partBytes.below) return false;
-    this.#flags |= gathers;
-    this.#loop.gathers(this);
-    return true;
+    if (this.#gathered === 0) {
+      if (bytes < partBytes.least || bytes >= partBytes.below) return false;
+      this.#loop.gathers(this);
+    }
+    this.#gathered += bytes;
+    // With this one the packet is full, and what does not fit in goes right behind it.
+    if (this.#gathered >= packetBytes) this.#gathered = 0;
+    return this.#gathered > 0;
   }
 
   #passed(joining: Joining, bytes: number): void {
