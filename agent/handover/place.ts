@@ -82,7 +82,10 @@ export class Place implements Giver {
   /** Looks after the pods. */
   look(): void {
     this.#agent.parts.capture.start();
-    this.#every(recheckMs, () => void this.#agent.recheck());
+    this.#every(recheckMs, () => {
+      void this.#agent.recheck();
+      this.#agent.successors?.look();
+    });
   }
 
   async suspend(): Promise<Estate> {

@@ -4,7 +4,7 @@
  * The one that serves changes nothing until the new one is ready, takes everything back if the new one is lost before it
  * serves, and afterwards still as long as this process is there.
  */
-import { renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { asCulvertError, CulvertError } from '../../base/errors.ts';
@@ -47,7 +47,8 @@ const servingMs = 15_000;
 
 export class Successors {
   readonly #options: SuccessorsOptions;
-  readonly #server: Server;
+  readonly #path: string;
+  #server: Server | null = null;
   #inode: number | null = null;
   #current: Channel<FromNew, FromOld> | null = null;
   #settled: Promise<void> = Promise.resolve();
@@ -55,13 +56,7 @@ export class Successors {
 
   constructor(options: SuccessorsOptions) {
     this.#options = options;
-    this.#server = createServer(socket => {
-      this.#receive(socket).catch((thrown: unknown) => {
-        const { code, message } = asCulvertError(thrown, 'HANDOVER_FAILED');
-        options.log.error({ code, err: message }, 'handover');
-      });
-    });
-    this.#server.on('error', error => this.#unavailable(error));
+    this.#path = join(options.directory, handoverSocket);
   }
 
   /** One is there: it is getting ready, or has taken over. */
@@ -76,15 +71,16 @@ export class Successors {
 
   /** Listens in the place of whoever did before. What fails is only that nobody can take over. */
   listen(): void {
-    const path = join(this.#options.directory, handoverSocket);
-    const fresh = `${path}.${process.pid}`;
+    const fresh = `${this.#path}.${process.pid}`;
+    const server = this.#createServer();
+    this.#server = server;
     try {
       rmSync(fresh, { force: true });
       // Made within this call, with the rights that it keeps.
       const before = process.umask(0o177);
-      this.#server.listen(fresh, () => {
+      server.listen(fresh, () => {
         this.#inode = statSync(fresh).ino;
-        renameSync(fresh, path);
+        renameSync(fresh, this.#path);
       });
       process.umask(before);
     } catch (error) {
@@ -97,18 +93,38 @@ export class Successors {
    * this moment.
    */
   stopListening(): void {
-    this.#server.close();
+    this.#server?.close();
+    this.#server = null;
+  }
+
+  /** Somebody may have removed the file, a cleaner of old files for instance: then nobody could take over, ever. */
+  look(): void {
+    if (this.#server?.listening !== true || existsSync(this.#path)) return;
+    this.#options.log.warn(
+      { code: 'HANDOVER_SOCKET' },
+      `somebody has removed ${this.#path}; it is made again`,
+    );
+    this.stopListening();
+    this.listen();
   }
 
   /** Ends everything: whoever has taken over is alone from now on. */
   close(): void {
     this.#ended = true;
-    if (this.#server.listening) {
-      const path = join(this.#options.directory, handoverSocket);
-      if (statSync(path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(path, { force: true });
-      this.#server.close();
-    }
+    if (this.#server !== null && statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode)
+      rmSync(this.#path, { force: true });
+    this.stopListening();
     this.#current?.close();
+  }
+
+  #createServer(): Server {
+    const server = createServer(socket => {
+      this.#receive(socket).catch((thrown: unknown) => {
+        const { code, message } = asCulvertError(thrown, 'HANDOVER_FAILED');
+        this.#options.log.error({ code, err: message }, 'handover');
+      });
+    });
+    return server.on('error', error => this.#unavailable(error));
   }
 
   async #receive(socket: Socket): Promise<void> {

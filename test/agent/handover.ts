@@ -92,6 +92,9 @@ t.test('one that has given its place leaves the socket of the next one alone', a
   await says('somebody');
   first.close();
   t.equal(await answers(), 'somebody');
+  rmSync(path);
+  second.look();
+  await says('somebody');
   second.close();
   t.same(readdirSync(directory), []);
 });
