@@ -209,11 +209,11 @@ export class AgentLab implements AsyncDisposable {
     );
   }
 
-  /** Waits for an access line of a node with these fields. */
-  line(node: string, fields: AccessLine): Promise<AccessLine> {
+  /** Waits for an access line of a node with these fields; `after` so many that were there already. */
+  line(node: string, fields: AccessLine, after = 0): Promise<AccessLine> {
     const has = (line: AccessLine): boolean =>
       Object.entries(fields).every(([key, value]) => line[key] === value);
-    return eventually(() => this.lines(node).findLast(has), {
+    return eventually(() => this.lines(node).slice(after).findLast(has), {
       what: `an access line with ${JSON.stringify(fields)}`,
     });
   }
