@@ -2,12 +2,14 @@
  * `make soak-restarts`: agents are replaced and killed again and again while pods talk, and every connection is counted that
  * was refused, hung, came back wrong, or was taken for somebody else's.
  *
- *   node bench/soak-restarts.ts [--restarts 200] [--crashes 50] [--json FILE]
+ *   node bench/soak-restarts.ts [--restarts 200] [--crashes 50] [--other CHECKOUT] [--json FILE]
  *
+ * With another checkout, which is built, agents of both builds take turns: an upgrade, then a downgrade, and so on.
  * Two nodes. Each flow opens 20 connections a second and keeps streams of 3 s going, whose bytes are verified. A crash
  * resets what the agent carried; nothing may be refused or hang in either part.
  */
 import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { AgentLab } from '../test/help/agent-lab.ts';
@@ -18,6 +20,7 @@ const { values } = parseArgs({
   options: {
     restarts: { type: 'string', default: '200' },
     crashes: { type: 'string', default: '50' },
+    other: { type: 'string' },
     json: { type: 'string' },
   },
 });
@@ -110,9 +113,13 @@ try {
   const parts: Part[] = [];
   const last: AgentProcess[] = [];
   const nodeOf = (n: number): (typeof nodes)[number] => (n % 2 === 0 ? 'node-a' : 'node-b');
+  const { other } = values;
+  /** Of both nodes in turn: the other one, then ours. */
+  const buildOf = (n: number): { build?: string } =>
+    other !== undefined && n % 4 < nodes.length ? { build: resolve(other) } : {};
   parts.push(
     await part('restarts', Number(values.restarts), async n => {
-      last.push((await stage.replaceAgent(nodeOf(n))).old);
+      last.push((await stage.replaceAgent(nodeOf(n), buildOf(n))).old);
     }),
   );
   // One that is still there would take its place back.

@@ -22,6 +22,8 @@ export interface AgentProcessOptions {
   /** CPUs, as `taskset -c` takes them. */
   readonly cpus?: string;
   readonly openFiles?: number;
+  /** Checkout of another build, whose agent it is. */
+  readonly build?: string;
   /** Further flags of `culvert run`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -41,7 +43,7 @@ export interface MetricSample {
   readonly value: number;
 }
 
-const launcher = fileURLToPath(new URL('../../cli/culvert', import.meta.url));
+const thisBuild = fileURLToPath(new URL('../..', import.meta.url));
 const adminPort = 15000;
 const metricsPort = 15020;
 const readinessPort = 15021;
@@ -71,6 +73,7 @@ export class AgentProcess implements AsyncDisposable {
     flags.push('--cgroup-root', node.cgroup, '--bpffs', bpffs, '--access-log', accessLog);
     if (options.shards !== undefined) flags.push('--shards', String(options.shards));
     if (options.logLevel !== undefined) flags.push('--log-level', options.logLevel);
+    const launcher = join(options.build ?? thisBuild, 'cli/culvert');
     const process = node.spawn(launcher, ['run', ...flags, ...(options.args ?? [])], {
       group: '_agent',
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
