@@ -18,7 +18,7 @@ import {
 import { Lab } from '../lab/lab.ts';
 import type { Place } from '../lab/place.ts';
 import type { LabPod, PodSpec } from '../lab/pod.ts';
-import { RemoteSockets } from './remote-sockets.ts';
+import { lastBegun, RemoteSockets } from './remote-sockets.ts';
 
 export interface AgentLabOptions {
   /** Of the concern that is tested. */
@@ -38,6 +38,9 @@ export interface Description extends PodObjectOptions {
 
 /** One line of the access log. */
 export type AccessLine = Readonly<Record<string, string | number>>;
+
+/** Times of the kernel path come from another clock. */
+const clockSlackMs = 50;
 
 export class AgentLab implements AsyncDisposable {
   readonly lab: Lab;
@@ -209,11 +212,13 @@ export class AgentLab implements AsyncDisposable {
     );
   }
 
-  /** Waits for an access line of a node with these fields; `after` so many that were there already. */
-  line(node: string, fields: AccessLine, after = 0): Promise<AccessLine> {
+  /** Waits for an access line of a node with these fields, of the last connection from there where a source is one of them. */
+  line(node: string, fields: AccessLine): Promise<AccessLine> {
+    const since = lastBegun(String(fields['src.addr'])) ?? 0;
     const has = (line: AccessLine): boolean =>
+      Date.parse(String(line['time'])) >= since - clockSlackMs &&
       Object.entries(fields).every(([key, value]) => line[key] === value);
-    return eventually(() => this.lines(node).slice(after).findLast(has), {
+    return eventually(() => this.lines(node).findLast(has), {
       what: `an access line with ${JSON.stringify(fields)}`,
     });
   }

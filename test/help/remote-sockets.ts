@@ -50,6 +50,14 @@ interface Waiting {
 const callTimeoutMs = 30_000;
 const program = join(import.meta.dirname, 'sockets.py');
 
+/** When the last connection from an address and port was begun, in milliseconds since 1970. */
+const begunAt = new Map<string, number>();
+
+/** The same, for whoever looks for what was noted about that connection, and not about an earlier one from there. */
+export function lastBegun(source: string): number | null {
+  return begunAt.get(source) ?? null;
+}
+
 export class RemoteSockets implements AsyncDisposable {
   readonly place: Place;
   readonly #process: LabProcess;
@@ -92,7 +100,10 @@ export class RemoteSockets implements AsyncDisposable {
     port: number,
     options: { readonly nonblocking?: boolean; readonly bind?: Name } = {},
   ): Promise<RemoteConnection> {
-    return new RemoteConnection(this, await this.call<Opened>('connect', { host, port, ...options }));
+    const begun = Date.now();
+    const opened = await this.call<Opened>('connect', { host, port, ...options });
+    begunAt.set(opened.local.join(':'), begun);
+    return new RemoteConnection(this, opened);
   }
 
   async listen(host: string, port: number): Promise<RemoteListener> {
