@@ -120,6 +120,8 @@ export class Leg {
         return true;
       }
       if (sent > 0) rest = chunk.subarray(sent);
+      // Where what is kept for more takes all the room, nothing else would make some before the kernel's own time for it.
+      native.push(this.fd);
       this.#queue = new ByteQueue();
     }
     this.#queue.push(rest);
