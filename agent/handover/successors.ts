@@ -78,11 +78,17 @@ export class Successors {
       rmSync(fresh, { force: true });
       // Made within this call, with the rights that it keeps.
       const before = process.umask(0o177);
-      server.listen(fresh, () => {
-        this.#inode = statSync(fresh).ino;
-        renameSync(fresh, this.#path);
-      });
+      server.listen(fresh, () => this.#publish(fresh));
       process.umask(before);
+    } catch (error) {
+      this.#unavailable(error);
+    }
+  }
+
+  #publish(fresh: string): void {
+    try {
+      this.#inode = statSync(fresh).ino;
+      renameSync(fresh, this.#path);
     } catch (error) {
       this.#unavailable(error);
     }
